@@ -1,0 +1,51 @@
+"""Meta-Experience Replay (Riemer et al., ICLR 2019) and its rivals as pure JAX functions."""
+
+from mer_jax import metrics, networks
+from mer_jax.alignment import gradient_alignment
+from mer_jax.buffer import ReservoirState, reservoir
+from mer_jax.gram import DenseFirstLoss
+from mer_jax.learners.mer import mer, mer_big_batch, mer_current_rate, mer_update
+from mer_jax.learners.online import online
+from mer_jax.learners.replay import er, er_by_task
+from mer_jax.meta import interpolate
+from mer_jax.metrics import (
+    accuracy_matrix,
+    backward_transfer,
+    forward_transfer,
+    learning_accuracy,
+    retained_accuracy,
+)
+from mer_jax.sgd import sgd_pass
+from mer_jax.stream import evaluate, map_examples, run
+from mer_jax.types import Example, Info, Learner
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "DenseFirstLoss",
+    "Example",
+    "Info",
+    "Learner",
+    "ReservoirState",
+    "accuracy_matrix",
+    "backward_transfer",
+    "er",
+    "er_by_task",
+    "evaluate",
+    "forward_transfer",
+    "gradient_alignment",
+    "interpolate",
+    "learning_accuracy",
+    "map_examples",
+    "mer",
+    "mer_big_batch",
+    "mer_current_rate",
+    "mer_update",
+    "metrics",
+    "networks",
+    "online",
+    "reservoir",
+    "retained_accuracy",
+    "run",
+    "sgd_pass",
+]

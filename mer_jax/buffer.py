@@ -1,0 +1,124 @@
+"""The functional reservoir: a uniform sample of everything seen, in arrays of fixed size."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from mer_jax import checks
+
+
+class ReservoirState(NamedTuple):
+    """A uniform sample, without replacement, of all examples offered so far.
+
+    examples: pytree of `[capacity, ...]`; rows from `min(num_seen, capacity)` on are padding.
+    num_seen: `[]` int32, examples offered so far, kept or not.
+    """
+
+    examples: Any
+    num_seen: jax.Array
+
+
+class Reservoir(NamedTuple):
+    """The functions of a reservoir, see `reservoir`."""
+
+    init: Callable[[Any], ReservoirState]
+    add: Callable[[jax.Array, ReservoirState, Any], ReservoirState]
+    sample: Callable[[jax.Array, ReservoirState, int], tuple[Any, jax.Array]]
+
+
+def reservoir(capacity: int) -> Reservoir:
+    """A reservoir of `capacity` examples, all tasks together.
+
+    Capacity is not part of the state: the shapes of `state.examples` know it, and `add` and
+    `sample` serve any size.
+
+    Raises:
+      ValueError: if `capacity` is not a whole number of at least 1.
+    """
+    capacity = checks.positive_int("capacity", capacity)
+
+    def init(example: Any) -> ReservoirState:
+        """An empty reservoir for examples shaped like `example` (arrays or shape structs)."""
+        examples = jax.tree.map(
+            lambda leaf: jnp.zeros((capacity, *leaf.shape), leaf.dtype), checks.shapes(example)
+        )
+        return ReservoirState(examples, jnp.zeros((), jnp.int32))
+
+    return Reservoir(init, add, sample)
+
+
+def add(key: jax.Array, state: ReservoirState, example: Any) -> ReservoirState:
+    """Offers one example; every example offered so far is then held with equal chance.
+
+    The n-th example takes slot n - 1 while there is room; later it draws a slot from `[0, n)`,
+    replaces what is there, and is dropped if the reservoir has no such slot. The authors' code
+    draws from `[0, n]` instead and so keeps a little too few of the recent examples.
+
+    Args:
+      key: random key, consumed.
+      example: like one row of `state.examples`: same structure, shapes and dtypes.
+    Raises:
+      ValueError: while tracing, if `example` is not like a row.
+    Source: Vitter (1985), "Random Sampling with a Reservoir", Algorithm R.
+    """
+    _check_row(state, example)
+    n, room = state.num_seen, capacity(state)
+    slot = jnp.where(n < room, n, jax.random.randint(key, (), 0, n + 1))
+    # A write past the end is the dropped example, so no branch on traced values is needed.
+    examples = jax.tree.map(
+        lambda rows, x: rows.at[slot].set(x, mode="drop"), state.examples, example
+    )
+    return ReservoirState(examples, n + 1)
+
+
+def sample(key: jax.Array, state: ReservoirState, n: int) -> tuple[Any, jax.Array]:
+    """Draws `n` examples, uniformly with replacement over what is stored.
+
+    Args:
+      key: random key, consumed.
+      n: how many; static, 0 or more.
+    Returns:
+      The examples, `[n, ...]`, and `valid`, `[n]` bool, which is False from position
+      `min(n, stored)` on: an early batch has as many replays as there are memories. Rows that are
+      not valid hold some stored example, or zeros where nothing is stored.
+    """
+    stored = jnp.minimum(state.num_seen, capacity(state))
+    slots = jax.random.randint(key, (n,), 0, jnp.maximum(stored, 1))
+    return jax.tree.map(lambda rows: rows[slots], state.examples), jnp.arange(n) < stored
+
+
+def capacity(state: ReservoirState) -> int:
+    """How many examples the reservoir can hold."""
+    return jax.tree.leaves(state.examples)[0].shape[0]
+
+
+def replay_batch(
+    key: jax.Array, state: ReservoirState, example: Any, batch_size: int
+) -> tuple[Any, jax.Array]:
+    """The incoming example first, then `batch_size - 1` replays.
+
+    Returns:
+      The batch, `[batch_size, ...]`, and its weights, `[batch_size]` float32: 1, or 0 for the
+      replays which an early reservoir cannot give. Those rows repeat the incoming example, so
+      that whatever is finite on it is finite on them.
+    Raises:
+      ValueError: while tracing, if `example` is not like a row of the reservoir.
+    """
+    _check_row(state, example)
+    replays, valid = sample(key, state, batch_size - 1)
+    valid = jnp.concatenate([jnp.ones(1, bool), valid])
+
+    def rows(incoming: jax.Array, drawn: jax.Array) -> jax.Array:
+        batch = jnp.concatenate([jnp.asarray(incoming, drawn.dtype)[None], drawn])
+        return jnp.where(jnp.expand_dims(valid, range(1, batch.ndim)), batch, batch[0])
+
+    return jax.tree.map(rows, example, replays), valid.astype(jnp.float32)
+
+
+def _check_row(state: ReservoirState, example: Any) -> None:
+    row = jax.tree.map(
+        lambda rows: jax.ShapeDtypeStruct(rows.shape[1:], rows.dtype), state.examples
+    )
+    checks.same_shapes("example must be like one row of the buffer", row, checks.shapes(example))

@@ -1,0 +1,65 @@
+"""Loud errors for arguments that cannot be right; values inside a compiled program pass."""
+
+import math
+from typing import Any
+
+import jax
+import numpy as np
+
+
+def positive_int(name: str, value: Any) -> int:
+    """Returns `value` if it is a whole number of at least 1; sizes are static, never traced."""
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not whole or value < 1:
+        raise ValueError(
+            f"{name} must be a whole number of at least 1 known while tracing, got {value!r}"
+        )
+    return int(value)
+
+
+def rate(name: str, value: Any, *, largest: float = math.inf) -> Any:
+    """Returns `value` unless it is a number outside `[0, largest]`; a traced rate passes."""
+    if isinstance(value, jax.core.Tracer):
+        return value
+    if np.ndim(value) != 0:
+        raise ValueError(
+            f"{name} must be one number, got shape {np.shape(value)}; "
+            "to sweep over several, vmap a function that makes the learner"
+        )
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be a number, got {value!r}") from None
+    if not 0 <= number <= largest or math.isinf(number):
+        limit = "a finite number of at least 0" if math.isinf(largest) else f"in [0, {largest:g}]"
+        raise ValueError(f"{name} must be {limit}, got {value!r}")
+    return value
+
+
+def same_shapes(what: str, expected: Any, got: Any) -> None:
+    """Raises `ValueError` unless two pytrees agree in structure, shapes and dtypes.
+
+    Args:
+      what: names the second in the message.
+      expected, got: pytrees of arrays or of `jax.ShapeDtypeStruct`.
+    """
+    wanted, came = (
+        {jax.tree_util.keystr(path) or "itself": leaf for path, leaf in leaves}
+        for leaves in (jax.tree_util.tree_leaves_with_path(tree) for tree in (expected, got))
+    )
+    if jax.tree.structure(expected) != jax.tree.structure(got):
+        raise ValueError(
+            f"{what}: expected the structure {jax.tree.structure(expected)}, "
+            f"got {jax.tree.structure(got)}"
+        )
+    for path, leaf in wanted.items():
+        if (leaf.shape, leaf.dtype) != (came[path].shape, came[path].dtype):
+            raise ValueError(
+                f"{what}: expected {leaf.dtype}{list(leaf.shape)} at {path}, "
+                f"got {came[path].dtype}{list(came[path].shape)}"
+            )
+
+
+def shapes(tree: Any) -> Any:
+    """The pytree's shapes and dtypes, as JAX will see them."""
+    return jax.eval_shape(lambda x: x, tree)

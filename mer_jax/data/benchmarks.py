@@ -1,0 +1,215 @@
+"""MNIST's benchmarks as index maps: a task is `image[pixels] * mask`, made on the device.
+
+Nothing of a task is stored but which base pixel each of its pixels shows, so a hundred
+permutations cost a hundred index maps, and `show` turns a reference into an example inside the
+compiled program.
+"""
+
+import math
+import os
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from mer_jax import checks
+from mer_jax.types import Example
+
+
+class Tasks(NamedTuple):
+    """One draw of a benchmark of N tasks: what each does to an image, and what it shows.
+
+    pixels: `[N, D]` int32, pixel `p` of a task's image is base pixel `pixels[task, p]`.
+    mask: `[N, D]` uint8, 0 where the task's image is empty whatever the base image, else 1.
+    angles: `[N]` float32, degrees by which a task rotates counterclockwise; 0 for permutations.
+    images: `[N, n]` int32, the training images that a task shows, in this order.
+
+    Several draws (seeds) are a leading axis.
+    """
+
+    pixels: Any
+    mask: Any
+    angles: Any
+    images: Any
+
+
+class Base(NamedTuple):
+    """The untransformed images. images: `[n, D]` uint8; labels: `[n]` int32."""
+
+    images: Any
+    labels: Any
+
+
+class Visit(NamedTuple):
+    """A reference to one example. task: `[]` int32; image: `[]` int32, a row of `Base`."""
+
+    task: Any
+    image: Any
+
+
+def show(base: Base, tasks: Tasks, visit: Visit) -> Example:
+    """The example a reference stands for; pure, to be called inside a compiled program."""
+    image = base.images[visit.image][tasks.pixels[visit.task]] * tasks.mask[visit.task]
+    return Example(image, base.labels[visit.image], visit.task)
+
+
+def rotations(
+    rng: np.random.Generator,
+    num_images: int,
+    num_tasks: int,
+    examples_per_task: int,
+    side: int = 28,
+) -> Tasks:
+    """MNIST Rotations: task t's angle is uniform in the t-th of equal slices of [0, 180) degrees.
+
+    Args:
+      rng: makes every draw.
+      num_images: how many training images there are.
+      num_tasks, examples_per_task: N and n.
+      side: images are `side x side`.
+    Raises:
+      ValueError: if a size is no whole number of at least 1, or a task would show more images
+        than there are.
+    """
+    images = _draw_images(rng, num_images, num_tasks, examples_per_task)
+    slices = (np.arange(num_tasks) + rng.random(num_tasks)) * (180 / num_tasks)
+    angles = slices.astype(np.float32)
+    pixels, mask = zip(*(rotation(float(angle), side) for angle in angles), strict=True)
+    return Tasks(np.stack(pixels), np.stack(mask), angles, images)
+
+
+def permutations(
+    rng: np.random.Generator,
+    num_images: int,
+    num_tasks: int,
+    examples_per_task: int,
+    num_pixels: int = 784,
+) -> Tasks:
+    """MNIST Permutations: each task has its own random order of the pixels.
+
+    Arguments and errors as those of `rotations`; `num_pixels` is D.
+    """
+    images = _draw_images(rng, num_images, num_tasks, examples_per_task)
+    pixels = np.stack([rng.permutation(num_pixels) for _ in range(num_tasks)]).astype(np.int32)
+    return Tasks(pixels, np.ones_like(pixels, np.uint8), np.zeros(num_tasks, np.float32), images)
+
+
+class Benchmark(NamedTuple):
+    """How a benchmark is drawn, and its published size."""
+
+    draw: Callable[..., Tasks]
+    num_tasks: int
+    examples_per_task: int
+
+
+BENCHMARKS = {
+    "rotations": Benchmark(rotations, 20, 1000),
+    "permutations": Benchmark(permutations, 20, 1000),
+    "many-permutations": Benchmark(permutations, 100, 200),
+}
+
+
+def rotation(degrees: float, side: int) -> tuple[np.ndarray, np.ndarray]:
+    """The index map and the mask of a counterclockwise rotation about the centre.
+
+    Pixel for pixel what Pillow's `Image.rotate(degrees)` gives for a `side x side` image with
+    nearest-neighbour sampling and empty corners, in its 16.16 fixed-point arithmetic.
+
+    Returns:
+      pixels `[side * side]` int32 and mask `[side * side]` uint8, see `Tasks`.
+    """
+    turn = -math.radians(degrees % 360)
+    cos, sin = round(math.cos(turn), 15), round(math.sin(turn), 15)
+    half = side / 2
+
+    def fixed(value: float) -> int:
+        return math.floor(value * 65536 + 0.5)
+
+    # The affine map from a pixel's centre in the rotated image to its place in the base image.
+    row, column = np.divmod(np.arange(side * side), side)
+    x_start = half + cos * (0.5 - half) + sin * (0.5 - half)
+    y_start = half - sin * (0.5 - half) + cos * (0.5 - half)
+    x = (fixed(x_start) + column * fixed(cos) + row * fixed(sin)) >> 16
+    y = (fixed(y_start) + column * fixed(-sin) + row * fixed(cos)) >> 16
+    inside = (x >= 0) & (x < side) & (y >= 0) & (y < side)
+    return np.where(inside, y * side + x, 0).astype(np.int32), inside.astype(np.uint8)
+
+
+def save(path: str | os.PathLike[str], tasks: Tasks) -> None:
+    """Writes a draw to one small `.npz`, so that any framework can train on the same stream.
+
+    Its arrays are the fields of `Tasks`; task t's i-th example is training image
+    `images[t, i]`, flattened, then `image[pixels[t]] * mask[t]`.
+    """
+    path = Path(path)
+    part = path.with_name(path.name + ".part")
+    with part.open("wb") as file:
+        np.savez_compressed(
+            file, **tasks._asdict() | {"pixels": np.asarray(tasks.pixels, np.uint16)}
+        )
+    part.replace(path)
+
+
+def load(path: str | os.PathLike[str], num_images: int) -> Tasks:
+    """Reads what `save` wrote.
+
+    Args:
+      num_images: how many training images there are.
+    Raises:
+      ValueError: if the file is missing or damaged, or does not fit the images.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = dict(file)
+        tasks = Tasks(*(arrays[name] for name in Tasks._fields))
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(
+            f"{path} is not a saved benchmark ({reason}): expected an .npz with "
+            f"{', '.join(Tasks._fields)}, as mer_jax.data.benchmarks.save writes it"
+        ) from None
+    dtypes = Tasks(np.int32, np.uint8, np.float32, np.int32)
+    tasks = Tasks(*(array.astype(dtype) for array, dtype in zip(tasks, dtypes, strict=True)))
+    *draws, num_tasks, num_pixels = tasks.pixels.shape
+    if (
+        tasks.mask.shape != tasks.pixels.shape
+        or tasks.angles.shape != (*draws, num_tasks)
+        or tasks.images.shape[:-1] != (*draws, num_tasks)
+    ):
+        raise ValueError(
+            f"{path}: the shapes of its arrays do not agree: "
+            + ", ".join(f"{name} {array.shape}" for name, array in tasks._asdict().items())
+        )
+    for name, array, end in (
+        ("pixels", tasks.pixels, num_pixels),
+        ("images", tasks.images, num_images),
+    ):
+        if array.min(initial=0) < 0 or array.max(initial=0) >= end:
+            raise ValueError(
+                f"{path}: {name} must be in [0, {end}), got {array.min()} to "
+                f"{array.max()}; was it drawn for another data set?"
+            )
+    return tasks
+
+
+def _draw_images(
+    rng: np.random.Generator, num_images: int, num_tasks: int, examples_per_task: int
+) -> np.ndarray:
+    """A random subset of the images for each task, in random order, `[N, n]` int32."""
+    num_tasks = checks.positive_int("num_tasks", num_tasks)
+    examples_per_task = checks.positive_int("examples_per_task", examples_per_task)
+    if examples_per_task > num_images:
+        raise ValueError(
+            f"examples_per_task must be at most {num_images}, the number of training "
+            f"images, got {examples_per_task}"
+        )
+    draws = [rng.choice(num_images, examples_per_task, replace=False) for _ in range(num_tasks)]
+    return np.stack(draws).astype(np.int32)
+
+
+def stack(draws: list[Tasks]) -> Tasks:
+    """Several draws as one, with a leading axis."""
+    return jax.tree.map(lambda *arrays: np.stack(arrays), *draws)

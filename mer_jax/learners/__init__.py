@@ -1,0 +1,1 @@
+"""One module an algorithm; each function returns a `Learner`."""

@@ -1,0 +1,40 @@
+"""Plain online learning: a step on each example as it comes, and nothing else."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from mer_jax.types import Info, Learner, LossFn, Params, as_state
+
+
+class OnlineState(NamedTuple):
+    """params: the network; opt_state: the optimizer's; step: `[]` int32, examples learned from."""
+
+    params: Params
+    opt_state: optax.OptState
+    step: jax.Array
+
+
+def online(loss_fn: LossFn, *, optimizer: optax.GradientTransformation) -> Learner:
+    """One optimizer step on each incoming example.
+
+    Args:
+      loss_fn: `loss_fn(params, example) -> []`.
+      optimizer: any optax transformation; the paper's baseline is `optax.sgd(alpha)`.
+    """
+
+    def init(params: Params, example: Any) -> OnlineState:
+        del example  # nothing of it is stored
+        params = as_state(params)
+        return OnlineState(params, optimizer.init(params), jnp.zeros((), jnp.int32))
+
+    def update(key: jax.Array, state: OnlineState, example: Any) -> tuple[OnlineState, Info]:
+        del key  # nothing is drawn
+        loss, grads = jax.value_and_grad(loss_fn)(state.params, example)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        return OnlineState(params, opt_state, state.step + 1), Info(loss)
+
+    return Learner(init, update)

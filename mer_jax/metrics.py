@@ -1,0 +1,64 @@
+"""What a continual learner is judged by, from the accuracy on every task over time.
+
+`R [T + 1, T]`: `R[i, j]` is the accuracy on the j-th task after training on i tasks, so that row 0
+is the untrained network and row T the end. Accuracies may be fractions or percent; leading axes
+(seeds) may stand before the two.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def accuracy_matrix(training: np.ndarray, accuracies: np.ndarray) -> np.ndarray:
+    """R from a log of evaluations, of which there may be any number during a task.
+
+    Args:
+      training: `[rows]`, the task that was being trained when each row was taken. The first row
+        is the untrained network's, and its entry is not read.
+      accuracies: `[rows, T]`, the accuracy on each task, by task id.
+    Returns:
+      `[T + 1, T]`: the first row, then the last row of each task's training. Where the tasks were
+      not trained in the order of their ids, the columns are put in the order of training, so that
+      rows and columns agree (the authors' code leaves them by id).
+    Raises:
+      ValueError: unless each of the T tasks was trained once, in one go.
+    """
+    training, accuracies = np.asarray(training)[1:], np.asarray(accuracies)
+    last = np.flatnonzero(np.append(training[1:] != training[:-1], True)) if len(training) else []
+    order, num_tasks = training[last].astype(int), accuracies.shape[-1]
+    if sorted(order) != list(range(num_tasks)):
+        raise ValueError(
+            f"expected each of {num_tasks} tasks trained once after the untrained row, "
+            f"got tasks {order.tolist()}"
+        )
+    return accuracies[np.concatenate([[0], 1 + np.asarray(last)])][:, order]
+
+
+def retained_accuracy(R: jax.Array) -> jax.Array:
+    """RA, the mean accuracy over all tasks at the end."""
+    return jnp.asarray(R)[..., -1, :].mean(-1)
+
+
+def learning_accuracy(R: jax.Array) -> jax.Array:
+    """LA, the mean over tasks of the accuracy just after training on the task."""
+    return _diagonal(jnp.asarray(R)[..., 1:, :]).mean(-1)
+
+
+def backward_transfer(R: jax.Array) -> jax.Array:
+    """BTI = RA - LA: above 0 later tasks helped earlier ones, below 0 they interfered."""
+    return retained_accuracy(R) - learning_accuracy(R)
+
+
+def forward_transfer(R: jax.Array) -> jax.Array:
+    """How much better a task is done just before its training than by the untrained network.
+
+    The mean is over all T tasks, the first of which adds 0, as in the authors' code; Lopez-Paz and
+    Ranzato (2017) divide by T - 1.
+    """
+    R = jnp.asarray(R)
+    return (_diagonal(R[..., :-1, :]) - R[..., 0, :]).mean(-1)
+
+
+def _diagonal(matrix: jax.Array) -> jax.Array:
+    return jnp.diagonal(matrix, axis1=-2, axis2=-1)

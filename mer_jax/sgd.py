@@ -1,0 +1,60 @@
+"""A pass of plain SGD, one example at a time: the definition that faster forms must agree with."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from mer_jax.types import LossFn, Params
+
+
+def sgd_step(
+    loss_fn: LossFn, params: Params, example: Any, weight: Any, alpha: Any
+) -> tuple[Params, jax.Array]:
+    """One SGD step on one example.
+
+    Returns:
+      The parameters after the step, and the loss `[]` before it.
+    """
+    loss, grads = jax.value_and_grad(loss_fn)(params, example)
+
+    def descend(p: jax.Array, g: jax.Array) -> jax.Array:
+        rate, scale = jnp.asarray(alpha, p.dtype), jnp.asarray(weight, p.dtype)
+        # A row that is left out may be padding, whose gradient need not be finite.
+        return p - rate * jnp.where(scale == 0, 0, scale * g)
+
+    return jax.tree.map(descend, params, grads), loss
+
+
+def sgd_pass(
+    loss_fn: LossFn,
+    params: Params,
+    examples: Any,
+    weights: jax.typing.ArrayLike,
+    alpha: jax.typing.ArrayLike,
+) -> tuple[Params, jax.Array]:
+    """One SGD step per example, in order.
+
+    Args:
+      loss_fn: `loss_fn(params, example) -> []`.
+      params: any pytree of floating-point arrays.
+      examples: pytree of `[k, ...]`.
+      weights: `[k]`, each multiplies its example's gradient; 0 leaves the example out.
+      alpha: `[]`, the learning rate; may be traced.
+    Returns:
+      The parameters after the pass, and the losses `[k]`, each before its example's step (that
+      of an example left out is computed all the same).
+    Source: lines 6 to 9 of MER's algorithm 1.
+    """
+    weights = jnp.asarray(weights)
+    lengths = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(examples)}
+    if weights.ndim != 1 or lengths - {weights.shape}:
+        raise ValueError(
+            "weights must be [k] and every leaf of examples [k, ...], got weights "
+            f"{weights.shape} and leading axes {sorted(lengths)}"
+        )
+
+    def step(params: Params, row: tuple[Any, jax.Array]) -> tuple[Params, jax.Array]:
+        return sgd_step(loss_fn, params, *row, alpha)
+
+    return jax.lax.scan(step, params, (examples, weights))

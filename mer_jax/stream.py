@@ -1,0 +1,81 @@
+"""A learner over a stream, and what it knows of each task along the way."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from mer_jax.types import Learner, Params
+
+
+def run(key: jax.Array, learner: Learner, state: Any, stream: Any) -> tuple[Any, Any]:
+    """Learns from a stream, example by example, in one scan.
+
+    The step that follows `n` others uses `fold_in(key, n)`, where `state.step` knows `n`: a stream
+    cut in pieces, each run with the same key, gives the same bits as in one go.
+
+    Args:
+      key: random key; the same for every piece of a stream.
+      learner: any learner whose state has a field `step`.
+      stream: pytree of `[T, ...]`, usually an `Example`.
+    Returns:
+      The state after the stream, and the infos, stacked to `[T, ...]`.
+    Raises:
+      ValueError: if the state does not count its steps.
+    """
+    if not hasattr(state, "step"):
+        raise ValueError(
+            "run draws each step's key from state.step, the number of steps done "
+            f"before; {type(state).__name__} has no such field"
+        )
+
+    def step(state: Any, example: Any) -> tuple[Any, Any]:
+        return learner.update(jax.random.fold_in(key, state.step), state, example)
+
+    return jax.lax.scan(step, state, stream)
+
+
+def map_examples(learner: Learner, make: Callable[[Any], Any]) -> Learner:
+    """A learner which is shown references and learns from `make(reference)`.
+
+    With `make` a gather from arrays on the device, a stream of indices is enough: no transformed
+    example exists before the step that learns from it.
+    """
+
+    def init(params: Params, reference: Any) -> Any:
+        return learner.init(params, jax.eval_shape(make, reference))
+
+    def update(key: jax.Array, state: Any, reference: Any) -> tuple[Any, Any]:
+        return learner.update(key, state, make(reference))
+
+    return Learner(init, update)
+
+
+def evaluate(
+    apply: Callable[..., jax.Array],
+    params: Params,
+    references: Any,
+    make: Callable[[Any], Any] = lambda example: example,
+    block_size: int = 1000,
+) -> jax.Array:
+    """The accuracy on each of T test sets.
+
+    Args:
+      apply: `apply(params, x, task) -> logits [C]`, on one example.
+      references: pytree of `[T, n, ...]`: the test examples themselves, or what `make` turns into
+        them.
+      make: `make(reference) -> Example`, applied block by block.
+      block_size: examples that are made and classified at once; it bounds the memory.
+    Returns:
+      `[T]` float32, each the fraction of a test set whose largest logit is its label's.
+    """
+
+    def is_correct(reference: Any) -> jax.Array:
+        example = make(reference)
+        return jnp.argmax(apply(params, example.x, example.task)) == example.y
+
+    def one_task(references: Any) -> jax.Array:
+        return jnp.mean(jax.lax.map(is_correct, references, batch_size=block_size))
+
+    return jax.lax.map(one_task, references)

@@ -1,0 +1,55 @@
+"""The few shapes that everything else shares."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+Params = Any
+"""Any pytree of floating-point arrays."""
+
+LossFn = Callable[[Params, Any], jax.Array]
+"""`loss_fn(params, example) -> []`: the loss on one example, without a batch axis."""
+
+
+class Example(NamedTuple):
+    """One labelled example; a leading axis makes it a batch or a stream.
+
+    x: `[...]`, any shape and dtype.
+    y: `[]` int32, the label.
+    task: `[]` int32, which task it comes from; task-free learners never read it.
+    """
+
+    x: Any
+    y: Any
+    task: Any
+
+
+class Info(NamedTuple):
+    """What an onlooker may want to know about one step.
+
+    loss: `[]`, the loss on the incoming example before the step.
+    """
+
+    loss: jax.Array
+
+
+class Learner(NamedTuple):
+    """A continual learner as two pure functions.
+
+    init: `init(params, example) -> state`; of `example` only structure, shapes and dtypes are
+      read, so a `jax.ShapeDtypeStruct` does. The state holds copies: the caller keeps `params`.
+    update: `update(key, state, example) -> (state, info)`, one step on one incoming example.
+
+    A state is a NamedTuple of arrays. Each has `.params` and `.step` (`[]` int32, examples learned
+    from so far), and each info has `.loss`; the rest is the learner's own.
+    """
+
+    init: Callable[[Params, Any], Any]
+    update: Callable[[jax.Array, Any, Any], tuple[Any, Any]]
+
+
+def as_state(params: Params) -> Params:
+    """Copies `params` into arrays without weak types, so that a second step compiles nothing."""
+    return jax.tree.map(lambda p: jnp.array(p, dtype=jnp.result_type(p)), params)

@@ -1,0 +1,107 @@
+"""Tasks as index maps: against Pillow, by their distribution, and to a file and back."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from mer_jax.data import benchmarks
+from mer_jax.data.benchmarks import Base, Visit, show
+
+
+@pytest.fixture
+def base():
+    rng = np.random.default_rng(0)
+    images = rng.integers(1, 256, (50, 784), np.uint8)  # no zeros: an empty pixel is the mask's
+    return Base(images, rng.integers(0, 10, 50).astype(np.int32))
+
+
+@pytest.mark.parametrize("side", [28, 7])
+def test_rotation_equals_pillow(side):
+    """Pixel for pixel at 2,000 angles, those where sine or cosine vanish included."""
+    rng = np.random.default_rng(0)
+    image = rng.integers(1, 256, (side, side), np.uint8)
+    special = np.arange(-360, 721, 45.0)
+    angles = [*special, *(special + 1e-3), *(special - 1e-3), *rng.uniform(0, 180, 1925)]
+    for angle in angles:
+        angle = float(np.float32(angle))
+        pixels, mask = benchmarks.rotation(angle, side)
+        ours = (image.reshape(-1)[pixels] * mask).reshape(side, side)
+        np.testing.assert_array_equal(
+            ours, Image.fromarray(image).rotate(angle), f"{angle} degrees"
+        )
+
+
+def test_rotations_draw_one_angle_a_slice():
+    draws = [benchmarks.rotations(np.random.default_rng(seed), 50, 20, 3) for seed in range(200)]
+    angles = np.stack([draw.angles for draw in draws])  # [200, 20]
+    np.testing.assert_array_equal(np.floor(angles / 9), np.broadcast_to(np.arange(20), (200, 20)))
+    inside = angles / 9 % 1  # uniform on [0, 1): mean 1/2, variance 1/12
+    assert abs(inside.mean() - 0.5) < 5 * np.sqrt(1 / 12 / inside.size)
+
+
+def test_permutations_are_permutations_and_differ():
+    tasks = benchmarks.permutations(np.random.default_rng(0), 50, 6, 10)
+    np.testing.assert_array_equal(np.sort(tasks.pixels, axis=1), np.tile(np.arange(784), (6, 1)))
+    assert len({row.tobytes() for row in tasks.pixels}) == 6
+    assert tasks.mask.all()
+
+
+def test_a_task_shows_each_of_its_images_once():
+    tasks = benchmarks.rotations(np.random.default_rng(0), 50, 4, 50)
+    np.testing.assert_array_equal(np.sort(tasks.images, axis=1), np.tile(np.arange(50), (4, 1)))
+    assert not (tasks.images == np.arange(50)).all(axis=1).any()  # in random order
+
+
+def test_show_transforms_inside_the_compiled_program(base):
+    tasks = benchmarks.rotations(np.random.default_rng(1), 50, 3, 7)
+    example = jax.jit(show)(base, tasks, Visit(jnp.int32(2), jnp.int32(11)))
+    rotated = Image.fromarray(base.images[11].reshape(28, 28)).rotate(float(tasks.angles[2]))
+    np.testing.assert_array_equal(example.x, np.asarray(rotated).reshape(-1))
+    assert example.x.dtype == jnp.uint8
+    assert (example.y, example.task) == (base.labels[11], 2)
+
+
+@pytest.mark.parametrize("name", benchmarks.BENCHMARKS)
+def test_saved_and_loaded_is_the_same(tmp_path, name):
+    draw, num_tasks, size = benchmarks.BENCHMARKS[name]
+    draws = [draw(np.random.default_rng(seed), 60_000, num_tasks, size) for seed in range(2)]
+    tasks = benchmarks.stack(draws)
+    path = tmp_path / "draw.npz"
+    benchmarks.save(path, tasks)
+    for ours, theirs in zip(tasks, benchmarks.load(path, 60_000), strict=True):
+        assert ours.dtype == theirs.dtype
+        np.testing.assert_array_equal(ours, theirs)
+    assert path.stat().st_size < 600_000
+    assert list(tmp_path.iterdir()) == [path]  # nothing half-written stays
+
+
+def test_loading_says_what_is_wrong(tmp_path):
+    path = tmp_path / "draw.npz"
+    tasks = benchmarks.permutations(np.random.default_rng(0), 60_000, 2, 5)
+
+    def message(num_images=60_000):
+        with pytest.raises(ValueError, match=str(path)) as caught:
+            benchmarks.load(path, num_images)
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    assert "No such file" in message()
+    path.write_bytes(b"not a zip")
+    assert "not a saved benchmark" in message()
+    benchmarks.save(path, tasks)
+    path.write_bytes(path.read_bytes()[:300])
+    assert "not a saved benchmark" in message()
+    np.savez(path, pixels=tasks.pixels)
+    assert "mask" in message()
+    benchmarks.save(path, tasks._replace(angles=np.zeros(3, np.float32)))
+    assert "shapes" in message()
+    benchmarks.save(path, tasks)
+    assert "drawn for another data set" in message(num_images=3)
+
+
+@pytest.mark.parametrize("sizes", [(0, 5), (2, 0), (2.5, 5), (2, 51), (-1, 5)])
+def test_sizes_that_make_no_sense(sizes):
+    with pytest.raises(ValueError, match=r"num_tasks|examples_per_task"):
+        benchmarks.rotations(np.random.default_rng(0), 50, *sizes)
