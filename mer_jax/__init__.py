@@ -16,7 +16,7 @@ from mer_jax.metrics import (
     retained_accuracy,
 )
 from mer_jax.sgd import sgd_pass
-from mer_jax.stream import evaluate, map_examples, run
+from mer_jax.stream import accuracy, map_examples, run
 from mer_jax.types import Example, Info, Learner
 
 __version__ = "0.1.0"
@@ -27,11 +27,11 @@ __all__ = [
     "Info",
     "Learner",
     "ReservoirState",
+    "accuracy",
     "accuracy_matrix",
     "backward_transfer",
     "er",
     "er_by_task",
-    "evaluate",
     "forward_transfer",
     "gradient_alignment",
     "interpolate",

@@ -89,6 +89,22 @@ def sample(key: jax.Array, state: ReservoirState, n: int) -> tuple[Any, jax.Arra
     return jax.tree.map(lambda rows: rows[slots], state.examples), jnp.arange(n) < stored
 
 
+def after(state: ReservoirState, result: Any) -> ReservoirState:
+    """The same reservoir, as something that exists only once `result` does.
+
+    XLA writes a buffer in place where it can prove that every read of it came first, and copies
+    all of it otherwise. What is learned from a reservoir's draws proves it: add to
+    `after(state, params)`, with `params` the parameters after the step.
+
+    Args:
+      result: any pytree of arrays which depend on the draws from `state`.
+    """
+    # Never taken, since counts are not negative, but nothing tells XLA so; an
+    # `optimization_barrier` would be dropped before buffers are assigned.
+    proof = jnp.ravel(jax.tree.leaves(result)[0])[0].astype(jnp.int32)
+    return state._replace(num_seen=jnp.where(state.num_seen < 0, proof, state.num_seen))
+
+
 def capacity(state: ReservoirState) -> int:
     """How many examples the reservoir can hold."""
     return jax.tree.leaves(state.examples)[0].shape[0]

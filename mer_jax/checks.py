@@ -47,10 +47,10 @@ def same_shapes(what: str, expected: Any, got: Any) -> None:
         {jax.tree_util.keystr(path) or "itself": leaf for path, leaf in leaves}
         for leaves in (jax.tree_util.tree_leaves_with_path(tree) for tree in (expected, got))
     )
-    if jax.tree.structure(expected) != jax.tree.structure(got):
+    structure: Any = jax.tree.structure(expected)
+    if structure != jax.tree.structure(got):
         raise ValueError(
-            f"{what}: expected the structure {jax.tree.structure(expected)}, "
-            f"got {jax.tree.structure(got)}"
+            f"{what}: expected the structure {structure}, got {jax.tree.structure(got)}"
         )
     for path, leaf in wanted.items():
         if (leaf.shape, leaf.dtype) != (came[path].shape, came[path].dtype):

@@ -8,6 +8,7 @@ is the untrained network and row T the end. Accuracies may be fractions or perce
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 
 def accuracy_matrix(training: np.ndarray, accuracies: np.ndarray) -> np.ndarray:
@@ -25,32 +26,32 @@ def accuracy_matrix(training: np.ndarray, accuracies: np.ndarray) -> np.ndarray:
       ValueError: unless each of the T tasks was trained once, in one go.
     """
     training, accuracies = np.asarray(training)[1:], np.asarray(accuracies)
-    last = np.flatnonzero(np.append(training[1:] != training[:-1], True)) if len(training) else []
+    last = np.flatnonzero(np.append(training[1:] != training[:-1], len(training) > 0))
     order, num_tasks = training[last].astype(int), accuracies.shape[-1]
     if sorted(order) != list(range(num_tasks)):
         raise ValueError(
-            f"expected each of {num_tasks} tasks trained once after the untrained row, "
+            f"expected each of {num_tasks} tasks trained once, in one go, after the untrained row, "
             f"got tasks {order.tolist()}"
         )
-    return accuracies[np.concatenate([[0], 1 + np.asarray(last)])][:, order]
+    return accuracies[np.concatenate([[0], 1 + last])][:, order]
 
 
-def retained_accuracy(R: jax.Array) -> jax.Array:
+def retained_accuracy(R: ArrayLike) -> jax.Array:
     """RA, the mean accuracy over all tasks at the end."""
     return jnp.asarray(R)[..., -1, :].mean(-1)
 
 
-def learning_accuracy(R: jax.Array) -> jax.Array:
+def learning_accuracy(R: ArrayLike) -> jax.Array:
     """LA, the mean over tasks of the accuracy just after training on the task."""
     return _diagonal(jnp.asarray(R)[..., 1:, :]).mean(-1)
 
 
-def backward_transfer(R: jax.Array) -> jax.Array:
+def backward_transfer(R: ArrayLike) -> jax.Array:
     """BTI = RA - LA: above 0 later tasks helped earlier ones, below 0 they interfered."""
     return retained_accuracy(R) - learning_accuracy(R)
 
 
-def forward_transfer(R: jax.Array) -> jax.Array:
+def forward_transfer(R: ArrayLike) -> jax.Array:
     """How much better a task is done just before its training than by the untrained network.
 
     The mean is over all T tasks, the first of which adds 0, as in the authors' code; Lopez-Paz and

@@ -1,7 +1,7 @@
 """The paper's networks, as Flax modules."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import flax.linen as nn
 import jax
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from mer_jax import checks
 from mer_jax.gram import DenseFirstLoss
-from mer_jax.types import Example, LossFn, Params
+from mer_jax.types import Example, Params
 
 
 class Model(NamedTuple):
@@ -17,12 +17,12 @@ class Model(NamedTuple):
 
     init: `init(key) -> params`.
     apply: `apply(params, x, task) -> logits [C]`, on one example.
-    loss: `loss(params, example) -> []`, the cross-entropy on one `Example`.
+    loss: `loss(params, example) -> []`, the cross-entropy on one `Example`; shows its first layer.
     """
 
     init: Callable[[jax.Array], Params]
     apply: Callable[[Params, jax.Array, Any], jax.Array]
-    loss: LossFn
+    loss: DenseFirstLoss
 
 
 class MLP(nn.Module):
@@ -67,7 +67,7 @@ def mlp(sizes: Sequence[int]) -> Model:
 
     def apply(params: Params, x: jax.Array, task: Any = None) -> jax.Array:
         del task  # one network for all tasks
-        return module.apply({"params": params}, as_features(x))
+        return cast(jax.Array, module.apply({"params": params}, as_features(x)))
 
     def split(params: Params) -> tuple[jax.Array, jax.Array, Params]:
         rest = {name: layer for name, layer in params.items() if name != first}
@@ -78,7 +78,7 @@ def mlp(sizes: Sequence[int]) -> Model:
 
     def tail(rest: Params, preactivation: jax.Array, example: Example) -> jax.Array:
         logits = module.apply({"params": rest}, preactivation, method=MLP.after_first)
-        return cross_entropy(logits, example.y)
+        return cross_entropy(cast(jax.Array, logits), example.y)
 
     loss = DenseFirstLoss(lambda example: as_features(example.x), split, merge, tail)
     return Model(init, apply, loss)

@@ -52,30 +52,28 @@ def map_examples(learner: Learner, make: Callable[[Any], Any]) -> Learner:
     return Learner(init, update)
 
 
-def evaluate(
+def accuracy(
     apply: Callable[..., jax.Array],
     params: Params,
     references: Any,
     make: Callable[[Any], Any] = lambda example: example,
     block_size: int = 1000,
 ) -> jax.Array:
-    """The accuracy on each of T test sets.
+    """The fraction of a test set whose largest logit is its label's.
 
     Args:
       apply: `apply(params, x, task) -> logits [C]`, on one example.
-      references: pytree of `[T, n, ...]`: the test examples themselves, or what `make` turns into
-        them.
-      make: `make(reference) -> Example`, applied block by block.
+      references: pytree of `[n, ...]`: the examples themselves, or what `make` turns into them.
+      make: `make(reference) -> Example`, called block by block.
       block_size: examples that are made and classified at once; it bounds the memory.
     Returns:
-      `[T]` float32, each the fraction of a test set whose largest logit is its label's.
+      `[]` float32; NaN where `params` are not all finite, which is no network to judge.
     """
 
     def is_correct(reference: Any) -> jax.Array:
         example = make(reference)
         return jnp.argmax(apply(params, example.x, example.task)) == example.y
 
-    def one_task(references: Any) -> jax.Array:
-        return jnp.mean(jax.lax.map(is_correct, references, batch_size=block_size))
-
-    return jax.lax.map(one_task, references)
+    correct = jax.lax.map(is_correct, references, batch_size=block_size)
+    is_finite = jnp.stack([jnp.isfinite(p).all() for p in jax.tree.leaves(params)]).all()
+    return jnp.where(is_finite, jnp.mean(correct), jnp.nan)

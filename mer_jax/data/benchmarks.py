@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from mer_jax import checks
-from mer_jax.types import Example
+from mer_jax.gram import DenseFirstLoss
+from mer_jax.types import Example, Params
 
 
 class Tasks(NamedTuple):
@@ -54,6 +56,21 @@ def show(base: Base, tasks: Tasks, visit: Visit) -> Example:
     """The example a reference stands for; pure, to be called inside a compiled program."""
     image = base.images[visit.image][tasks.pixels[visit.task]] * tasks.mask[visit.task]
     return Example(image, base.labels[visit.image], visit.task)
+
+
+def absorb(loss: DenseFirstLoss, params: Params, tasks: Tasks, task: Any) -> Params:
+    """The network that does to base images what `params` does to a task's images.
+
+    A task's images are linear in the base images, so what it does to them can be done to the first
+    layer's kernel instead: a test set then needs no transformed copy, only matrix products.
+
+    Args:
+      loss: shows the network's first layer.
+      task: `[]` int32.
+    """
+    kernel, bias, rest = loss.split(params)
+    rows = kernel * tasks.mask[task][:, None].astype(kernel.dtype)
+    return loss.merge(jnp.zeros_like(kernel).at[tasks.pixels[task]].add(rows), bias, rest)
 
 
 def rotations(

@@ -159,7 +159,7 @@ def _learner(loss_fn: LossFn, train: Callable[..., Params], capacity: int) -> Le
     def update(key: jax.Array, state: MERState, example: Any) -> tuple[MERState, Info]:
         train_key, add_key = jax.random.split(key)
         params = train(train_key, state.params, state.memory, example)
-        kept = memory.add(add_key, state.memory, example)
+        kept = memory.add(add_key, buffer.after(state.memory, params), example)
         return MERState(params, kept, state.step + 1), Info(loss_fn(state.params, example))
 
     return Learner(init, update)

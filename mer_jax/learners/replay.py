@@ -128,7 +128,7 @@ def _learner(
         params, opt_state, losses = replay_step(
             loss_fn, optimizer, state.params, state.opt_state, batch, shares(batch, present)
         )
-        kept = memory.add(add_key, state.memory, example)
+        kept = memory.add(add_key, buffer.after(state.memory, params), example)
         return ERState(params, opt_state, kept, state.step + 1), Info(losses[0])
 
     return Learner(init, update)

@@ -1,0 +1,51 @@
+"""A command line from a dataclass, and one line on stderr for what is wrong with it."""
+
+import contextlib
+import io
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NoReturn, TypeVar
+
+import tyro
+
+Config = TypeVar("Config")
+
+
+def parse(config: Callable[..., Config], args: Sequence[str] | None = None) -> Config:
+    """Reads the flags into `config`; its docstrings are the help text. Exits with 2 on bad ones."""
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return tyro.cli(config, args=args)
+    except SystemExit as stop:
+        if stop.code in (None, 0):
+            raise
+        fail(_first_paragraph(complaint.getvalue()))
+
+
+@contextlib.contextmanager
+def errors() -> Iterator[None]:
+    """Within it, an argument or a file that is not what it should be ends the program."""
+    try:
+        yield
+    except (ValueError, OSError, ImportError) as error:
+        fail(" ".join(str(error).split()))
+
+
+def fail(message: str) -> NoReturn:
+    """Ends the program with one line on stderr and exit code 2."""
+    print(f"{Path(sys.argv[0]).name}: error: {message}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def _first_paragraph(box: str) -> str:
+    """What tyro says within its frame, up to the first rule."""
+    lines = [line.strip("│╭╮╰╯ ") for line in box.splitlines()]
+    said: list[str] = []
+    for line in lines:
+        if said and line.startswith("─"):
+            break
+        if line and not line.startswith("─"):
+            said.append(line)
+    return " ".join(said) or "bad arguments; see --help"

@@ -1,0 +1,178 @@
+"""The methods by name, and the hyper-parameters that the authors published with their code."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import optax
+
+import mer_jax
+from mer_jax.types import Learner, LossFn
+
+
+class Method(NamedTuple):
+    """A method of the paper.
+
+    make: `make(loss_fn, num_tasks, **settings) -> Learner`.
+    settings: the names of what it can be given.
+    title: for tables and pictures.
+    """
+
+    make: Callable[..., Learner]
+    settings: tuple[str, ...]
+    title: str
+
+
+def _er(loss_fn: LossFn, num_tasks: int, *, alpha: Any, **sizes: int) -> Learner:
+    return mer_jax.er(loss_fn, optimizer=optax.sgd(alpha), **sizes)
+
+
+def _er_by_task(loss_fn: LossFn, num_tasks: int, *, alpha: Any, **sizes: int) -> Learner:
+    return mer_jax.er_by_task(loss_fn, optimizer=optax.sgd(alpha), num_tasks=num_tasks, **sizes)
+
+
+METHODS = {
+    "mer": Method(
+        lambda loss_fn, num_tasks, **settings: mer_jax.mer(loss_fn, **settings),
+        ("alpha", "beta", "gamma", "num_batches", "batch_size", "capacity"),
+        "MER",
+    ),
+    "mer-big-batch": Method(
+        lambda loss_fn, num_tasks, **settings: mer_jax.mer_big_batch(loss_fn, **settings),
+        ("alpha", "gamma", "batch_size", "capacity"),
+        "MER (algorithm 6)",
+    ),
+    "mer-current-rate": Method(
+        lambda loss_fn, num_tasks, **settings: mer_jax.mer_current_rate(loss_fn, **settings),
+        ("alpha", "gamma", "s", "batch_size", "capacity"),
+        "MER (algorithm 7)",
+    ),
+    "er": Method(_er, ("alpha", "batch_size", "capacity"), "ER"),
+    "er-by-task": Method(_er_by_task, ("alpha", "batch_size", "capacity"), "ER by task"),
+    "online": Method(
+        lambda loss_fn, num_tasks, *, alpha: mer_jax.online(loss_fn, optimizer=optax.sgd(alpha)),
+        ("alpha",),
+        "Online",
+    ),
+}
+
+Rows = dict[int | None, dict[str, float]]
+
+
+def _table(names: str, rows: dict[str, dict[int | None, tuple[float, ...]]]) -> dict[str, Rows]:
+    return {
+        benchmark: {
+            capacity: dict(zip(names.split(), row, strict=True)) for capacity, row in sizes.items()
+        }
+        for benchmark, sizes in rows.items()
+    }
+
+
+# {method: {benchmark: {capacity: settings}}}. batch_size counts the incoming example, so it is one
+# more than the replays that the authors give; a capacity of None is a method without a buffer.
+PUBLISHED = {
+    "mer": _table(
+        "alpha beta gamma batch_size num_batches",
+        {
+            "rotations": {
+                5120: (0.03, 0.03, 1.0, 101, 10),
+                500: (0.1, 0.01, 1.0, 11, 10),
+                200: (0.1, 0.01, 1.0, 11, 5),
+            },
+            "permutations": {
+                5120: (0.03, 0.03, 1.0, 101, 10),
+                500: (0.03, 0.03, 1.0, 26, 10),
+                200: (0.03, 0.03, 1.0, 11, 10),
+            },
+            "many-permutations": {
+                5120: (0.1, 0.01, 1.0, 6, 10),
+                500: (0.03, 0.03, 1.0, 6, 10),
+            },
+        },
+    ),
+    "mer-big-batch": _table(
+        "alpha gamma batch_size",
+        {
+            "rotations": {5120: (0.03, 0.1, 101), 500: (0.1, 0.03, 11), 200: (0.1, 0.03, 26)},
+            "permutations": {5120: (0.03, 0.1, 51), 500: (0.03, 0.3, 11), 200: (0.1, 0.03, 6)},
+            "many-permutations": {5120: (0.03, 0.1, 26), 500: (0.1, 0.03, 6)},
+        },
+    ),
+    "mer-current-rate": _table(
+        "alpha gamma batch_size s",
+        {
+            "rotations": {
+                5120: (0.03, 0.03, 101, 5),
+                500: (0.03, 0.03, 51, 5),
+                200: (0.03, 0.03, 51, 5),
+            },
+            "permutations": {
+                5120: (0.01, 0.1, 101, 10),
+                500: (0.01, 0.1, 26, 10),
+                200: (0.03, 0.1, 6, 2),
+            },
+            "many-permutations": {5120: (0.03, 0.03, 101, 10), 500: (0.03, 0.03, 6, 10)},
+        },
+    ),
+    "er": _table(
+        "alpha batch_size",
+        {
+            "rotations": {5120: (0.1, 26), 500: (0.1, 6), 200: (0.1, 11)},
+            "permutations": {5120: (0.1, 26), 500: (0.1, 11), 200: (0.1, 11)},
+            "many-permutations": {5120: (0.1, 26), 500: (0.1, 26)},
+        },
+    ),
+    "er-by-task": _table(
+        "alpha batch_size",
+        {
+            "rotations": {5120: (0.03, 101), 500: (0.01, 101), 200: (0.01, 51)},
+            "permutations": {5120: (0.01, 26), 500: (0.01, 26), 200: (0.01, 11)},
+            "many-permutations": {5120: (0.003, 11), 500: (0.01, 6)},
+        },
+    ),
+    "online": _table(
+        "alpha",
+        {
+            "rotations": {None: (0.0003,)},
+            "permutations": {None: (0.003,)},
+            "many-permutations": {None: (0.003,)},
+        },
+    ),
+}
+
+
+class Choice(NamedTuple):
+    """Settings for a run, and where those that were not given come from."""
+
+    settings: dict[str, float]
+    source: str
+
+
+def choose(method: str, benchmark: str, capacity: int, given: dict[str, float]) -> Choice:
+    """The settings of a run: what was given, and the published values for the rest.
+
+    A capacity that was not published takes the settings of the nearest one that was.
+
+    Raises:
+      ValueError: if something was given that the method does not read.
+    """
+    reads = METHODS[method].settings
+    if unread := [name for name in given if name not in reads]:
+        flags = ", ".join(flag(name) for name in reads)
+        raise ValueError(f"{flag(unread[0])} is nothing that {method} reads; it reads {flags}")
+    rows = PUBLISHED[method][benchmark]
+    nearest = min(rows, key=lambda size: abs((size or 0) - capacity))
+    settings = rows[nearest] | ({"capacity": capacity} if "capacity" in reads else {}) | given
+    taken = sorted(set(rows[nearest]) - set(given))
+    if not taken:
+        return Choice(settings, "given")
+    source = f"{', '.join(taken)} as published for {benchmark}"
+    if nearest is not None:
+        source += f" with {nearest} memories"
+    if nearest not in (None, capacity):
+        source += f" (none was published for {capacity})"
+    return Choice(settings, source)
+
+
+def flag(name: str) -> str:
+    """A setting's flag on the command line."""
+    return "--" + name.replace("_", "-")

@@ -1,0 +1,60 @@
+"""The picture of a run: accuracy on every task as the stream goes by."""
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+
+matplotlib.use("agg")
+
+import matplotlib.pyplot as plt
+from matplotlib import colormaps
+
+
+def accuracy_over_stream(path: Path, results: dict[str, dict[str, Any]], title: str) -> None:
+    """One panel a method: a line a task (mean over seeds), and the mean over the tasks seen so far.
+
+    Args:
+      results: for each method its `title`, `accuracy_matrix` `[S, T + 1, T]` in percent, and
+        `examples_per_task`.
+    """
+    figure, axes = plt.subplots(
+        1, len(results), figsize=(1.2 + 3.6 * len(results), 3.6), sharey=True, squeeze=False
+    )
+    for axis, result in zip(axes[0], results.values(), strict=True):
+        _panel(axis, result)
+    axes[0, 0].set_ylabel("test accuracy, %")
+    num_tasks = np.shape(next(iter(results.values()))["accuracy_matrix"])[-1]
+    colors = plt.cm.ScalarMappable(plt.Normalize(1, num_tasks), "viridis")
+    figure.colorbar(colors, ax=axes, label="task", pad=0.01)
+    figure.suptitle(title, x=0.02, ha="left", fontsize=10)
+    figure.savefig(path, dpi=150, bbox_inches="tight", format="png")
+    plt.close(figure)
+
+
+def _panel(axis: plt.Axes, result: dict[str, Any]) -> None:
+    R = np.asarray(result["accuracy_matrix"], np.float64)  # [S, T + 1, T]
+    num_tasks = R.shape[-1]
+    examples = np.arange(num_tasks + 1) * result["examples_per_task"]
+    colors = colormaps["viridis"](np.linspace(0, 1, num_tasks))
+    for task in range(num_tasks):
+        # Dotted before the task has been seen, and from its own training on a line.
+        line = R[:, :, task].mean(0)
+        for part, style in ((slice(task + 1), ":"), (slice(task, None), "-")):
+            known = ~np.isnan(line[part])
+            x, y = examples[part][known], line[part][known]
+            axis.plot(x, y, style, color=colors[task], lw=0.5 if style == ":" else 0.8)
+    whole = [row for row in range(1, num_tasks + 1) if not np.isnan(R[:, row]).any()]
+    if not whole:  # diverged before the end
+        axis.set_title(f"{result['title']}: diverged", fontsize=10)
+        return
+    seen = np.stack([R[:, row, :row].mean(-1) for row in whole], axis=1)
+    mean, std = seen.mean(0), seen.std(0, ddof=1) if len(seen) > 1 else 0
+    axis.fill_between(examples[whole], mean - std, mean + std, color="black", alpha=0.25, lw=0)
+    axis.plot(examples[whole], mean, color="black", lw=2, label="mean of tasks seen")
+    axis.set_title(f"{result['title']}: {mean[-1]:.1f} % retained", fontsize=10)
+    axis.set_xlabel("examples seen")
+    axis.set_ylim(0, 100)
+    axis.grid(alpha=0.3)
+    axis.legend(loc="lower right", fontsize=8)

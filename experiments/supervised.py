@@ -1,0 +1,285 @@
+"""Learns a stream of tasks with several methods and compares what they retain.
+
+    python -m experiments.supervised                       # scikit-learn's digits, about a minute
+    python -m experiments.supervised --dataset mnist --benchmark permutations --method mer \\
+        --capacity 500 --seeds 3 --data-dir ~/mnist --out runs/permutations
+"""
+
+import dataclasses
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+import jax
+import numpy as np
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+import mer_jax
+from experiments import command_line, devices, methods, output, plots, training
+from experiments.methods import METHODS
+from mer_jax import checks
+from mer_jax.data import benchmarks, datasets
+from mer_jax.data.benchmarks import BENCHMARKS, Base, Tasks
+
+MethodName = Literal["mer", "mer-big-batch", "mer-current-rate", "er", "er-by-task", "online"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Learns a stream of tasks with several methods and compares what they retain.
+
+    Settings that are not given take the values which the paper's authors published for the
+    benchmark, the method and the capacity.
+    """
+
+    dataset: Literal["digits", "mnist", "fashion_mnist"] = "digits"
+    """Images: the digits that ship with scikit-learn, or MNIST or Fashion-MNIST from --data-dir or
+    else by tensorflow-datasets."""
+    benchmark: Literal["rotations", "permutations", "many-permutations"] = "rotations"
+    """What a task does to the images."""
+    method: Annotated[tuple[MethodName, ...], tyro.conf.arg(metavar="METHOD [METHOD ...]")] = (
+        "mer",
+        "er",
+        "online",
+    )
+    """One method or several: mer, mer-big-batch, mer-current-rate, er, er-by-task, online."""
+    capacity: int = 200
+    """Examples that the replay buffer holds, all tasks together."""
+    seeds: int = 5
+    """How many seeds, learned side by side; each draws its tasks, its images and its network."""
+    seed: int = 0
+    """The first seed."""
+    tasks: int | None = None
+    """How many tasks; the benchmark's own number (20 or 100) if not given."""
+    examples_per_task: int | None = None
+    """Training examples a task; the benchmark's own number (1000 or 200) if not given, and 200
+    for the digits."""
+    test_images: int | None = None
+    """Test images a task, spread evenly over the test set; all of them if not given."""
+    evaluate_every: int | None = None
+    """Test on all tasks after every so many tasks (and at the start and the end), in between on the
+    task just learned and the next: enough for every metric. If not given, 1 for up to 20 tasks and
+    10 for more."""
+    alpha: float | None = None
+    """Learning rate of the SGD steps."""
+    beta: float | None = None
+    """MER's within-batch Reptile rate, in [0, 1]."""
+    gamma: float | None = None
+    """MER's across-batch Reptile rate, in [0, 1]."""
+    num_batches: int | None = None
+    """MER's s, batches per incoming example."""
+    s: float | None = None
+    """For mer-current-rate, how much faster the incoming example is learned."""
+    batch_size: int | None = None
+    """The paper's k, examples per batch, the incoming one included."""
+    benchmark_file: Path | None = None
+    """Take the tasks from this file, a benchmark.npz of an earlier run, instead of drawing them."""
+    data_dir: Path | None = None
+    """Folder with <dataset>.npz or the four IDX files; MER_JAX_DATA_DIR if not given."""
+    out: Path = Path("runs/supervised")
+    """Folder for metrics.json, table.md, accuracy.png and benchmark.npz."""
+
+    def given(self) -> dict[str, float]:
+        """The methods' settings that were given."""
+        names = {name for method in METHODS.values() for name in method.settings} - {"capacity"}
+        return {name: value for name in sorted(names) if (value := getattr(self, name)) is not None}
+
+
+class Setup(NamedTuple):
+    """Everything a run needs, checked.
+
+    choices: for each method its settings, and where they come from.
+    tasks: `[S, ...]`, a draw for each seed.
+    """
+
+    choices: dict[str, methods.Choice]
+    tasks: Tasks
+    train: Base
+    test: Base
+    seeds: list[int]
+    num_classes: int
+
+
+NETWORK = (784, 100, 100, 10)
+
+
+def prepare(config: Config, say: Any) -> Setup:
+    """Reads the data, draws the tasks, and checks all that can be checked before learning.
+
+    Raises:
+      ValueError: in one line, if something cannot be right; also `OSError` for files.
+    """
+    checks.positive_int("--seeds", config.seeds)
+    checks.positive_int("--capacity", config.capacity)
+    if config.evaluate_every is not None:
+        checks.positive_int("--evaluate-every", config.evaluate_every)
+    if config.seed < 0:
+        raise ValueError(f"--seed must be at least 0, got {config.seed}")
+    choices: dict[str, methods.Choice] = {
+        name: methods.choose(name, config.benchmark, config.capacity, config.given())
+        for name in config.method
+    }
+    loss = mer_jax.networks.mlp(NETWORK).loss
+    for name, choice in choices.items():
+        METHODS[name].make(loss, 1, **choice.settings)
+    data = datasets.load(config.dataset, config.data_dir, on_download=say)
+    train, test = (
+        Base(images.reshape(len(images), -1), labels)
+        for images, labels in (
+            (data.train_images, data.train_labels),
+            (data.test_images, data.test_labels),
+        )
+    )
+    size = len(test.labels)
+    if config.test_images is not None:
+        count = checks.positive_int("--test-images", config.test_images)
+        if count > size:
+            raise ValueError(f"--test-images must be at most {size}, got {count}")
+        test = jax.tree.map(lambda leaf: leaf[np.arange(count) * size // count], test)
+    seeds = [config.seed + i for i in range(config.seeds)]
+    tasks = _tasks(config, len(train.labels), seeds)
+    config.out.mkdir(parents=True, exist_ok=True)
+    return Setup(choices, tasks, train, test, seeds, data.num_classes)
+
+
+def _tasks(config: Config, num_images: int, seeds: list[int]) -> Tasks:
+    draw, num_tasks, examples_per_task = BENCHMARKS[config.benchmark]
+    if config.dataset == "digits":
+        examples_per_task = 200
+    sizes = (
+        checks.positive_int("--tasks", num_tasks if config.tasks is None else config.tasks),
+        checks.positive_int(
+            "--examples-per-task",
+            examples_per_task if config.examples_per_task is None else config.examples_per_task,
+        ),
+    )
+    if config.benchmark_file is None:
+        draws = [draw(np.random.default_rng(seed), num_images, *sizes) for seed in seeds]
+        return benchmarks.stack(draws)
+    tasks = benchmarks.load(config.benchmark_file, num_images)
+    if tasks.images.ndim == 2:  # a single draw serves all seeds
+        tasks = benchmarks.stack([tasks] * len(seeds))
+    if len(tasks.images) != len(seeds):
+        raise ValueError(
+            f"{config.benchmark_file} has draws for {len(tasks.images)} seeds, "
+            f"expected {len(seeds)}; change --seeds"
+        )
+    return tasks
+
+
+def run_method(name: str, config: Config, setup: Setup, console: Console) -> dict[str, Any]:
+    """Learns the benchmark with one method, behind a progress bar; returns its part of metrics."""
+    method, (settings, source) = METHODS[name], setup.choices[name]
+    num_tasks, num_examples = setup.tasks.images.shape[1:]
+    console.print(f"{method.title}: {_listed(settings)} ({source})", highlight=False)
+    started = time.perf_counter()
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("examples, {task.fields[score]}"),
+        TimeRemainingColumn(),
+    )
+    evaluate_every = config.evaluate_every or (1 if num_tasks <= 20 else 10)
+    rows = []
+    with Progress(*columns, console=console) as progress:
+        total = num_tasks * num_examples
+        bar = progress.add_task(method.title, total=total, score="compiling")
+        for state in training.learn(
+            mer_jax.networks.mlp(NETWORK),
+            lambda loss: method.make(loss, num_tasks, **settings),
+            setup.seeds,
+            setup.tasks,
+            setup.train,
+            setup.test,
+            evaluate_every,
+        ):
+            score = "learning"
+            if state.accuracies is not None:
+                rows.append(state.accuracies)
+            if len(rows) > 1:
+                score = f"{100 * rows[-1][:, len(rows) - 2].mean():.1f} % on task {len(rows) - 1}"
+            progress.update(bar, completed=state.examples, score=score)
+    return {
+        "method": name,
+        "title": method.title,
+        **output.summary(np.stack(rows, axis=1)),
+        "settings": settings,
+        "settings_source": source,
+        "examples_per_task": num_examples,
+        "evaluate_every": evaluate_every,
+        "seconds": round(time.perf_counter() - started, 2),
+    }
+
+
+def run(config: Config, setup: Setup, console: Console) -> dict[str, dict[str, Any]]:
+    """Learns with each method in turn; what is finished is on the disk before the next begins."""
+    output.write(config.out / "benchmark.npz", lambda part: benchmarks.save(part, setup.tasks))
+    about = {
+        "config": dataclasses.asdict(config),
+        "command": ["python", "-m", "experiments.supervised", *sys.argv[1:]],
+        "seeds": setup.seeds,
+        "num_tasks": setup.tasks.images.shape[1],
+        "test_images": len(setup.test.labels),
+        "network": NETWORK,
+        **output.environment(),
+    }
+    caption = describe(config, setup)
+    results: dict[str, dict[str, Any]] = {}
+    for name in config.method:
+        results[name] = run_method(name, config, setup, console)
+        content = results[name] if len(config.method) == 1 else {"methods": results}
+        output.write_json(config.out / "metrics.json", content | about)
+        table = output.rows(results)
+        output.write_text(config.out / "table.md", output.markdown(table, caption))
+        output.write(
+            config.out / "accuracy.png",
+            lambda part: plots.accuracy_over_stream(part, results, caption),
+        )
+    return results
+
+
+def describe(config: Config, setup: Setup) -> str:
+    """One sentence on what the numbers are of."""
+    num_tasks, num_examples = setup.tasks.images.shape[1:]
+    tested = len(setup.test.labels)
+    subset = "a subset of " if config.test_images is not None else "all "
+    return (
+        f"{config.dataset}, {config.benchmark}: {num_tasks} tasks of {num_examples} examples, "
+        f"tested on {subset}{tested} images a task; {config.capacity} memories; "
+        f"{config.seeds} seeds from {config.seed}, ± is their standard deviation."
+    )
+
+
+def _listed(settings: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:g}" for name, value in settings.items())
+
+
+def main(args: list[str] | None = None) -> None:
+    console = Console()
+    config = command_line.parse(Config, args)
+    devices.use_all_cores()
+    jax.config.update("jax_default_matmul_precision", "highest")
+    with command_line.errors():
+        setup = prepare(config, say=lambda message: console.print(message, highlight=False))
+    console.print(describe(config, setup), highlight=False)
+    try:
+        results = run(config, setup, console)
+    except KeyboardInterrupt:
+        console.print(f"stopped; the methods that were finished are in {config.out}")
+        raise SystemExit(130) from None
+    head, *body = output.rows(results)
+    table = Table(*head)
+    for row in body:
+        table.add_row(*row)
+    console.print(table)
+    files = "metrics.json, table.md, accuracy.png, benchmark.npz"
+    console.print(f"{config.out}: {files}", highlight=False)
+
+
+if __name__ == "__main__":
+    main()
