@@ -262,10 +262,10 @@ def _listed(settings: dict[str, float]) -> str:
 def main(args: list[str] | None = None) -> None:
     console = Console()
     config = command_line.parse(Config, args)
-    devices.use_all_cores()
-    jax.config.update("jax_default_matmul_precision", "highest")
     with command_line.errors():
         setup = prepare(config, say=lambda message: console.print(message, highlight=False))
+    devices.use_all_cores()
+    jax.config.update("jax_default_matmul_precision", "highest")
     console.print(describe(config, setup), highlight=False)
     try:
         results = run(config, setup, console)

@@ -6,9 +6,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mer_jax import checks
+from mer_jax import checks, order
+from mer_jax.types import exportable
 
 
+@exportable
 class ReservoirState(NamedTuple):
     """A uniform sample, without replacement, of all examples offered so far.
 
@@ -90,19 +92,15 @@ def sample(key: jax.Array, state: ReservoirState, n: int) -> tuple[Any, jax.Arra
 
 
 def after(state: ReservoirState, result: Any) -> ReservoirState:
-    """The same reservoir, as something that exists only once `result` does.
-
-    XLA writes a buffer in place where it can prove that every read of it came first, and copies
-    all of it otherwise. What is learned from a reservoir's draws proves it: add to
-    `after(state, params)`, with `params` the parameters after the step.
+    """The same reservoir, to be written in place once `result` is known (see `order.after`).
 
     Args:
-      result: any pytree of arrays which depend on the draws from `state`.
+      result: any pytree of arrays which depend on what was drawn from `state`: what is learned
+        from a reservoir's draws, `params` after the step, lets `add(key, after(state, params), ..)`
+        write one row instead of copying all of them.
     """
-    # Never taken, since counts are not negative, but nothing tells XLA so; an
-    # `optimization_barrier` would be dropped before buffers are assigned.
-    proof = jnp.ravel(jax.tree.leaves(result)[0])[0].astype(jnp.int32)
-    return state._replace(num_seen=jnp.where(state.num_seen < 0, proof, state.num_seen))
+    n = state.num_seen
+    return state._replace(num_seen=order.after(n, result, n < 0))
 
 
 def capacity(state: ReservoirState) -> int:

@@ -1,14 +1,31 @@
-"""Losses that begin with a dense layer, told apart from the rest."""
+"""The Gram form: passes of SGD that read and write the first dense layer once for many examples.
 
+A pass changes the first layer's kernel W and bias b by a sum of rank-one terms, one an example:
+`W = W0 - X^T C` and `b = b0 - sum(C)`, with X `[n, d]` the inputs and C `[n, h]` the steps taken at
+each example's pre-activation. So that pre-activation is `X W0 + b0 - (X X^T + 1) C`: two matrix
+products before the steps and one after them, and in between only C changes, which stays in cache.
+Reptile interpolates C as it does any parameter, since W is an affine function of it. All of this is
+the plain scan's arithmetic in another order, equal to it up to rounding.
+"""
+
+import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, TypeGuard
 
 import jax
+import jax.numpy as jnp
 
-from mer_jax.types import Params
+from mer_jax.meta import interpolate
+from mer_jax.order import after
+from mer_jax.types import LossFn, Params
+
+LARGEST_GRAM = 128
+"""Examples that share one Gram matrix: more would cost more in it than they save."""
 
 
-class DenseFirstLoss(NamedTuple):
+@dataclass(frozen=True)
+class DenseFirstLoss:
     """A `loss_fn(params, example)` that also shows its first dense layer.
 
     inputs: `inputs(example) -> [d]`, what the first layer reads.
@@ -25,3 +42,100 @@ class DenseFirstLoss(NamedTuple):
     def __call__(self, params: Params, example: Any) -> jax.Array:
         kernel, bias, rest = self.split(params)
         return self.tail(rest, self.inputs(example) @ kernel + bias, example)
+
+
+def fits(loss_fn: LossFn, params: Params) -> TypeGuard[DenseFirstLoss]:
+    """Whether the Gram form applies: the first layer shows, in at least single precision.
+
+    In half precision its large sums would round worse than the plain scan's many small ones.
+    """
+    if not isinstance(loss_fn, DenseFirstLoss):
+        return False
+    return jnp.finfo(loss_fn.split(params)[0].dtype).bits >= 32
+
+
+def sgd_pass(
+    loss: DenseFirstLoss, params: Params, examples: Any, weights: jax.Array, alpha: Any
+) -> tuple[Params, jax.Array]:
+    """What `mer_jax.sgd_pass` gives, with one Gram matrix for every block of examples."""
+    length = weights.shape[0]
+    num_blocks = max(1, math.ceil(length / LARGEST_GRAM))
+    block = math.ceil(length / num_blocks)
+
+    def in_blocks(rows: jax.Array) -> jax.Array:
+        missing = [(0, num_blocks * block - length)] + [(0, 0)] * (rows.ndim - 1)
+        return jnp.pad(rows, missing).reshape(num_blocks, 1, block, *rows.shape[1:])
+
+    def step(params: Params, rows: tuple[Any, jax.Array]) -> tuple[Params, jax.Array]:
+        return batches_on_one_gram(loss, params, *rows, alpha, 1.0)
+
+    blocks = jax.tree.map(in_blocks, (examples, weights))
+    params, losses = jax.lax.scan(step, params, blocks)
+    return params, losses.reshape(-1)[:length]
+
+
+def batches_in_turn(
+    loss: DenseFirstLoss, params: Params, batches: Any, weights: jax.Array, alpha: Any, beta: Any
+) -> tuple[Params, jax.Array]:
+    """SGD through each of `[s, k, ...]` batches and its Reptile step, several to a Gram matrix.
+
+    Returns:
+      The parameters after the last batch, and the losses `[s, k]`.
+    """
+    num_batches, size = weights.shape
+    divisors = [n for n in range(1, num_batches + 1) if num_batches % n == 0]
+    together = max([n for n in divisors if n * size <= LARGEST_GRAM], default=1)
+
+    def step(params: Params, rows: tuple[Any, jax.Array]) -> tuple[Params, jax.Array]:
+        return batches_on_one_gram(loss, params, *rows, alpha, beta)
+
+    groups = jax.tree.map(
+        lambda rows: rows.reshape(-1, together, *rows.shape[1:]), (batches, weights)
+    )
+    params, losses = jax.lax.scan(step, params, groups)
+    return params, losses.reshape(num_batches, size)
+
+
+def batches_on_one_gram(
+    loss: DenseFirstLoss, params: Params, batches: Any, weights: jax.Array, alpha: Any, beta: Any
+) -> tuple[Params, jax.Array]:
+    """SGD through `[m, k, ...]` batches, after each of which Reptile goes back by `beta`.
+
+    Returns:
+      The parameters after the last batch, and the losses `[m, k]`.
+    """
+    kernel, bias, rest = loss.split(params)
+    inputs = jax.vmap(jax.vmap(loss.inputs))(batches).astype(kernel.dtype)
+    x = inputs.reshape(weights.size, -1)
+    # What is left out takes no step, finite or not: 0 times its inputs must be 0.
+    learned_x = jnp.where(weights.reshape(-1, 1) != 0, x, 0)
+    gram = (x @ learned_x.T + 1).reshape(*weights.shape, -1)
+    at_start = (x @ kernel + bias).reshape(*weights.shape, -1)
+    row = jnp.arange(weights.size).reshape(weights.shape)
+
+    def sgd_step(carry: tuple[jax.Array, Any], at: Any) -> tuple[tuple[jax.Array, Any], jax.Array]:
+        steps, rest = carry
+        row, preactivation, gram, example, weight = at
+        value, (grads, slope) = jax.value_and_grad(loss.tail, (0, 1))(
+            rest, preactivation - gram @ steps, example
+        )
+        learned = weight != 0
+        rate = jnp.asarray(alpha, slope.dtype) * jnp.asarray(weight, slope.dtype)
+        here = jnp.where(learned, rate * slope, 0)
+        steps = jax.lax.dynamic_update_index_in_dim(steps, here, row, 0)
+        # The slope is the last thing that needs the layers which this step changes.
+        rate = after(rate, slope, row < 0)
+        rest = jax.tree.map(
+            lambda p, g: p - jnp.where(learned, rate.astype(p.dtype) * g, 0), rest, grads
+        )
+        return (steps, rest), value
+
+    def within_batch(start: Any, rows: Any) -> tuple[Any, jax.Array]:
+        end, losses = jax.lax.scan(sgd_step, start, rows)
+        return interpolate(start, end, beta), losses
+
+    start = (jnp.zeros((weights.size, bias.shape[0]), kernel.dtype), rest)
+    (steps, rest), losses = jax.lax.scan(
+        within_batch, start, (row, at_start, gram, batches, weights)
+    )
+    return loss.merge(kernel - learned_x.T @ steps, bias - steps.sum(0), rest), losses

@@ -1,10 +1,11 @@
-"""A pass of plain SGD, one example at a time: the definition that faster forms must agree with."""
+"""A pass of SGD, one example at a time."""
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from mer_jax import gram
 from mer_jax.types import LossFn, Params
 
 
@@ -35,6 +36,9 @@ def sgd_pass(
 ) -> tuple[Params, jax.Array]:
     """One SGD step per example, in order.
 
+    The scan below is the definition. A `DenseFirstLoss` takes the Gram form instead, which gives
+    the same up to rounding; wrapped in a function, `lambda p, e: loss(p, e)`, it takes the scan.
+
     Args:
       loss_fn: `loss_fn(params, example) -> []`.
       params: any pytree of floating-point arrays.
@@ -53,6 +57,9 @@ def sgd_pass(
             "weights must be [k] and every leaf of examples [k, ...], got weights "
             f"{weights.shape} and leading axes {sorted(lengths)}"
         )
+
+    if gram.fits(loss_fn, params):
+        return gram.sgd_pass(loss_fn, params, examples, weights, alpha)
 
     def step(params: Params, row: tuple[Any, jax.Array]) -> tuple[Params, jax.Array]:
         return sgd_step(loss_fn, params, *row, alpha)

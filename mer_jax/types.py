@@ -1,10 +1,11 @@
 """The few shapes that everything else shares."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
+from jax import export
 
 Params = Any
 """Any pytree of floating-point arrays."""
@@ -13,6 +14,18 @@ LossFn = Callable[[Params, Any], jax.Array]
 """`loss_fn(params, example) -> []`: the loss on one example, without a batch axis."""
 
 
+Tuple = TypeVar("Tuple", bound=type)
+
+
+def exportable(named_tuple: Tuple) -> Tuple:
+    """Lets a NamedTuple's structure be saved with a step that `jax.export` has serialized."""
+    export.register_namedtuple_serialization(
+        named_tuple, serialized_name=f"mer_jax.{named_tuple.__name__}"
+    )
+    return named_tuple
+
+
+@exportable
 class Example(NamedTuple):
     """One labelled example; a leading axis makes it a batch or a stream.
 
@@ -26,6 +39,7 @@ class Example(NamedTuple):
     task: Any
 
 
+@exportable
 class Info(NamedTuple):
     """What an onlooker may want to know about one step.
 

@@ -6,13 +6,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mer_jax import buffer, checks
+from mer_jax import buffer, checks, gram
 from mer_jax.buffer import ReservoirState
 from mer_jax.meta import interpolate
 from mer_jax.sgd import sgd_pass
-from mer_jax.types import Info, Learner, LossFn, Params, as_state
+from mer_jax.types import Info, Learner, LossFn, Params, as_state, exportable
 
 
+@exportable
 class MERState(NamedTuple):
     """params: the network; memory: the reservoir M; step: `[]` int32, examples learned from."""
 
@@ -53,7 +54,11 @@ def mer_update(
         end, losses = sgd_pass(loss_fn, start, *batch, alpha)
         return interpolate(start, end, beta), losses
 
-    end, losses = jax.lax.scan(within_batch, params, (batches, jnp.asarray(weights)))
+    weights = jnp.asarray(weights)
+    if gram.fits(loss_fn, params) and weights.shape[1] <= gram.LARGEST_GRAM:
+        end, losses = gram.batches_in_turn(loss_fn, params, batches, weights, alpha, beta)
+    else:
+        end, losses = jax.lax.scan(within_batch, params, (batches, weights))
     return interpolate(params, end, gamma), losses
 
 

@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from mer_jax.types import Info, Learner, LossFn, Params, as_state
+from mer_jax.types import Info, Learner, LossFn, Params, as_state, exportable
 
 
+@exportable
 class OnlineState(NamedTuple):
     """params: the network; opt_state: the optimizer's; step: `[]` int32, examples learned from."""
 

@@ -9,9 +9,10 @@ import optax
 
 from mer_jax import buffer, checks
 from mer_jax.buffer import ReservoirState
-from mer_jax.types import Info, Learner, LossFn, Params, as_state
+from mer_jax.types import Info, Learner, LossFn, Params, as_state, exportable
 
 
+@exportable
 class ERState(NamedTuple):
     """params: the network; opt_state: the optimizer's; memory: the reservoir; step: `[]` int32."""
 

@@ -1,0 +1,203 @@
+"""Measures what MER costs, as times and as ratios that hold on other machines too.
+
+python -m experiments.bench                        # two minutes or so
+python -m experiments.bench --data-dir ~/mnist     # and one whole seed on MNIST Rotations
+"""
+
+import dataclasses
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from rich.console import Console
+from rich.table import Table
+
+import mer_jax
+from experiments import command_line, output
+from mer_jax import checks
+from mer_jax.types import Example
+
+NETWORK = mer_jax.networks.mlp((784, 100, 100, 10))
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Measures what MER costs, as times and as ratios that hold on other machines too."""
+
+    repeats: int = 7
+    """How often each is measured; medians are shown. Ratios are taken pair by pair."""
+    data_dir: Path | None = None
+    """Folder with MNIST, to time one whole seed of MER 200 on Rotations, evaluation and compiling
+    included; MER_JAX_DATA_DIR if not given, and left out where there is neither."""
+    out: Path = Path("runs/bench")
+    """Folder for bench.json and bench.md."""
+
+
+class Row(NamedTuple):
+    """One line of the table: what was measured, its median, unit, and all values."""
+
+    what: str
+    median: float
+    unit: str
+    values: list[float]
+
+
+def batch(*shape: int) -> Example:
+    """Random images, as sparse as MNIST's."""
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (*shape, 784), np.uint8) * (rng.random((*shape, 784)) < 0.2)
+    y = rng.integers(0, 10, shape).astype(np.int32)
+    return Example(jnp.asarray(x, jnp.uint8), jnp.asarray(y), jnp.zeros(shape, jnp.int32))
+
+
+def mer_seconds(num_batches: int, batch_size: int, capacity: int, length: int) -> Any:
+    """A function that runs MER on `length` examples and returns the seconds of one example."""
+    learner = mer_jax.mer(
+        NETWORK.loss,
+        alpha=0.03,
+        beta=0.03,
+        gamma=1.0,
+        num_batches=num_batches,
+        batch_size=batch_size,
+        capacity=capacity,
+    )
+    run = jax.jit(
+        lambda state, stream: mer_jax.run(jax.random.key(0), learner, state, stream)[0],
+        donate_argnums=0,
+    )
+    stream = batch(length)
+    state = learner.init(
+        NETWORK.init(jax.random.key(0)), jax.tree.map(lambda leaf: leaf[0], stream)
+    )
+    # As if the stream had been running for long: the memory is full, and any slot may be written.
+    state = state._replace(memory=state.memory._replace(num_seen=jnp.int32(capacity)))
+    state = jax.block_until_ready(run(state, stream))
+
+    def measure() -> float:
+        nonlocal state
+        started = time.perf_counter()
+        state = jax.block_until_ready(run(state, stream))
+        return (time.perf_counter() - started) / length
+
+    return measure
+
+
+def batched_seconds(batch_size: int, length: int) -> Callable[[], float]:
+    """A function that takes `length` ordinary mini-batch steps and returns the seconds of one."""
+    optimizer = optax.sgd(0.03)
+
+    def mean_loss(params: Any, examples: Example) -> jax.Array:
+        return jax.vmap(NETWORK.loss, (None, 0))(params, examples).mean()
+
+    def step(params: Any, examples: Example) -> tuple[Any, None]:
+        updates, _ = optimizer.update(jax.grad(mean_loss)(params, examples), optimizer.init(params))
+        return optax.apply_updates(params, updates), None
+
+    run = jax.jit(lambda params, stream: jax.lax.scan(step, params, stream)[0])
+    params, stream = NETWORK.init(jax.random.key(0)), batch(length, batch_size)
+    jax.block_until_ready(run(params, stream))
+
+    def measure() -> float:
+        started = time.perf_counter()
+        jax.block_until_ready(run(params, stream))
+        return (time.perf_counter() - started) / length
+
+    return measure
+
+
+def pairs(
+    first: Callable[[], float], second: Callable[[], float], repeats: int
+) -> tuple[list[float], list[float]]:
+    """Both measured in turn, so that a machine that slows down slows both."""
+    taken = [(first(), second()) for _ in range(repeats)]
+    return [a for a, _ in taken], [b for _, b in taken]
+
+
+def row(what: str, values: list[float], unit: str) -> Row:
+    return Row(what, statistics.median(values), unit, values)
+
+
+def step_rows(num_batches: int, batch_size: int, repeats: int) -> list[Row]:
+    """A per-example SGD step of MER, beside an example's share of a mini-batch step."""
+    length = max(1, 2000 // (num_batches * batch_size))
+    ours, batched = pairs(
+        mer_seconds(num_batches, batch_size, 1000, length),
+        batched_seconds(batch_size, 2000 // batch_size),
+        repeats,
+    )
+    ours = [1e6 * seconds / (num_batches * batch_size) for seconds in ours]
+    batched = [1e6 * seconds / batch_size for seconds in batched]
+    of = f"s = {num_batches}, k = {batch_size}"
+    ratios = [a / b for a, b in zip(ours, batched, strict=True)]
+    return [
+        row(f"one per-example SGD step of MER, {of}", ours, "µs"),
+        row(f"one example in a mini-batch step of {batch_size}", batched, "µs"),
+        row(f"the former over the latter, {of}", ratios, "×"),
+    ]
+
+
+def capacity_rows(repeats: int) -> list[Row]:
+    """A step of MER with a large reservoir beside one with a small reservoir."""
+    large, small = pairs(
+        mer_seconds(5, 11, 1_000_000, 400), mer_seconds(5, 11, 1_000, 400), repeats
+    )
+    ratios = [a / b for a, b in zip(large, small, strict=True)]
+    return [row("a step with 1,000,000 memories over one with 1,000", ratios, "×")]
+
+
+def seed_rows(data_dir: Path) -> list[Row]:
+    """One seed from start to finish, as a process of its own."""
+    with tempfile.TemporaryDirectory() as out:
+        command = [sys.executable, "-m", "experiments.supervised", "--dataset", "mnist"]
+        command += ["--method", "mer", "--seeds", "1", "--data-dir", str(data_dir), "--out", out]
+        started = time.perf_counter()
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        seconds = time.perf_counter() - started
+    return [row("one seed of MER 200 on MNIST Rotations, start to finish", [seconds], "s")]
+
+
+def main(args: list[str] | None = None) -> None:
+    config = command_line.parse(Config, args)
+    with command_line.errors():
+        checks.positive_int("--repeats", config.repeats)
+        config.out.mkdir(parents=True, exist_ok=True)
+    console = Console()
+    data_dir = config.data_dir or os.environ.get("MER_JAX_DATA_DIR")
+    parts: list[Callable[[], list[Row]]] = [
+        lambda: step_rows(10, 101, config.repeats),
+        lambda: step_rows(10, 11, config.repeats),
+        lambda: capacity_rows(config.repeats),
+    ]
+    if data_dir:
+        parts.append(lambda: seed_rows(Path(data_dir)))
+    rows: list[Row] = []
+    for part in parts:
+        with console.status("measuring"):
+            rows += part()
+    table = [["What", "Median", ""], *([r.what, f"{r.median:.3g}", r.unit] for r in rows)]
+    machine = output.environment()
+    caption = (
+        f"Medians of {config.repeats} on {machine['cpu_count']} cores ({machine['platform']}), "
+        f"jax {machine['versions']['jax']}; a whole seed once. `python -m experiments.bench`"
+    )
+    content = {"rows": [r._asdict() for r in rows], "repeats": config.repeats, **machine}
+    output.write_json(config.out / "bench.json", content)
+    output.write_text(config.out / "bench.md", output.markdown(table, caption))
+    shown = Table(*table[0])
+    for line in table[1:]:
+        shown.add_row(*line)
+    console.print(shown)
+
+
+if __name__ == "__main__":
+    main()

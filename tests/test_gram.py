@@ -1,0 +1,133 @@
+"""The Gram form is the plain scan's arithmetic in another order."""
+
+import chex
+import golden
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import mer_jax
+from mer_jax import gram, networks
+from mer_jax.types import Example
+
+D, C = 7, 3
+
+
+def examples(seed, *shape, dtype=np.float32):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(*shape, D)).astype(dtype)
+    return Example(x, rng.integers(0, C, shape).astype(np.int32), np.zeros(shape, np.int32))
+
+
+def plainly(loss):
+    """The same loss, whose first layer does not show."""
+    return lambda params, example: loss(params, example)
+
+
+RATES = {"alpha": 0.1, "beta": 0.3, "gamma": 0.7}
+
+
+@given(
+    s=st.integers(1, 5),
+    k=st.integers(1, 9),
+    hidden=st.sampled_from([(), (4,), (5, 4)]),
+    seed=st.integers(0, 99),
+    double=st.booleans(),
+    largest=st.sampled_from([1, 4, 10, 128]),
+)
+@settings(deadline=None, max_examples=12)
+def test_equals_the_plain_scan(s, k, hidden, seed, double, largest):
+    """Over shapes, depths, weights (0 among them), precisions and sizes of the Gram matrix."""
+    with jax.enable_x64(double), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gram, "LARGEST_GRAM", largest)
+        dtype = np.float64 if double else np.float32
+        model = networks.mlp((D, *hidden, C))
+        params = jax.tree.map(lambda p: p.astype(dtype), model.init(jax.random.key(seed)))
+        batches = examples(seed, s, k, dtype=dtype)
+        weights = np.random.default_rng(seed).choice([0, 1, 1, 2.5], (s, k)).astype(np.float32)
+        plain = mer_jax.mer_update(plainly(model.loss), params, batches, weights, **RATES)
+        ours = mer_jax.mer_update(model.loss, params, batches, weights, **RATES)
+        # Up to 45 steps, each rounding sums of up to 45 products of numbers up to about 10.
+        chex.assert_trees_all_close(ours, plain, atol=45 * 45 * 10 * jnp.finfo(dtype).eps)
+        chex.assert_trees_all_equal_shapes_and_dtypes(ours, plain)
+
+
+@pytest.mark.parametrize("length", [1, 128, 129, 300])
+def test_a_long_pass_in_blocks(length):
+    model = networks.mlp((D, 5, C))
+    params, stream = model.init(jax.random.key(0)), examples(1, length)
+    weights = np.ones(length, np.float32)
+    ours = mer_jax.sgd_pass(model.loss, params, stream, weights, 0.05)
+    plain = mer_jax.sgd_pass(plainly(model.loss), params, stream, weights, 0.05)
+    assert ours[1].shape == (length,)
+    chex.assert_trees_all_close(ours, plain, atol=300 * 128 * 2**-24)
+
+
+def test_under_vmap_over_seeds_and_rates():
+    model = networks.mlp((D, 5, C))
+    params = jax.vmap(model.init)(jax.random.split(jax.random.key(0), 3))
+    batches, weights = examples(2, 3, 2, 4), np.ones((3, 2, 4), np.float32)
+    alphas = jnp.float32([0.01, 0.1, 0.3])
+
+    def update(loss):
+        return jax.vmap(
+            lambda p, b, w, alpha: mer_jax.mer_update(loss, p, b, w, alpha=alpha, beta=0.5, gamma=1)
+        )(params, batches, weights, alphas)
+
+    chex.assert_trees_all_close(
+        update(model.loss), update(plainly(model.loss)), atol=8 * 8 * 10 * 2**-24
+    )
+
+
+def first_layer_shown():
+    """The recorded runs' network, as a loss that shows its first layer."""
+
+    def tail(rest, preactivation, example):
+        hidden = jax.nn.relu(rest["W1"] @ jax.nn.relu(preactivation) + rest["b1"])
+        return networks.cross_entropy(rest["W2"] @ hidden + rest["b2"], example.y)
+
+    return mer_jax.DenseFirstLoss(
+        inputs=lambda example: example.x,
+        split=lambda params: (
+            params["W0"].T,
+            params["b0"],
+            {name: p for name, p in params.items() if name not in ("W0", "b0")},
+        ),
+        merge=lambda kernel, bias, rest: {"W0": kernel.T, "b0": bias, **rest},
+        tail=tail,
+    )
+
+
+@pytest.mark.parametrize(("name", "atol"), [("meralg1", 1e-5), ("meralg1_float64", 1e-12)])
+def test_follows_the_authors_code(name, atol):
+    """Tolerances as in test_golden: ten times and a thousand times what rounding gave elsewhere."""
+    run = golden.load(name)
+    rates = {"alpha": run.hyper["lr"], "beta": run.hyper["beta"], "gamma": run.hyper["gamma"]}
+    with jax.enable_x64(run.hyper["dtype"] == "float64"):
+        loss = first_layer_shown()
+        update = jax.jit(lambda *args: mer_jax.mer_update(loss, *args, **rates)[0])
+        params = golden.start(run)
+        for step in range(run.hyper["n_steps"]):
+            params = update(params, *golden.with_incoming(run, step))
+            golden.assert_follows(run, step, params, atol)
+
+
+def test_what_is_left_out_need_not_be_finite():
+    model = networks.mlp((D, 5, C))
+    params, batch = model.init(jax.random.key(0)), examples(3, 1, 2)
+    batch.x[0, 1] = np.nan
+    ours, _ = mer_jax.mer_update(model.loss, params, batch, np.float32([[1, 0]]), **RATES)
+    only = golden.at(batch, (slice(None), slice(1)))
+    wanted, _ = mer_jax.mer_update(model.loss, params, only, np.ones((1, 1)), **RATES)
+    chex.assert_trees_all_close(ours, wanted, atol=10 * 2**-24)
+
+
+def test_half_precision_takes_the_plain_scan():
+    model = networks.mlp((D, C))
+    params = model.init(jax.random.key(0))
+    assert gram.fits(model.loss, params)
+    assert not gram.fits(model.loss, jax.tree.map(lambda p: p.astype(jnp.bfloat16), params))
+    assert not gram.fits(plainly(model.loss), params)

@@ -1,0 +1,108 @@
+"""Running a learner over a stream, and judging it."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from test_mer import MODEL, blobs
+
+import mer_jax
+from mer_jax.types import Example, Info, Learner
+
+
+class Counter(NamedTuple):
+    params: Any
+    step: Any
+
+
+def test_each_step_has_its_own_key_and_they_go_on_where_they_stopped():
+    def update(key, state, example):
+        return Counter(state.params, state.step + 1), Info(jax.random.uniform(key))
+
+    learner = Learner(lambda params, example: Counter(params, jnp.int32(0)), update)
+    key = jax.random.key(3)
+    state = learner.init(jnp.float32(0), None)
+    state, first = mer_jax.run(key, learner, state, jnp.zeros(3))
+    state, rest = mer_jax.run(key, learner, state, jnp.zeros(2))
+    wanted = [jax.random.uniform(jax.random.fold_in(key, i)) for i in range(5)]
+    np.testing.assert_array_equal([*first.loss, *rest.loss], wanted)
+
+
+def test_a_state_that_does_not_count_is_refused():
+    learner = Learner(lambda params, example: params, lambda key, state, example: (state, None))
+    with pytest.raises(ValueError, match=r"state\.step.* tuple has no such field"):
+        mer_jax.run(jax.random.key(0), learner, (), jnp.zeros(2))
+
+
+def test_mapped_learner_equals_one_shown_the_examples():
+    base, order = blobs(0, 8), jnp.array([3, 3, 1, 0, 7])
+    learner = mer_jax.mer(
+        MODEL.loss, alpha=0.1, beta=0.5, gamma=0.5, num_batches=2, batch_size=3, capacity=4
+    )
+
+    def make(row):
+        return jax.tree.map(lambda leaf: jnp.asarray(leaf)[row], base)
+
+    mapped = mer_jax.map_examples(learner, make)
+    params, key = MODEL.init(jax.random.key(0)), jax.random.key(1)
+    by_row, _ = mer_jax.run(key, mapped, mapped.init(params, order[0]), order)
+    shown = jax.vmap(make)(order)
+    direct, _ = mer_jax.run(key, learner, learner.init(params, make(0)), shown)
+    for ours, theirs in zip(*map(jax.tree.leaves, (by_row, direct)), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=30 * 2**-24)  # 30 SGD steps' rounding
+
+
+@pytest.mark.parametrize("block_size", [1, 7, 20, 100])
+def test_accuracy_counts_every_example_once(block_size):
+    def apply(params, x, task):
+        return params * x
+
+    x = np.eye(4, dtype=np.float32)[np.arange(20) % 4]
+    y = np.where(np.arange(20) < 15, np.arange(20) % 4, -1)
+    accuracy = mer_jax.accuracy(
+        apply, jnp.ones(4), Example(x, y, np.zeros(20, int)), block_size=block_size
+    )
+    assert accuracy == 0.75
+
+
+def test_accuracy_of_a_diverged_network_is_not_a_number():
+    params = jax.tree.map(lambda p: p.at[0].set(jnp.inf), MODEL.init(jax.random.key(0)))
+    assert np.isnan(mer_jax.accuracy(MODEL.apply, params, blobs(0, 10)))
+
+
+def test_gradient_alignment_is_the_dot_product_of_gradients():
+    """Loss (p . x)^2 / 2 has gradient (p . x) x: with p = (1, 2), at e1 and at (1, 1) it is e1 and
+    (3, 3), whose product is 3."""
+
+    def loss(params, x):
+        return jnp.dot(jnp.stack([params["a"], params["b"]]), x) ** 2 / 2
+
+    params = {"a": jnp.float32(1), "b": jnp.float32(2)}
+    aligned = mer_jax.gradient_alignment(loss, params, jnp.float32([1, 0]), jnp.float32([1, 1]))
+    assert aligned == 3
+
+
+def test_all_learners_share_one_shape():
+    sizes = {"batch_size": 3, "capacity": 4}
+    learners = [
+        mer_jax.mer(MODEL.loss, alpha=0.1, beta=0.1, gamma=1, num_batches=2, **sizes),
+        mer_jax.mer_big_batch(MODEL.loss, alpha=0.1, gamma=0.3, **sizes),
+        mer_jax.mer_current_rate(MODEL.loss, alpha=0.1, gamma=0.3, s=5, **sizes),
+        mer_jax.er(MODEL.loss, optimizer=optax.sgd(0.1), **sizes),
+        mer_jax.er_by_task(MODEL.loss, optimizer=optax.sgd(0.1), num_tasks=2, **sizes),
+        mer_jax.online(MODEL.loss, optimizer=optax.sgd(0.1)),
+    ]
+    stream = blobs(1, 6)
+    for learner in learners:
+        params = MODEL.init(jax.random.key(0))
+        state = learner.init(params, jax.tree.map(lambda leaf: leaf[0], stream))
+        state, infos = mer_jax.run(jax.random.key(1), learner, state, stream)
+        assert jax.tree.structure(state.params) == jax.tree.structure(params)
+        assert infos.loss.shape == (6,)
+        assert state.step == 6
+        np.testing.assert_allclose(
+            infos.loss[0], MODEL.loss(params, jax.tree.map(lambda leaf: leaf[0], stream)), rtol=1e-6
+        )

@@ -1,0 +1,169 @@
+"""The main program as a user runs it: what it writes, and what it says of bad input."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from experiments import methods, plots, supervised
+from mer_jax.data import benchmarks
+
+ROOT = Path(__file__).parent.parent
+SMALL = ["--tasks", "3", "--examples-per-task", "30", "--test-images", "60", "--seeds", "2"]
+
+
+def run(*args, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "experiments.supervised", *map(str, args)],
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    out = tmp_path_factory.mktemp("out")
+    process = run(*SMALL, "--method", "mer", "--capacity", 50, "--out", out)
+    assert process.returncode == 0, process.stderr
+    return out, process.stdout
+
+
+def test_writes_metrics_table_and_picture(finished):
+    out, said = finished
+    metrics = json.loads((out / "metrics.json").read_text())
+    for name in ("retained_accuracy", "learning_accuracy", "bti"):
+        per_seed = metrics[name]["per_seed"]
+        assert len(per_seed) == 2
+        assert metrics[name]["mean"] == pytest.approx(np.mean(per_seed))
+        assert metrics[name]["std"] == pytest.approx(np.std(per_seed, ddof=1))
+    R = np.array(metrics["accuracy_matrix"])
+    assert R.shape == (2, 4, 3)
+    np.testing.assert_allclose(
+        metrics["retained_accuracy"]["per_seed"], R[:, -1].mean(-1), atol=0.01
+    )
+    assert metrics["settings"] == {
+        "alpha": 0.1, "beta": 0.01, "gamma": 1.0, "batch_size": 11, "num_batches": 5, "capacity": 50
+    }  # fmt: skip
+    assert metrics["config"]["tasks"] == 3
+    assert metrics["versions"]["jax"]
+    assert metrics["seconds"] > 0
+    assert (out / "accuracy.png").read_bytes().startswith(b"\x89PNG")
+    table = (out / "table.md").read_text()
+    assert "| MER |" in table
+    assert "a subset of 60 images" in table
+    assert "none was published for 50" in " ".join(said.split())
+    assert sorted(path.name for path in out.iterdir()) == [
+        "accuracy.png", "benchmark.npz", "metrics.json", "table.md"
+    ]  # fmt: skip
+
+
+def test_a_saved_benchmark_gives_the_same_numbers(finished, tmp_path):
+    """The same tasks from the file, beside another method: MER's numbers do not move."""
+    out, _ = finished
+    process = run(
+        "--benchmark-file", out / "benchmark.npz", "--test-images", 60, "--seeds", 2,
+        "--method", "online", "mer", "--capacity", 50, "--batch-size", 11, "--out", tmp_path,
+    )  # fmt: skip
+    assert process.returncode == 2  # online reads no batch size
+    process = run(
+        "--benchmark-file", out / "benchmark.npz", "--test-images", 60, "--seeds", 2,
+        "--method", "online", "mer", "--capacity", 50, "--out", tmp_path,
+    )  # fmt: skip
+    assert process.returncode == 0, process.stderr
+    again = json.loads((tmp_path / "metrics.json").read_text())["methods"]
+    assert list(again) == ["online", "mer"]
+    first = json.loads((out / "metrics.json").read_text())
+    assert again["mer"]["accuracy_matrix"] == first["accuracy_matrix"]
+
+
+def test_a_seed_is_the_same_alone_and_among_others(finished, tmp_path):
+    """Rounding may flip a few of 60 images' answers; another network would change most."""
+    out, _ = finished
+    process = run(
+        *SMALL[:-1], 1, "--seed", 1, "--method", "mer", "--capacity", 50, "--out", tmp_path
+    )
+    assert process.returncode == 0, process.stderr
+    alone = np.array(json.loads((tmp_path / "metrics.json").read_text())["accuracy_matrix"])
+    both = np.array(json.loads((out / "metrics.json").read_text())["accuracy_matrix"])
+    assert np.abs(alone[0] - both[1]).max() < 5
+    assert np.abs(both[0] - both[1]).max() > 5
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["--method", "sgd"], "invalid choice 'sgd' for argument '--method'"),
+        (["--dataset", "cifar"], "invalid choice 'cifar'"),
+        (["--benchmark", "swirls"], "invalid choice 'swirls'"),
+        (["--seeds", "many"], "many"),
+        (["--seeds", "0"], "--seeds must be a whole number of at least 1"),
+        (["--seed", "-1"], "--seed must be at least 0"),
+        (["--capacity", "0"], "--capacity must be a whole number of at least 1"),
+        (["--tasks", "0"], "--tasks must be a whole number of at least 1"),
+        (["--examples-per-task", "9999"], "at most 1500, the number of training images, got 9999"),
+        (["--test-images", "9999"], "--test-images must be at most 297, got 9999"),
+        (["--evaluate-every", "0"], "--evaluate-every must be"),
+        (["--method", "mer", "--alpha", "-1"], "alpha must be a finite number of at least 0"),
+        (["--method", "mer", "--alpha", "nan"], "alpha must be a finite number"),
+        (["--method", "mer", "--beta", "2"], "beta must be in [0, 1], got 2"),
+        (["--method", "mer", "--batch-size", "0"], "batch_size must be a whole number"),
+        (["--method", "online", "--beta", "0.5"], "--beta is nothing that online reads"),
+        (["--dataset", "mnist", "--data-dir", "{empty}"], "mnist.npz"),
+        (["--dataset", "mnist", "--data-dir", "{empty}/nowhere"], "no such folder"),
+        (["--benchmark-file", "{empty}/none.npz"], "not a saved benchmark"),
+        (["--out", "{file}/below"], "{file}"),
+        (["--colour", "red"], "--colour"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_gets_one_clear_line(args, says, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["supervised.py"])
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("")
+    names = {"empty": tmp_path / "empty", "file": tmp_path / "file"}
+    args = [arg.format(**names) for arg in args]
+    before = sorted(tmp_path.rglob("*"))
+    if "--out" not in args:
+        args += ["--out", str(tmp_path / "out")]
+    with pytest.raises(SystemExit) as stop:
+        supervised.main(args)
+    assert stop.value.code == 2
+    complaint = capsys.readouterr().err
+    assert says.format(**names) in complaint
+    assert complaint.count("\n") == 1
+    assert complaint.startswith("supervised.py: error: ")
+    assert sorted(tmp_path.rglob("*")) == before  # nothing half-written
+
+
+def test_help_explains_every_flag():
+    said = " ".join(run("--help").stdout.replace("│", " ").split())
+    for field in supervised.dataclasses.fields(supervised.Config):
+        assert f"--{field.name.replace('_', '-')} " in said
+
+
+def test_published_settings_fit_their_methods():
+    for name, tables in methods.PUBLISHED.items():
+        assert set(tables) == set(benchmarks.BENCHMARKS)
+        for rows in tables.values():
+            for settings in rows.values():
+                assert set(settings) | {"capacity"} >= set(methods.METHODS[name].settings)
+                assert set(settings) <= set(methods.METHODS[name].settings)
+    choice = methods.choose("mer", "rotations", 5120, {"alpha": 0.2})
+    assert choice.settings["alpha"] == 0.2
+    assert choice.settings["batch_size"] == 101
+    assert choice.source == "batch_size, beta, gamma, num_batches as published for rotations with 5120 memories"  # fmt: skip  # noqa: E501
+
+
+def test_picture_of_a_run_that_diverged(tmp_path):
+    R = np.full((2, 4, 3), 50.0)
+    R[1, 2:] = np.nan
+    result = {"title": "MER", "accuracy_matrix": R, "examples_per_task": 10}
+    plots.accuracy_over_stream(tmp_path / "picture.png", {"mer": result}, "title")
+    assert (tmp_path / "picture.png").stat().st_size > 1000
