@@ -10,6 +10,7 @@ matplotlib.use("agg")
 
 import matplotlib.pyplot as plt
 from matplotlib import colormaps
+from matplotlib.ticker import MaxNLocator
 
 
 def accuracy_over_stream(path: Path, results: dict[str, dict[str, Any]], title: str) -> None:
@@ -19,17 +20,23 @@ def accuracy_over_stream(path: Path, results: dict[str, dict[str, Any]], title: 
       results: for each method its `title`, `accuracy_matrix` `[S, T + 1, T]` in percent, and
         `examples_per_task`.
     """
+    columns = min(3, len(results))
+    rows = -(-len(results) // columns)
+    size = (1.2 + 3.6 * columns, 0.4 + 3.2 * rows)
     figure, axes = plt.subplots(
-        1, len(results), figsize=(1.2 + 3.6 * len(results), 3.6), sharey=True, squeeze=False
+        rows, columns, figsize=size, sharey=True, squeeze=False, layout="constrained"
     )
-    for axis, result in zip(axes[0], results.values(), strict=True):
+    for axis, result in zip(axes.flat, results.values(), strict=False):
         _panel(axis, result)
-    axes[0, 0].set_ylabel("test accuracy, %")
+    for axis in axes.flat[len(results) :]:
+        axis.set_axis_off()
+    for axis in axes[:, 0]:
+        axis.set_ylabel("test accuracy, %")
     num_tasks = np.shape(next(iter(results.values()))["accuracy_matrix"])[-1]
     colors = plt.cm.ScalarMappable(plt.Normalize(1, num_tasks), "viridis")
-    figure.colorbar(colors, ax=axes, label="task", pad=0.01)
-    figure.suptitle(title, x=0.02, ha="left", fontsize=10)
-    figure.savefig(path, dpi=150, bbox_inches="tight", format="png")
+    figure.colorbar(colors, ax=axes, label="task", fraction=0.03, ticks=MaxNLocator(integer=True))
+    figure.suptitle(title, fontsize=10)
+    figure.savefig(path, dpi=150, format="png")
     plt.close(figure)
 
 

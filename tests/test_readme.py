@@ -1,0 +1,42 @@
+"""The README's programs run as they are written."""
+
+import re
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def programs():
+    return re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+def test_the_example_with_linen_and_the_one_with_nnx_learn(programs, capsys):
+    linen, with_nnx = programs
+    names = {}
+    exec(linen, names)
+    first, last = map(float, capsys.readouterr().out.split("->"))
+    assert last < first / 2
+    assert names["info"].loss.shape == (5, 500)
+    exec(with_nnx, names)
+    loss = np.asarray(names["info"].loss)
+    assert loss[-50:].mean() < loss[:50].mean() / 2
+    assert names["model"](names["x"][0]).shape == (3,)
+    assert jax.tree.all(jax.tree.map(lambda p: np.isfinite(p).all(), names["state"].params))
+
+
+def test_exactly_two_set_up_commands():
+    commands = re.findall(r"^pip install .*", README, re.MULTILINE)
+    assert commands == [
+        'pip install -e ".[experiments]" && python -m experiments.supervised',
+        'pip install -e ".[test]" && pytest',
+    ]
+
+
+def test_every_picture_and_file_it_names_is_there():
+    for name in re.findall(r"\]\(((?!http)[^)]+)\)", README):
+        assert (Path(__file__).parent.parent / name).exists(), name
