@@ -16,7 +16,7 @@ def use_all_cores() -> None:
     """On a CPU, makes each core a device; to be called before anything is computed."""
     jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
     # XLA runs a loop over small arrays as one function, and any other op by op. A pass of SGD in
-    # Gram form touches 200 KB an example: with the limit above that a whole run takes about a fifth less.
+    # Gram form touches 200 KB: with the limit above that, a whole run takes about a fifth less.
     small = "--xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold=300000"
     os.environ["XLA_FLAGS"] = f"{small} {os.environ.get('XLA_FLAGS', '')}"
 
@@ -32,35 +32,27 @@ def pad(num_seeds: int, mesh: Mesh) -> int:
 
 
 def over_seeds(
-    function: Callable[..., Any], mesh: Mesh, *specs: Any, donate: tuple[int, ...] = ()
-) -> Any:
+    function: Callable[..., Any], mesh: Mesh, own: int, donate: tuple[int, ...] = ()
+) -> Callable[..., Any]:
     """Compiles a function of one seed for many of them, spread over the devices.
 
     On a CPU, a core learns its seeds one after another: each then stays in cache, and a batched
-    product of matrices this small is no faster.
+    product of matrices this small is no faster. Elsewhere a device's seeds are a `vmap`.
 
     Args:
-      specs: `SEED` or `SHARED` for each argument: whether it has a leading axis of seeds.
+      own: how many of the arguments, the first ones, are a seed's own and get a leading axis of
+        seeds; the rest are shared.
       donate: the arguments whose memory the results may reuse.
     """
-    axes = [0 if spec == SEED else None for spec in specs]
-    one_by_one = jax.default_backend() == "cpu"
-    on_one_device = _in_turn(function, axes) if one_by_one else jax.vmap(function, axes)
-    many = jax.shard_map(on_one_device, mesh=mesh, in_specs=specs, out_specs=SEED, check_vma=False)
-    return jax.jit(many, donate_argnums=donate)
+    in_turn = jax.default_backend() == "cpu"
 
+    def on_one_device(own_args: tuple[Any, ...], shared: tuple[Any, ...]) -> Any:
+        def one(seed: tuple[Any, ...]) -> Any:
+            return function(*seed, *shared)
 
-def _in_turn(function: Callable[..., Any], axes: list[int | None]) -> Callable[..., Any]:
-    """What `vmap` gives, as a loop over the leading axis."""
+        return jax.lax.map(one, own_args) if in_turn else jax.vmap(one)(own_args)
 
-    def looped(*args: Any) -> Any:
-        def one(own: tuple[Any, ...]) -> Any:
-            parts = iter(own)
-            return function(*(next(parts) if axis == 0 else arg
-                              for axis, arg in zip(axes, args, strict=True)))  # fmt: skip
-
-        return jax.lax.map(
-            one, tuple(arg for axis, arg in zip(axes, args, strict=True) if axis == 0)
-        )
-
-    return looped
+    many = jax.shard_map(
+        on_one_device, mesh=mesh, in_specs=(SEED, SHARED), out_specs=SEED, check_vma=False
+    )
+    return jax.jit(lambda *args: many(args[:own], args[own:]), donate_argnums=donate)

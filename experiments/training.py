@@ -103,11 +103,9 @@ def learn(
     keys = jax.device_put(jax.vmap(jax.random.key)(np.asarray(seeds)[padded]), per_seed)
 
     single = programs(model, make_learner(model.loss), chunk)
-    start = devices.over_seeds(single.start, mesh, SEED, SEED, SHARED)
-    advance = devices.over_seeds(
-        single.advance, mesh, SEED, SEED, SEED, SHARED, SHARED, SHARED, donate=(1,)
-    )
-    evaluate = devices.over_seeds(single.evaluate, mesh, SEED, SEED, SHARED, SHARED)
+    start = devices.over_seeds(single.start, mesh, own=2)
+    advance = devices.over_seeds(single.advance, mesh, own=3, donate=(1,))
+    evaluate = devices.over_seeds(single.evaluate, mesh, own=2)
 
     def accuracies(learned: int) -> np.ndarray:
         everything = learned % evaluate_every == 0 or learned == num_tasks
