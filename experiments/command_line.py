@@ -29,7 +29,7 @@ def errors() -> Iterator[None]:
     """Within it, an argument or a file that is not what it should be ends the program."""
     try:
         yield
-    except (ValueError, OSError, ImportError) as error:
+    except (ValueError, OSError, ImportError, RuntimeError) as error:
         fail(" ".join(str(error).split()))
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, PartitionSpec
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 SEED = PartitionSpec("seed")
 SHARED = PartitionSpec()
@@ -21,14 +22,49 @@ def use_all_cores() -> None:
     os.environ["XLA_FLAGS"] = f"{small} {os.environ.get('XLA_FLAGS', '')}"
 
 
-def mesh(num_seeds: int) -> Mesh:
-    """All devices along the axis `seed`, or as many as there are seeds."""
-    return Mesh(np.array(jax.devices()[:num_seeds]), ("seed",))
+def join(coordinator: str | None, num_processes: int | None, process_id: int | None) -> None:
+    """Brings the hosts together; without arguments, by what the cluster tells of itself.
+
+    Raises:
+      RuntimeError, ValueError: if that fails, or the cluster tells nothing.
+    """
+    jax.distributed.initialize(coordinator, num_processes, process_id)
 
 
-def pad(num_seeds: int, mesh: Mesh) -> int:
-    """How many seeds to run so that each device has equally many."""
-    return -(-num_seeds // mesh.size) * mesh.size
+def is_first_process() -> bool:
+    """Whether this process is the one that speaks and writes."""
+    return jax.process_index() == 0
+
+
+def mesh(num_runs: int) -> Mesh:
+    """All devices along the axis `seed`; on a single host no more than there are runs."""
+    devices = jax.devices()
+    return Mesh(np.array(devices[:num_runs] if jax.process_count() == 1 else devices), ("seed",))
+
+
+def pad(num_runs: int, mesh: Mesh) -> int:
+    """How many runs to make of them so that each device has equally many."""
+    return -(-num_runs // mesh.size) * mesh.size
+
+
+def put(tree: Any, mesh: Mesh, spec: PartitionSpec) -> Any:
+    """Places what every host has in full on the devices."""
+    return jax.device_put(tree, NamedSharding(mesh, spec))
+
+
+def fetch(array: jax.Array) -> np.ndarray:
+    """The whole array, on every host."""
+    return np.asarray(multihost_utils.process_allgather(array, tiled=True))
+
+
+def available_bytes() -> int:
+    """The free memory of all devices together."""
+    stats = [device.memory_stats() for device in jax.local_devices()]
+    if all(stat and "bytes_limit" in stat for stat in stats):
+        local = sum(stat["bytes_limit"] - stat["bytes_in_use"] for stat in stats)
+    else:  # the CPU's devices share the host's memory
+        local = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return local * jax.process_count()
 
 
 def over_seeds(

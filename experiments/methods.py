@@ -1,5 +1,6 @@
 """The methods by name, and the hyper-parameters that the authors published with their code."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -7,6 +8,9 @@ import optax
 
 import mer_jax
 from mer_jax.types import Learner, LossFn
+
+RATES = ("alpha", "beta", "gamma", "s")
+"""Settings that may be traced, so that a sweep over them is one program; the others are sizes."""
 
 
 class Method(NamedTuple):
@@ -141,10 +145,33 @@ PUBLISHED = {
 
 
 class Choice(NamedTuple):
-    """Settings for a run, and where those that were not given come from."""
+    """Settings for a run, and where those that were not given come from.
+
+    label: tells it from the other choices of a sweep; empty if there is one alone.
+    """
 
     settings: dict[str, float]
     source: str
+    label: str = ""
+
+    def rates(self) -> dict[str, float]:
+        return {name: value for name, value in self.settings.items() if name in RATES}
+
+    def sizes(self) -> dict[str, int]:
+        return {name: int(value) for name, value in self.settings.items() if name not in RATES}
+
+
+def sweep(
+    method: str, benchmark: str, capacity: int, given: dict[str, tuple[float, ...]]
+) -> list[Choice]:
+    """The choices for every combination of what was given; see `choose`."""
+    swept = [name for name, values in given.items() if len(values) > 1]
+    choices = []
+    for values in itertools.product(*given.values()):
+        one = dict(zip(given, values, strict=True))
+        label = ", ".join(f"{name} {one[name]:g}" for name in swept)
+        choices.append(choose(method, benchmark, capacity, one)._replace(label=label))
+    return choices
 
 
 def choose(method: str, benchmark: str, capacity: int, given: dict[str, float]) -> Choice:

@@ -8,6 +8,7 @@
 import dataclasses
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -24,6 +25,7 @@ from experiments.methods import METHODS
 from mer_jax import checks
 from mer_jax.data import benchmarks, datasets
 from mer_jax.data.benchmarks import BENCHMARKS, Base, Tasks
+from mer_jax.types import Learner, LossFn
 
 MethodName = Literal["mer", "mer-big-batch", "mer-current-rate", "er", "er-by-task", "online"]
 
@@ -64,39 +66,57 @@ class Config:
     """Test on all tasks after every so many tasks (and at the start and the end), in between on the
     task just learned and the next: enough for every metric. If not given, 1 for up to 20 tasks and
     10 for more."""
-    alpha: float | None = None
-    """Learning rate of the SGD steps."""
-    beta: float | None = None
+    alpha: tuple[float, ...] = ()
+    """Learning rate of the SGD steps. Several values, here or of --beta, --gamma, --s, are a sweep:
+    every combination is learned with every seed, all in one program."""
+    beta: tuple[float, ...] = ()
     """MER's within-batch Reptile rate, in [0, 1]."""
-    gamma: float | None = None
+    gamma: tuple[float, ...] = ()
     """MER's across-batch Reptile rate, in [0, 1]."""
     num_batches: int | None = None
     """MER's s, batches per incoming example."""
-    s: float | None = None
+    s: tuple[float, ...] = ()
     """For mer-current-rate, how much faster the incoming example is learned."""
     batch_size: int | None = None
     """The paper's k, examples per batch, the incoming one included."""
     benchmark_file: Path | None = None
     """Take the tasks from this file, a benchmark.npz of an earlier run, instead of drawing them."""
+    seed_batch: int | None = None
+    """How many runs (seeds times settings) are learned at once; as many as fit into half of the
+    free memory if not given. What is finished is kept."""
+    distributed: bool = False
+    """Spread the runs over several processes, each started with the same flags; on a cluster that
+    JAX knows nothing more is needed, elsewhere the three flags that follow."""
+    coordinator: str | None = None
+    """HOST:PORT of the first process, for --distributed."""
+    num_processes: int | None = None
+    """How many processes there are, for --distributed."""
+    process_id: int | None = None
+    """Which of them this one is, from 0, for --distributed."""
     data_dir: Path | None = None
     """Folder with <dataset>.npz or the four IDX files; MER_JAX_DATA_DIR if not given."""
     out: Path = Path("runs/supervised")
     """Folder for metrics.json, table.md, accuracy.png and benchmark.npz."""
 
-    def given(self) -> dict[str, float]:
-        """The methods' settings that were given."""
+    def given(self) -> dict[str, tuple[float, ...]]:
+        """The methods' settings that were given, each with all its values."""
         names = {name for method in METHODS.values() for name in method.settings} - {"capacity"}
-        return {name: value for name in sorted(names) if (value := getattr(self, name)) is not None}
+        values = {name: getattr(self, name) for name in sorted(names)}
+        return {
+            name: value if isinstance(value, tuple) else (value,)
+            for name, value in values.items()
+            if value is not None and value != ()
+        }
 
 
 class Setup(NamedTuple):
     """Everything a run needs, checked.
 
-    choices: for each method its settings, and where they come from.
+    choices: for each method its settings, several in a sweep, and where they come from.
     tasks: `[S, ...]`, a draw for each seed.
     """
 
-    choices: dict[str, methods.Choice]
+    choices: dict[str, list[methods.Choice]]
     tasks: Tasks
     train: Base
     test: Base
@@ -115,17 +135,19 @@ def prepare(config: Config, say: Any) -> Setup:
     """
     checks.positive_int("--seeds", config.seeds)
     checks.positive_int("--capacity", config.capacity)
-    if config.evaluate_every is not None:
-        checks.positive_int("--evaluate-every", config.evaluate_every)
+    for flag in ("evaluate_every", "seed_batch"):
+        if getattr(config, flag) is not None:
+            checks.positive_int(methods.flag(flag), getattr(config, flag))
     if config.seed < 0:
         raise ValueError(f"--seed must be at least 0, got {config.seed}")
-    choices: dict[str, methods.Choice] = {
-        name: methods.choose(name, config.benchmark, config.capacity, config.given())
+    choices: dict[str, list[methods.Choice]] = {
+        name: methods.sweep(name, config.benchmark, config.capacity, config.given())
         for name in config.method
     }
     loss = mer_jax.networks.mlp(NETWORK).loss
-    for name, choice in choices.items():
-        METHODS[name].make(loss, 1, **choice.settings)
+    for name in config.method:
+        for choice in choices[name]:
+            METHODS[name].make(loss, 1, **choice.settings)
     data = datasets.load(config.dataset, config.data_dir, on_download=say)
     train, test = (
         Base(images.reshape(len(images), -1), labels)
@@ -161,6 +183,14 @@ def _tasks(config: Config, num_images: int, seeds: list[int]) -> Tasks:
         draws = [draw(np.random.default_rng(seed), num_images, *sizes) for seed in seeds]
         return benchmarks.stack(draws)
     tasks = benchmarks.load(config.benchmark_file, num_images)
+    for given, size, held in zip(
+        (config.tasks, config.examples_per_task),
+        ("--tasks", "--examples-per-task"),
+        tasks.images.shape[-2:],
+        strict=True,
+    ):
+        if given not in (None, held):
+            raise ValueError(f"{config.benchmark_file} has {size} {held}, got {given}")
     if tasks.images.ndim == 2:  # a single draw serves all seeds
         tasks = benchmarks.stack([tasks] * len(seeds))
     if len(tasks.images) != len(seeds):
@@ -171,12 +201,43 @@ def _tasks(config: Config, num_images: int, seeds: list[int]) -> Tasks:
     return tasks
 
 
-def run_method(name: str, config: Config, setup: Setup, console: Console) -> dict[str, Any]:
-    """Learns the benchmark with one method, behind a progress bar; returns its part of metrics."""
-    method, (settings, source) = METHODS[name], setup.choices[name]
+def run_method(
+    name: str, config: Config, setup: Setup, console: Console
+) -> Iterator[dict[str, dict[str, Any]]]:
+    """Learns the benchmark with one method, behind a progress bar.
+
+    Yields:
+      After each batch of runs, what is known: for each of the method's choices of settings its
+      part of the metrics, over the seeds that are done.
+    """
+    method, choices = METHODS[name], setup.choices[name]
     num_tasks, num_examples = setup.tasks.images.shape[1:]
-    console.print(f"{method.title}: {_listed(settings)} ({source})", highlight=False)
-    started = time.perf_counter()
+    evaluate_every = config.evaluate_every or (1 if num_tasks <= 20 else 10)
+    model = mer_jax.networks.mlp(NETWORK)
+
+    def make_learner(loss: LossFn, **rates: Any) -> Learner:
+        return method.make(loss, num_tasks, **choices[0].sizes(), **rates)
+
+    # Seed by seed, so that each batch completes as many seeds as it can.
+    runs = [(choice, seed) for seed in range(len(setup.seeds)) for choice in range(len(choices))]
+    of_choice, of_seed = np.array(runs).T
+    draws = training.Draw(
+        np.asarray(setup.seeds, np.uint32)[of_seed],
+        {
+            rate: np.array([choices[choice].settings[rate] for choice in of_choice], np.float32)
+            for rate in choices[0].rates()
+        },
+        jax.tree.map(lambda leaf: leaf[of_seed], setup.tasks),
+    )
+    size = training.bytes_per_run(model, make_learner, draws, setup.train)
+    fitting = max(1, int(devices.available_bytes() / 2 / size))
+    batch = min(config.seed_batch or fitting, len(runs))
+    settings = _listed(choices[0].settings) + (" and more" if len(choices) > 1 else "")
+    console.print(f"{method.title}: {settings} ({choices[0].source})", highlight=False)
+    console.print(
+        f"{len(runs)} runs of {size / 1e6:.1f} MB each, {batch} at a time", highlight=False
+    )
+    started, finished = time.perf_counter(), []
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -184,41 +245,43 @@ def run_method(name: str, config: Config, setup: Setup, console: Console) -> dic
         TextColumn("examples, {task.fields[score]}"),
         TimeRemainingColumn(),
     )
-    evaluate_every = config.evaluate_every or (1 if num_tasks <= 20 else 10)
-    rows = []
-    with Progress(*columns, console=console) as progress:
-        total = num_tasks * num_examples
-        bar = progress.add_task(method.title, total=total, score="compiling")
-        for state in training.learn(
-            mer_jax.networks.mlp(NETWORK),
-            lambda loss: method.make(loss, num_tasks, **settings),
-            setup.seeds,
-            setup.tasks,
-            setup.train,
-            setup.test,
-            evaluate_every,
-        ):
-            score = "learning"
-            if state.accuracies is not None:
-                rows.append(state.accuracies)
-            if len(rows) > 1:
-                score = f"{100 * rows[-1][:, len(rows) - 2].mean():.1f} % on task {len(rows) - 1}"
-            progress.update(bar, completed=state.examples, score=score)
-    return {
-        "method": name,
-        "title": method.title,
-        **output.summary(np.stack(rows, axis=1)),
-        "settings": settings,
-        "settings_source": source,
-        "examples_per_task": num_examples,
-        "evaluate_every": evaluate_every,
-        "seconds": round(time.perf_counter() - started, 2),
-    }
+    for first in range(0, len(runs), batch):
+        rows = []
+        part = jax.tree.map(lambda leaf: leaf[first : first + batch], draws)  # noqa: B023
+        count = "" if batch == len(runs) else f" {first // batch + 1}/{-(-len(runs) // batch)}"
+        with Progress(*columns, console=console) as progress:
+            total = num_tasks * num_examples
+            bar = progress.add_task(method.title + count, total=total, score="compiling")
+            for state in training.learn(
+                model, make_learner, part, setup.train, setup.test, evaluate_every
+            ):
+                score = "learning"
+                if state.accuracies is not None:
+                    rows.append(state.accuracies)
+                if state.task:
+                    score = f"{100 * rows[-1][:, state.task - 1].mean():.1f} % on task {state.task}"
+                progress.update(bar, completed=state.examples, score=score)
+        finished.append(np.stack(rows, axis=1))
+        R = np.concatenate(finished)
+        yield {
+            " ".join(filter(None, (name, choice.label))): {
+                "method": name,
+                "title": ", ".join(filter(None, (method.title, choice.label))),
+                **output.summary(R[of_choice[: len(R)] == index]),
+                "seeds": [setup.seeds[i] for i in of_seed[: len(R)][of_choice[: len(R)] == index]],
+                "settings": choice.settings,
+                "settings_source": choice.source,
+                "examples_per_task": num_examples,
+                "evaluate_every": evaluate_every,
+                "seconds": round(time.perf_counter() - started, 2),
+            }
+            for index, choice in enumerate(choices)
+            if index in of_choice[: len(R)]
+        }
 
 
 def run(config: Config, setup: Setup, console: Console) -> dict[str, dict[str, Any]]:
     """Learns with each method in turn; what is finished is on the disk before the next begins."""
-    output.write(config.out / "benchmark.npz", lambda part: benchmarks.save(part, setup.tasks))
     about = {
         "config": dataclasses.asdict(config),
         "command": ["python", "-m", "experiments.supervised", *sys.argv[1:]],
@@ -228,19 +291,29 @@ def run(config: Config, setup: Setup, console: Console) -> dict[str, dict[str, A
         "network": NETWORK,
         **output.environment(),
     }
-    caption = describe(config, setup)
     results: dict[str, dict[str, Any]] = {}
     for name in config.method:
-        results[name] = run_method(name, config, setup, console)
-        content = results[name] if len(config.method) == 1 else {"methods": results}
-        output.write_json(config.out / "metrics.json", content | about)
-        table = output.rows(results)
-        output.write_text(config.out / "table.md", output.markdown(table, caption))
-        output.write(
-            config.out / "accuracy.png",
-            lambda part: plots.accuracy_over_stream(part, results, caption),
-        )
+        for known in run_method(name, config, setup, console):
+            results |= known
+            if devices.is_first_process():
+                write_results(config, setup, results, about)
     return results
+
+
+def write_results(
+    config: Config, setup: Setup, results: dict[str, dict[str, Any]], about: dict[str, Any]
+) -> None:
+    """What is known so far: of one method at the top level, of several under `methods`."""
+    caption = describe(config, setup)
+    alone = len(config.method) == 1 and len(setup.choices[config.method[0]]) == 1
+    content = about | (next(iter(results.values())) if alone else {"methods": results})
+    output.write(config.out / "benchmark.npz", lambda part: benchmarks.save(part, setup.tasks))
+    output.write_json(config.out / "metrics.json", content)
+    output.write_text(config.out / "table.md", output.markdown(output.rows(results), caption))
+    output.write(
+        config.out / "accuracy.png",
+        lambda part: plots.accuracy_over_stream(part, results, caption),
+    )
 
 
 def describe(config: Config, setup: Setup) -> str:
@@ -263,14 +336,20 @@ def main(args: list[str] | None = None) -> None:
     console = Console()
     config = command_line.parse(Config, args)
     with command_line.errors():
+        if not config.distributed and (config.coordinator or config.num_processes):
+            raise ValueError("--coordinator and --num-processes need --distributed")
         setup = prepare(config, say=lambda message: console.print(message, highlight=False))
     devices.use_all_cores()
     jax.config.update("jax_default_matmul_precision", "highest")
+    if config.distributed:
+        with command_line.errors():
+            devices.join(config.coordinator, config.num_processes, config.process_id)
+        console.quiet = not devices.is_first_process()
     console.print(describe(config, setup), highlight=False)
     try:
         results = run(config, setup, console)
     except KeyboardInterrupt:
-        console.print(f"stopped; the methods that were finished are in {config.out}")
+        console.print(f"stopped; what was finished is in {config.out}")
         raise SystemExit(130) from None
     head, *body = output.rows(results)
     table = Table(*head)

@@ -1,12 +1,11 @@
 """One learner over a benchmark, several seeds at once, evaluated on every task after each."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import NamedSharding
 
 import mer_jax
 from experiments import devices
@@ -17,12 +16,25 @@ from mer_jax.networks import Model
 from mer_jax.types import Learner, Params
 
 
-class Programs(NamedTuple):
-    """What is compiled, for one seed.
+class Draw(NamedTuple):
+    """What makes one run of a method differ from the others; a leading axis holds many.
 
-    start: `start(key, tasks, train) -> state`.
-    advance: `advance(key, state, tasks, train, task, first) -> state`, learns from the `chunk`
-      examples of the task that begin with `first`.
+    seed: `[]` uint32, makes the network, and every draw while it learns.
+    rates: `{name: []}`, the method's learning rates and the like.
+    tasks: the benchmark as this run sees it.
+    """
+
+    seed: Any
+    rates: dict[str, Any]
+    tasks: Tasks
+
+
+class Programs(NamedTuple):
+    """What is compiled, for one run.
+
+    start: `start(draw, train) -> state`.
+    advance: `advance(state, draw, train, task, first) -> state`, learns from the `chunk` examples
+      of the task that begin with `first`.
     evaluate: `evaluate(params, tasks, test, which [m]) -> [m]`, the accuracy on those tasks.
     """
 
@@ -31,22 +43,25 @@ class Programs(NamedTuple):
     evaluate: Callable[..., jax.Array]
 
 
-def programs(model: Model, learner: Learner, chunk: int) -> Programs:
-    def learner_of(tasks: Tasks, train: Base) -> Learner:
-        return mer_jax.map_examples(learner, lambda visit: benchmarks.show(train, tasks, visit))
+def programs(model: Model, make_learner: Callable[..., Learner], chunk: int = 1) -> Programs:
+    """The programs of a method, see `learn`."""
 
-    def start(key: jax.Array, tasks: Tasks, train: Base) -> Any:
-        network_key, _ = jax.random.split(key)
+    def learner_of(draw: Draw, train: Base) -> Learner:
+        return mer_jax.map_examples(
+            make_learner(model.loss, **draw.rates),
+            lambda visit: benchmarks.show(train, draw.tasks, visit),
+        )
+
+    def start(draw: Draw, train: Base) -> Any:
+        network_key, _ = jax.random.split(jax.random.key(draw.seed))
         reference = Visit(jnp.int32(0), jnp.int32(0))
-        return learner_of(tasks, train).init(model.init(network_key), reference)
+        return learner_of(draw, train).init(model.init(network_key), reference)
 
-    def advance(
-        key: jax.Array, state: Any, tasks: Tasks, train: Base, task: jax.Array, first: jax.Array
-    ) -> Any:
-        _, learn_key = jax.random.split(key)
-        images = jax.lax.dynamic_slice_in_dim(tasks.images[task], first, chunk)
+    def advance(state: Any, draw: Draw, train: Base, task: jax.Array, first: jax.Array) -> Any:
+        _, learn_key = jax.random.split(jax.random.key(draw.seed))
+        images = jax.lax.dynamic_slice_in_dim(draw.tasks.images[task], first, chunk)
         stream = Visit(jnp.full(chunk, task), images)
-        return mer_jax.run(learn_key, learner_of(tasks, train), state, stream)[0]
+        return mer_jax.run(learn_key, learner_of(draw, train), state, stream)[0]
 
     def evaluate(params: Params, tasks: Tasks, test: Base, which: jax.Array) -> jax.Array:
         def one_task(task: jax.Array) -> jax.Array:
@@ -63,8 +78,12 @@ def programs(model: Model, learner: Learner, chunk: int) -> Programs:
 
 
 class Progress(NamedTuple):
-    """Where a run is. task: tasks learned; examples: learned of all tasks, a seed;
-    accuracies: `[S, N]` at the untrained start and after each task, else None; NaN is not known."""
+    """Where the runs are.
+
+    task: tasks learned.
+    examples: examples of all tasks learned, each run.
+    accuracies: `[R, N]` at the untrained start and after each task, else None; NaN is not known.
+    """
 
     task: int
     examples: int
@@ -74,56 +93,65 @@ class Progress(NamedTuple):
 def learn(
     model: Model,
     make_learner: Callable[..., Learner],
-    seeds: Sequence[int],
-    tasks: Tasks,
+    draws: Draw,
     train: Base,
     test: Base,
     evaluate_every: int = 1,
 ) -> Iterator[Progress]:
-    """Learns a benchmark's tasks one after another.
+    """Learns a benchmark's tasks one after another, in many runs side by side.
 
     Args:
-      make_learner: `make_learner(loss_fn) -> Learner`.
-      seeds: each makes one network, and the draws of its learning.
-      tasks: `[S, ...]`, a draw of the benchmark for each seed.
+      make_learner: `make_learner(loss_fn, **rates) -> Learner`.
+      draws: `[R, ...]`, one for each run.
       train, test: base images; the test images are shown under every task's transformation.
       evaluate_every: after how many tasks all of them are evaluated, as they are at the start and
         at the end; in between only the task just learned and the one that comes next.
     Yields:
       Progress, several times a task.
     """
-    num_tasks, num_examples = tasks.images.shape[1:]
+    num_runs, num_tasks, num_examples = draws.tasks.images.shape
     chunk = chunk_size(num_examples)
-    mesh = devices.mesh(len(seeds))
-    # Every device runs equally many seeds; what is added repeats a seed and is cut off again.
-    padded = np.resize(np.arange(len(seeds)), devices.pad(len(seeds), mesh))
-    per_seed, shared = NamedSharding(mesh, SEED), NamedSharding(mesh, SHARED)
-    tasks = jax.device_put(jax.tree.map(lambda leaf: leaf[padded], tasks), per_seed)
-    train, test = jax.device_put((train, test), shared)
-    keys = jax.device_put(jax.vmap(jax.random.key)(np.asarray(seeds)[padded]), per_seed)
+    mesh = devices.mesh(num_runs)
+    # Every device learns equally many runs; what is added repeats some and is cut off again.
+    padded = np.resize(np.arange(num_runs), devices.pad(num_runs, mesh))
+    draws = devices.put(jax.tree.map(lambda leaf: leaf[padded], draws), mesh, SEED)
+    train, test = devices.put((train, test), mesh, SHARED)
 
-    single = programs(model, make_learner(model.loss), chunk)
-    start = devices.over_seeds(single.start, mesh, own=2)
-    advance = devices.over_seeds(single.advance, mesh, own=3, donate=(1,))
+    single = programs(model, make_learner, chunk)
+    start = devices.over_seeds(single.start, mesh, own=1)
+    advance = devices.over_seeds(single.advance, mesh, own=2, donate=(0,))
     evaluate = devices.over_seeds(single.evaluate, mesh, own=2)
 
     def accuracies(learned: int) -> np.ndarray:
         everything = learned % evaluate_every == 0 or learned == num_tasks
         which = np.arange(num_tasks) if everything else np.array([learned - 1, learned])
-        row = np.full((len(seeds), num_tasks), np.nan, np.float32)
-        row[:, which] = np.asarray(evaluate(state.params, tasks, test, which))[: len(seeds)]
+        row = np.full((num_runs, num_tasks), np.nan, np.float32)
+        row[:, which] = devices.fetch(evaluate(state.params, draws.tasks, test, which))[:num_runs]
         return row
 
-    state = start(keys, tasks, train)
+    state = start(draws, train)
     yield Progress(0, 0, accuracies(0))
     for task in range(num_tasks):
         for first in range(0, num_examples, chunk):
-            state = advance(keys, state, tasks, train, np.int32(task), np.int32(first))
+            state = advance(state, draws, train, np.int32(task), np.int32(first))
             jax.block_until_ready(state)
             done = first + chunk
             if done < num_examples:
                 yield Progress(task, task * num_examples + done, None)
         yield Progress(task + 1, (task + 1) * num_examples, accuracies(task + 1))
+
+
+def bytes_per_run(
+    model: Model, make_learner: Callable[..., Learner], draws: Draw, train: Base
+) -> int:
+    """What one run holds on its device: its state, while it is written anew, and its tasks."""
+    draw = jax.tree.map(lambda leaf: leaf[0], draws)
+    state = jax.eval_shape(programs(model, make_learner).start, draw, train)
+
+    def size(tree: Any) -> int:
+        return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+    return 2 * size(state) + size(draw.tasks)
 
 
 def chunk_size(num_examples: int) -> int:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -145,7 +146,7 @@ def test_bad_input_gets_one_clear_line(args, says, tmp_path, capsys, monkeypatch
 def test_help_explains_every_flag():
     said = " ".join(run("--help").stdout.replace("│", " ").split())
     for field in supervised.dataclasses.fields(supervised.Config):
-        assert f"--{field.name.replace('_', '-')} " in said
+        assert f"--{field.name.replace('_', '-')}" in said
 
 
 def test_published_settings_fit_their_methods():
@@ -167,3 +168,46 @@ def test_picture_of_a_run_that_diverged(tmp_path):
     result = {"title": "MER", "accuracy_matrix": R, "examples_per_task": 10}
     plots.accuracy_over_stream(tmp_path / "picture.png", {"mer": result}, "title")
     assert (tmp_path / "picture.png").stat().st_size > 1000
+
+
+def test_a_sweep_over_rates_and_seeds_is_one_program_and_may_be_split(tmp_path):
+    """Two learning rates with two seeds, three runs at once: four runs, each that of its own."""
+    process = run(
+        *SMALL, "--method", "online", "--alpha", 0.01, 0.1, "--seed-batch", 3, "--out", tmp_path
+    )
+    assert process.returncode == 0, process.stderr
+    assert "4 runs of" in process.stdout
+    swept = json.loads((tmp_path / "metrics.json").read_text())["methods"]
+    assert list(swept) == ["online alpha 0.01", "online alpha 0.1"]
+    assert [entry["seeds"] for entry in swept.values()] == [[0, 1], [0, 1]]
+    process = run(*SMALL, "--method", "online", "--alpha", 0.1, "--out", tmp_path)
+    alone = json.loads((tmp_path / "metrics.json").read_text())
+    np.testing.assert_allclose(
+        alone["accuracy_matrix"], swept["online alpha 0.1"]["accuracy_matrix"], atol=5
+    )
+
+
+def test_two_processes_give_what_one_gives(finished, tmp_path):
+    """On the loopback address, each with a device of its own; 5 % of 60 images are three."""
+    out, _ = finished
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        coordinator = f"127.0.0.1:{free.getsockname()[1]}"
+    command = [sys.executable, "-m", "experiments.supervised", *SMALL, "--method", "mer"]
+    command += ["--capacity", "50", "--distributed", "--coordinator", coordinator]
+    command += ["--num-processes", "2", "--out", str(tmp_path)]
+    processes = [
+        subprocess.Popen(
+            [*command, "--process-id", str(i)], cwd=ROOT, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True,
+        )
+        for i in range(2)
+    ]  # fmt: skip
+    said = [process.communicate(timeout=300) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
+    assert "Retained" in said[0][0]
+    assert "Retained" not in said[1][0]  # one of them speaks
+    together = json.loads((tmp_path / "metrics.json").read_text())
+    alone = json.loads((out / "metrics.json").read_text())
+    assert len(together["devices"]) > len(alone["devices"]) / 2
+    np.testing.assert_allclose(together["accuracy_matrix"], alone["accuracy_matrix"], atol=5)
