@@ -230,8 +230,13 @@ def run_method(
         jax.tree.map(lambda leaf: leaf[of_seed], setup.tasks),
     )
     size = training.bytes_per_run(model, make_learner, draws, setup.train)
-    fitting = max(1, int(devices.available_bytes() / 2 / size))
-    batch = min(config.seed_batch or fitting, len(runs))
+    free = devices.available_bytes()
+    if size > free:
+        command_line.fail(
+            f"one run of {name} needs {size / 1e9:.1f} GB and {free / 1e9:.1f} GB are free; "
+            "lower --capacity"
+        )
+    batch = min(config.seed_batch or max(1, int(free / 2 / size)), len(runs))
     settings = _listed(choices[0].settings) + (" and more" if len(choices) > 1 else "")
     console.print(f"{method.title}: {settings} ({choices[0].source})", highlight=False)
     console.print(

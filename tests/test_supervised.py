@@ -143,6 +143,14 @@ def test_bad_input_gets_one_clear_line(args, says, tmp_path, capsys, monkeypatch
     assert sorted(tmp_path.rglob("*")) == before  # nothing half-written
 
 
+def test_a_buffer_that_does_not_fit_is_refused_before_it_is_made(tmp_path):
+    process = run("--method", "er", "--capacity", 10**10, "--out", tmp_path)
+    assert process.returncode == 2
+    assert "one run of er needs" in process.stderr
+    assert "lower --capacity" in process.stderr
+    assert "Traceback" not in process.stderr
+
+
 def test_help_explains_every_flag():
     said = " ".join(run("--help").stdout.replace("│", " ").split())
     for field in supervised.dataclasses.fields(supervised.Config):
