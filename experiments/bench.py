@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 import mer_jax
-from experiments import command_line, output
+from experiments import command_line, devices, output
 from mer_jax import checks
 from mer_jax.types import Example
 
@@ -37,8 +37,10 @@ class Config:
     repeats: int = 7
     """How often each is measured; medians are shown. Ratios are taken pair by pair."""
     data_dir: Path | None = None
-    """Folder with MNIST, to time one whole seed of MER 200 on Rotations, evaluation and compiling
-    included; MER_JAX_DATA_DIR if not given, and left out where there is neither."""
+    """Folder with MNIST, to measure whole runs on it; MER_JAX_DATA_DIR if not given, and left out
+    where there is neither."""
+    long: bool = False
+    """Also time one whole seed of MER 5120 on MNIST Rotations: 20.2 million SGD steps."""
     out: Path = Path("runs/bench")
     """Folder for bench.json and bench.md."""
 
@@ -129,10 +131,9 @@ def row(what: str, values: list[float], unit: str) -> Row:
 
 def step_rows(num_batches: int, batch_size: int, repeats: int) -> list[Row]:
     """A per-example SGD step of MER, beside an example's share of a mini-batch step."""
-    length = max(1, 2000 // (num_batches * batch_size))
     ours, batched = pairs(
-        mer_seconds(num_batches, batch_size, 1000, length),
-        batched_seconds(batch_size, 2000 // batch_size),
+        mer_seconds(num_batches, batch_size, 1000, 20_000 // (num_batches * batch_size)),
+        batched_seconds(batch_size, 20_000 // batch_size),
         repeats,
     )
     ours = [1e6 * seconds / (num_batches * batch_size) for seconds in ours]
@@ -155,15 +156,43 @@ def capacity_rows(repeats: int) -> list[Row]:
     return [row("a step with 1,000,000 memories over one with 1,000", ratios, "×")]
 
 
-def seed_rows(data_dir: Path) -> list[Row]:
-    """One seed from start to finish, as a process of its own."""
+def supervised(*args: str, cores: int | None = None) -> tuple[float, float]:
+    """Runs the experiment as a process of its own; its seconds and its peak memory in MB."""
+    limit = ["taskset", "--cpu-list", f"0-{cores - 1}"] if cores else []
     with tempfile.TemporaryDirectory() as out:
-        command = [sys.executable, "-m", "experiments.supervised", "--dataset", "mnist"]
-        command += ["--method", "mer", "--seeds", "1", "--data-dir", str(data_dir), "--out", out]
+        command = [sys.executable, "-m", "experiments.supervised", "--method", "mer", *args]
         started = time.perf_counter()
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        seconds = time.perf_counter() - started
-    return [row("one seed of MER 200 on MNIST Rotations, start to finish", [seconds], "s")]
+        process = subprocess.Popen(
+            [*limit, *command, "--out", out], stdout=subprocess.DEVNULL, start_new_session=True
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise RuntimeError(f"{' '.join(command)} ended with status {status}")
+    return time.perf_counter() - started, usage.ru_maxrss / 1024
+
+
+def together_rows() -> list[Row]:
+    """Eight seeds on all cores, and on one."""
+    seeds = ["--seeds", "8", "--examples-per-task", "400"]
+    one, _ = supervised(*seeds, cores=1)
+    together, _ = supervised(*seeds)
+    return [row("8 seeds on all cores over 8 seeds on one core", [together / one], "×")]
+
+
+def mnist_rows(data_dir: Path, long: bool) -> list[Row]:
+    """Whole runs, from start to finish with compiling and evaluation."""
+    mnist = ["--dataset", "mnist", "--data-dir", str(data_dir)]
+    seconds, _ = supervised(*mnist, "--seeds", "1")
+    rows = [row("one seed of MER 200 on Rotations, start to finish", [seconds], "s")]
+    _, peak = supervised(
+        *mnist, "--benchmark", "many-permutations", "--seeds", "5", "--examples-per-task", "20",
+        "--test-images", "500", "--capacity", "5120",
+    )  # fmt: skip
+    rows += [row("peak memory of Many Permutations with 5 seeds", [peak], "MB")]
+    if long:
+        seconds, _ = supervised(*mnist, "--seeds", "1", "--capacity", "5120")
+        rows += [row("one seed of MER 5120 on Rotations, start to finish", [seconds], "s")]
+    return rows
 
 
 def main(args: list[str] | None = None) -> None:
@@ -171,15 +200,17 @@ def main(args: list[str] | None = None) -> None:
     with command_line.errors():
         checks.positive_int("--repeats", config.repeats)
         config.out.mkdir(parents=True, exist_ok=True)
+    devices.use_all_cores()
     console = Console()
     data_dir = config.data_dir or os.environ.get("MER_JAX_DATA_DIR")
     parts: list[Callable[[], list[Row]]] = [
         lambda: step_rows(10, 101, config.repeats),
         lambda: step_rows(10, 11, config.repeats),
         lambda: capacity_rows(config.repeats),
+        together_rows,
     ]
     if data_dir:
-        parts.append(lambda: seed_rows(Path(data_dir)))
+        parts.append(lambda: mnist_rows(Path(data_dir), config.long))
     rows: list[Row] = []
     for part in parts:
         with console.status("measuring"):
@@ -188,7 +219,7 @@ def main(args: list[str] | None = None) -> None:
     machine = output.environment()
     caption = (
         f"Medians of {config.repeats} on {machine['cpu_count']} cores ({machine['platform']}), "
-        f"jax {machine['versions']['jax']}; a whole seed once. `python -m experiments.bench`"
+        f"jax {machine['versions']['jax']}; whole runs once. `python -m experiments.bench`"
     )
     content = {"rows": [r._asdict() for r in rows], "repeats": config.repeats, **machine}
     output.write_json(config.out / "bench.json", content)
