@@ -154,6 +154,10 @@ class Choice(NamedTuple):
     source: str
     label: str = ""
 
+    def __str__(self) -> str:
+        listed = ", ".join(f"{name} {value:g}" for name, value in self.settings.items())
+        return f"{listed} ({self.source})"
+
     def rates(self) -> dict[str, float]:
         return {name: value for name, value in self.settings.items() if name in RATES}
 

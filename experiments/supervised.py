@@ -7,25 +7,23 @@
 
 import dataclasses
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Literal
 
 import jax
 import numpy as np
 import tyro
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 import mer_jax
-from experiments import command_line, devices, methods, output, plots, training
+from experiments import command_line, comparison, devices, methods, output
+from experiments.comparison import Comparison
 from experiments.methods import METHODS
 from mer_jax import checks
 from mer_jax.data import benchmarks, datasets
 from mer_jax.data.benchmarks import BENCHMARKS, Base, Tasks
-from mer_jax.types import Learner, LossFn
 
 MethodName = Literal["mer", "mer-big-batch", "mer-current-rate", "er", "er-by-task", "online"]
 
@@ -109,25 +107,7 @@ class Config:
         }
 
 
-class Setup(NamedTuple):
-    """Everything a run needs, checked.
-
-    choices: for each method its settings, several in a sweep, and where they come from.
-    tasks: `[S, ...]`, a draw for each seed.
-    """
-
-    choices: dict[str, list[methods.Choice]]
-    tasks: Tasks
-    train: Base
-    test: Base
-    seeds: list[int]
-    num_classes: int
-
-
-NETWORK = (784, 100, 100, 10)
-
-
-def prepare(config: Config, say: Any) -> Setup:
+def prepare(config: Config, say: Callable[[str], object]) -> Comparison:
     """Reads the data, draws the tasks, and checks all that can be checked before learning.
 
     Raises:
@@ -144,7 +124,7 @@ def prepare(config: Config, say: Any) -> Setup:
         name: methods.sweep(name, config.benchmark, config.capacity, config.given())
         for name in config.method
     }
-    loss = mer_jax.networks.mlp(NETWORK).loss
+    loss = mer_jax.networks.mlp(comparison.NETWORK).loss
     for name in config.method:
         for choice in choices[name]:
             METHODS[name].make(loss, 1, **choice.settings)
@@ -165,7 +145,26 @@ def prepare(config: Config, say: Any) -> Setup:
     seeds = [config.seed + i for i in range(config.seeds)]
     tasks = _tasks(config, len(train.labels), seeds)
     config.out.mkdir(parents=True, exist_ok=True)
-    return Setup(choices, tasks, train, test, seeds, data.num_classes)
+    num_tasks = tasks.images.shape[1]
+    return Comparison(
+        choices,
+        seeds,
+        tasks,
+        train,
+        test,
+        evaluate_every=config.evaluate_every or (1 if num_tasks <= 20 else 10),
+        run_batch=config.seed_batch,
+        out=config.out,
+        caption=describe(config, tasks, len(test.labels)),
+        about={
+            "config": dataclasses.asdict(config),
+            "command": ["python", "-m", "experiments.supervised", *sys.argv[1:]],
+            "seeds": seeds,
+            "num_tasks": num_tasks,
+            "test_images": len(test.labels),
+            "network": comparison.NETWORK,
+        },
+    )
 
 
 def _tasks(config: Config, num_images: int, seeds: list[int]) -> Tasks:
@@ -201,130 +200,9 @@ def _tasks(config: Config, num_images: int, seeds: list[int]) -> Tasks:
     return tasks
 
 
-def run_method(
-    name: str, config: Config, setup: Setup, console: Console
-) -> Iterator[dict[str, dict[str, Any]]]:
-    """Learns the benchmark with one method, behind a progress bar.
-
-    Yields:
-      After each batch of runs, what is known: for each of the method's choices of settings its
-      part of the metrics, over the seeds that are done.
-    """
-    method, choices = METHODS[name], setup.choices[name]
-    num_tasks, num_examples = setup.tasks.images.shape[1:]
-    evaluate_every = config.evaluate_every or (1 if num_tasks <= 20 else 10)
-    model = mer_jax.networks.mlp(NETWORK)
-
-    def make_learner(loss: LossFn, **rates: Any) -> Learner:
-        return method.make(loss, num_tasks, **choices[0].sizes(), **rates)
-
-    # Seed by seed, so that each batch completes as many seeds as it can.
-    runs = [(choice, seed) for seed in range(len(setup.seeds)) for choice in range(len(choices))]
-    of_choice, of_seed = np.array(runs).T
-    draws = training.Draw(
-        np.asarray(setup.seeds, np.uint32)[of_seed],
-        {
-            rate: np.array([choices[choice].settings[rate] for choice in of_choice], np.float32)
-            for rate in choices[0].rates()
-        },
-        jax.tree.map(lambda leaf: leaf[of_seed], setup.tasks),
-    )
-    size = training.bytes_per_run(model, make_learner, draws, setup.train)
-    free = devices.available_bytes()
-    if size > free:
-        command_line.fail(
-            f"one run of {name} needs {size / 1e9:.1f} GB and {free / 1e9:.1f} GB are free; "
-            "lower --capacity"
-        )
-    batch = min(config.seed_batch or max(1, int(free / 2 / size)), len(runs))
-    settings = _listed(choices[0].settings) + (" and more" if len(choices) > 1 else "")
-    console.print(f"{method.title}: {settings} ({choices[0].source})", highlight=False)
-    console.print(
-        f"{len(runs)} runs of {size / 1e6:.1f} MB each, {batch} at a time", highlight=False
-    )
-    started, finished = time.perf_counter(), []
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("examples, {task.fields[score]}"),
-        TimeRemainingColumn(),
-    )
-    for first in range(0, len(runs), batch):
-        rows = []
-        part = jax.tree.map(lambda leaf: leaf[first : first + batch], draws)  # noqa: B023
-        count = "" if batch == len(runs) else f" {first // batch + 1}/{-(-len(runs) // batch)}"
-        with Progress(*columns, console=console) as progress:
-            total = num_tasks * num_examples
-            bar = progress.add_task(method.title + count, total=total, score="compiling")
-            for state in training.learn(
-                model, make_learner, part, setup.train, setup.test, evaluate_every
-            ):
-                score = "learning"
-                if state.accuracies is not None:
-                    rows.append(state.accuracies)
-                if state.task:
-                    score = f"{100 * rows[-1][:, state.task - 1].mean():.1f} % on task {state.task}"
-                progress.update(bar, completed=state.examples, score=score)
-        finished.append(np.stack(rows, axis=1))
-        R = np.concatenate(finished)
-        yield {
-            " ".join(filter(None, (name, choice.label))): {
-                "method": name,
-                "title": ", ".join(filter(None, (method.title, choice.label))),
-                **output.summary(R[of_choice[: len(R)] == index]),
-                "seeds": [setup.seeds[i] for i in of_seed[: len(R)][of_choice[: len(R)] == index]],
-                "settings": choice.settings,
-                "settings_source": choice.source,
-                "examples_per_task": num_examples,
-                "evaluate_every": evaluate_every,
-                "seconds": round(time.perf_counter() - started, 2),
-            }
-            for index, choice in enumerate(choices)
-            if index in of_choice[: len(R)]
-        }
-
-
-def run(config: Config, setup: Setup, console: Console) -> dict[str, dict[str, Any]]:
-    """Learns with each method in turn; what is finished is on the disk before the next begins."""
-    about = {
-        "config": dataclasses.asdict(config),
-        "command": ["python", "-m", "experiments.supervised", *sys.argv[1:]],
-        "seeds": setup.seeds,
-        "num_tasks": setup.tasks.images.shape[1],
-        "test_images": len(setup.test.labels),
-        "network": NETWORK,
-        **output.environment(),
-    }
-    results: dict[str, dict[str, Any]] = {}
-    for name in config.method:
-        for known in run_method(name, config, setup, console):
-            results |= known
-            if devices.is_first_process():
-                write_results(config, setup, results, about)
-    return results
-
-
-def write_results(
-    config: Config, setup: Setup, results: dict[str, dict[str, Any]], about: dict[str, Any]
-) -> None:
-    """What is known so far: of one method at the top level, of several under `methods`."""
-    caption = describe(config, setup)
-    alone = len(config.method) == 1 and len(setup.choices[config.method[0]]) == 1
-    content = about | (next(iter(results.values())) if alone else {"methods": results})
-    output.write(config.out / "benchmark.npz", lambda part: benchmarks.save(part, setup.tasks))
-    output.write_json(config.out / "metrics.json", content)
-    output.write_text(config.out / "table.md", output.markdown(output.rows(results), caption))
-    output.write(
-        config.out / "accuracy.png",
-        lambda part: plots.accuracy_over_stream(part, results, caption),
-    )
-
-
-def describe(config: Config, setup: Setup) -> str:
+def describe(config: Config, tasks: Tasks, tested: int) -> str:
     """One sentence on what the numbers are of."""
-    num_tasks, num_examples = setup.tasks.images.shape[1:]
-    tested = len(setup.test.labels)
+    num_tasks, num_examples = tasks.images.shape[1:]
     subset = "a subset of " if config.test_images is not None else "all "
     return (
         f"{config.dataset}, {config.benchmark}: {num_tasks} tasks of {num_examples} examples, "
@@ -333,26 +211,23 @@ def describe(config: Config, setup: Setup) -> str:
     )
 
 
-def _listed(settings: dict[str, float]) -> str:
-    return ", ".join(f"{name} {value:g}" for name, value in settings.items())
-
-
 def main(args: list[str] | None = None) -> None:
     console = Console()
     config = command_line.parse(Config, args)
     with command_line.errors():
         if not config.distributed and (config.coordinator or config.num_processes):
             raise ValueError("--coordinator and --num-processes need --distributed")
-        setup = prepare(config, say=lambda message: console.print(message, highlight=False))
+        planned = prepare(config, say=lambda message: console.print(message, highlight=False))
     devices.use_all_cores()
     jax.config.update("jax_default_matmul_precision", "highest")
     if config.distributed:
         with command_line.errors():
             devices.join(config.coordinator, config.num_processes, config.process_id)
         console.quiet = not devices.is_first_process()
-    console.print(describe(config, setup), highlight=False)
+    console.print(planned.caption, highlight=False)
+    planned.about.update(output.environment())
     try:
-        results = run(config, setup, console)
+        results = comparison.run(planned, console)
     except KeyboardInterrupt:
         console.print(f"stopped; what was finished is in {config.out}")
         raise SystemExit(130) from None

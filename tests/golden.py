@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mer_jax import Example
+from mer_jax import DenseFirstLoss, Example
 from mer_jax.networks import cross_entropy
 
 
@@ -54,6 +54,25 @@ def logits(params: dict[str, jax.Array], x: jax.Array) -> jax.Array:
 
 def loss(params: dict[str, jax.Array], example: Example) -> jax.Array:
     return cross_entropy(logits(params, example.x), example.y)
+
+
+def _split(params: dict[str, jax.Array]) -> tuple[jax.Array, jax.Array, dict[str, jax.Array]]:
+    rest = {name: p for name, p in params.items() if name not in ("W0", "b0")}
+    return params["W0"].T, params["b0"], rest
+
+
+def _tail(rest: dict[str, jax.Array], preactivation: jax.Array, example: Example) -> jax.Array:
+    hidden = jax.nn.relu(rest["W1"] @ jax.nn.relu(preactivation) + rest["b1"])
+    return cross_entropy(rest["W2"] @ hidden + rest["b2"], example.y)
+
+
+# The same loss, with its first layer shown, so that learners take the Gram form.
+dense_first_loss = DenseFirstLoss(
+    inputs=lambda example: example.x,
+    split=_split,
+    merge=lambda kernel, bias, rest: {"W0": kernel.T, "b0": bias, **rest},
+    tail=_tail,
+)
 
 
 def replays(run: Run, step: int) -> tuple[Example, np.ndarray]:

@@ -20,69 +20,48 @@ from mer_jax.sgd import sgd_pass
 FLOAT32, FLOAT64 = 1e-5, 1e-12
 
 
-def roll(rows):
-    """The incoming example last instead of first."""
-    return np.roll(rows, -1, axis=1)
-
-
-@pytest.mark.parametrize(("name", "atol"), [("meralg1", FLOAT32), ("meralg1_float64", FLOAT64)])
-def test_algorithm_1(name, atol):
+def follow(name, loss, atol, beta, gamma, prepare=lambda run, step, batches: batches):
+    """Gives `mer_update` the batches of each step, as `prepare` orders and weighs them."""
     run = golden.load(name)
-    rates = dict(alpha=run.hyper["lr"], beta=run.hyper["beta"], gamma=run.hyper["gamma"])
+    rates = {"alpha": run.hyper["lr"], "beta": run.hyper[beta], "gamma": run.hyper.get(gamma, 1.0)}
     with jax.enable_x64(run.hyper["dtype"] == "float64"):
-        update = jax.jit(
-            lambda params, batches, weights: mer_jax.mer_update(
-                golden.loss, params, batches, weights, **rates
-            )[0]
-        )
+        update = jax.jit(lambda *args: mer_jax.mer_update(loss, *args, **rates)[0])
         params = golden.start(run)
         for step in range(run.hyper["n_steps"]):
-            params = update(params, *golden.with_incoming(run, step))
+            params = update(params, *prepare(run, step, golden.with_incoming(run, step)))
             golden.assert_follows(run, step, params, atol)
         chex.assert_trees_all_equal_dtypes(params, run.start)
 
 
-def test_algorithm_6():
-    run = golden.load("meralg6")
-    update = jax.jit(
-        lambda params, batches, weights: mer_jax.mer_update(
-            golden.loss,
-            params,
-            batches,
-            weights,
-            alpha=run.hyper["lr"],
-            beta=run.hyper["gamma"],
-            gamma=1.0,
-        )[0]
-    )
-    params = golden.start(run)
-    for step in range(run.hyper["n_steps"]):
-        params = update(params, *jax.tree.map(roll, golden.with_incoming(run, step)))
-        golden.assert_follows(run, step, params, FLOAT32)
+both_forms = pytest.mark.parametrize(
+    "loss", [golden.loss, golden.dense_first_loss], ids=["scan", "gram"]
+)
 
 
-def test_algorithm_7():
-    run = golden.load("meralg7")
-    update = jax.jit(
-        lambda params, batches, weights: mer_jax.mer_update(
-            golden.loss,
-            params,
-            batches,
-            weights,
-            alpha=run.hyper["lr"],
-            beta=run.hyper["gamma"],
-            gamma=1.0,
-        )[0]
-    )
-    params = golden.start(run)
-    for step in range(run.hyper["n_steps"]):
-        batches, weights = golden.with_incoming(run, step)
-        weights[:, 0] = run.hyper["s"] if step else 0  # the very first example is only stored
+@both_forms
+@pytest.mark.parametrize(("name", "atol"), [("meralg1", FLOAT32), ("meralg1_float64", FLOAT64)])
+def test_algorithm_1(name, atol, loss):
+    follow(name, loss, atol, beta="beta", gamma="gamma")
+
+
+@both_forms
+def test_algorithm_6(loss):
+    def incoming_last(run, step, batches):
+        return jax.tree.map(lambda rows: np.roll(rows, -1, axis=1), batches)
+
+    follow("meralg6", loss, FLOAT32, beta="gamma", gamma=None, prepare=incoming_last)
+
+
+@both_forms
+def test_algorithm_7(loss):
+    def shuffled(run, step, batches):
+        batches[1][:, 0] = run.hyper["s"] if step else 0  # the very first example is only stored
         order = run.arrays["batch_order"][step]
         left_out = np.setdiff1d(np.arange(len(order)), order)  # where -1 stands for "none"
         order = np.concatenate([order[order >= 0], left_out])
-        params = update(params, *golden.at((batches, weights), (slice(None), order)))
-        golden.assert_follows(run, step, params, FLOAT32)
+        return golden.at(batches, (slice(None), order))
+
+    follow("meralg7", loss, FLOAT32, beta="gamma", gamma=None, prepare=shuffled)
 
 
 @pytest.mark.parametrize("name", ["eralg4", "eralg5"])

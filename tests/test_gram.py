@@ -82,39 +82,6 @@ def test_under_vmap_over_seeds_and_rates():
     )
 
 
-def first_layer_shown():
-    """The recorded runs' network, as a loss that shows its first layer."""
-
-    def tail(rest, preactivation, example):
-        hidden = jax.nn.relu(rest["W1"] @ jax.nn.relu(preactivation) + rest["b1"])
-        return networks.cross_entropy(rest["W2"] @ hidden + rest["b2"], example.y)
-
-    return mer_jax.DenseFirstLoss(
-        inputs=lambda example: example.x,
-        split=lambda params: (
-            params["W0"].T,
-            params["b0"],
-            {name: p for name, p in params.items() if name not in ("W0", "b0")},
-        ),
-        merge=lambda kernel, bias, rest: {"W0": kernel.T, "b0": bias, **rest},
-        tail=tail,
-    )
-
-
-@pytest.mark.parametrize(("name", "atol"), [("meralg1", 1e-5), ("meralg1_float64", 1e-12)])
-def test_follows_the_authors_code(name, atol):
-    """Tolerances as in test_golden: ten times and a thousand times what rounding gave elsewhere."""
-    run = golden.load(name)
-    rates = {"alpha": run.hyper["lr"], "beta": run.hyper["beta"], "gamma": run.hyper["gamma"]}
-    with jax.enable_x64(run.hyper["dtype"] == "float64"):
-        loss = first_layer_shown()
-        update = jax.jit(lambda *args: mer_jax.mer_update(loss, *args, **rates)[0])
-        params = golden.start(run)
-        for step in range(run.hyper["n_steps"]):
-            params = update(params, *golden.with_incoming(run, step))
-            golden.assert_follows(run, step, params, atol)
-
-
 def test_what_is_left_out_need_not_be_finite():
     model = networks.mlp((D, 5, C))
     params, batch = model.init(jax.random.key(0)), examples(3, 1, 2)

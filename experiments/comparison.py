@@ -1,0 +1,161 @@
+"""Methods on the same draws of a benchmark, one after another, and what is kept of them."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from rich import progress
+from rich.console import Console
+
+import mer_jax
+from experiments import command_line, devices, output, plots, training
+from experiments.methods import METHODS, Choice
+from mer_jax.data import benchmarks
+from mer_jax.data.benchmarks import Base, Tasks
+from mer_jax.types import Learner, LossFn
+
+NETWORK = (784, 100, 100, 10)
+
+
+class Comparison(NamedTuple):
+    """What is compared, and on what.
+
+    choices: for each method its settings, several in a sweep.
+    seeds: S of them; tasks: `[S, ...]`, a draw of the benchmark for each.
+    evaluate_every: see `training.learn`.
+    run_batch: how many runs are made at once; None for as many as fit.
+    out: the folder for what is kept; caption: what it is of; about: more on that, for metrics.json.
+    """
+
+    choices: dict[str, list[Choice]]
+    seeds: list[int]
+    tasks: Tasks
+    train: Base
+    test: Base
+    evaluate_every: int
+    run_batch: int | None
+    out: Path
+    caption: str
+    about: dict[str, Any]
+
+
+Results = dict[str, dict[str, Any]]
+
+
+def run(comparison: Comparison, console: Console) -> Results:
+    """Learns with each method in turn; what is finished is on the disk before the next begins."""
+    results: Results = {}
+    for name in comparison.choices:
+        for known in run_method(name, comparison, console):
+            results |= known
+            if devices.is_first_process():
+                write_results(comparison, results)
+    return results
+
+
+def run_method(name: str, comparison: Comparison, console: Console) -> Iterator[Results]:
+    """Learns the benchmark with one method, behind a progress bar.
+
+    Yields:
+      After each batch of runs what is known: for each of the method's choices its part of the
+      metrics, over the seeds that are done.
+    """
+    method, choices, seeds = METHODS[name], comparison.choices[name], comparison.seeds
+    num_tasks, num_examples = comparison.tasks.images.shape[1:]
+    model = mer_jax.networks.mlp(NETWORK)
+
+    def make_learner(loss: LossFn, **rates: Any) -> Learner:
+        return method.make(loss, num_tasks, **choices[0].sizes(), **rates)
+
+    # Seed by seed, so that each batch completes as many seeds as it can.
+    of_seed, of_choice = np.indices((len(seeds), len(choices))).reshape(2, -1)
+    draws = training.Draw(
+        np.asarray(seeds, np.uint32)[of_seed],
+        {
+            rate: np.array([choice.settings[rate] for choice in choices], np.float32)[of_choice]
+            for rate in choices[0].rates()
+        },
+        jax.tree.map(lambda leaf: leaf[of_seed], comparison.tasks),
+    )
+    size = training.bytes_per_run(model, make_learner, draws, comparison.train)
+    batch = min(comparison.run_batch or _fitting(name, size), len(of_seed))
+    more = f" and {len(choices) - 1} more" if len(choices) > 1 else ""
+    console.print(f"{method.title}: {choices[0]}{more}", highlight=False)
+    console.print(f"{len(of_seed)} runs of {size / 1e6:.1f} MB, {batch} at once", highlight=False)
+    started, finished = time.perf_counter(), []
+    for first in range(0, len(of_seed), batch):
+        part = jax.tree.map(lambda leaf: leaf[first : first + batch], draws)  # noqa: B023
+        number = "" if batch == len(of_seed) else f" from run {first + 1}"
+        steps = training.learn(
+            model, make_learner, part, comparison.train, comparison.test, comparison.evaluate_every
+        )
+        rows = _watch(method.title + number, steps, num_tasks * num_examples, console)
+        finished.append(np.stack(rows, axis=1))
+        R = np.concatenate(finished)
+        mine = [np.flatnonzero(of_choice[: len(R)] == index) for index in range(len(choices))]
+        yield {
+            " ".join(filter(None, (name, choice.label))): {
+                "method": name,
+                "title": ", ".join(filter(None, (method.title, choice.label))),
+                **output.summary(R[done]),
+                "seeds": [seeds[of_seed[i]] for i in done],
+                "settings": choice.settings,
+                "settings_source": choice.source,
+                "examples_per_task": num_examples,
+                "evaluate_every": comparison.evaluate_every,
+                "seconds": round(time.perf_counter() - started, 2),
+            }
+            for choice, done in zip(choices, mine, strict=True)
+            if len(done)
+        }
+
+
+def _fitting(name: str, size: int) -> int:
+    """How many runs of `size` bytes fit into half of the free memory; ends the program if none."""
+    free = devices.available_bytes()
+    if size > free:
+        command_line.fail(
+            f"one run of {name} needs {size / 1e9:.1f} GB and {free / 1e9:.1f} GB are free; "
+            "lower --capacity"
+        )
+    return max(1, int(free / 2 / size))
+
+
+def _watch(
+    title: str, steps: Iterator[training.Progress], total: int, console: Console
+) -> list[np.ndarray]:
+    """Shows a progress bar until the steps are done; returns the rows of accuracies."""
+    columns = (
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TextColumn("examples, {task.fields[score]}"),
+        progress.TimeRemainingColumn(),
+    )
+    rows = []
+    with progress.Progress(*columns, console=console) as display:
+        bar = display.add_task(title, total=total, score="compiling")
+        for step in steps:
+            score = "learning"
+            if step.accuracies is not None:
+                rows.append(step.accuracies)
+            if step.task:
+                score = f"{100 * rows[-1][:, step.task - 1].mean():.1f} % on task {step.task}"
+            display.update(bar, completed=step.examples, score=score)
+    return rows
+
+
+def write_results(comparison: Comparison, results: Results) -> None:
+    """Keeps what is known so far: of one method at the top level, of several under `methods`."""
+    out, caption = comparison.out, comparison.caption
+    alone = sum(map(len, comparison.choices.values())) == 1
+    content = next(iter(results.values())) if alone else {"methods": results}
+    output.write(out / "benchmark.npz", lambda part: benchmarks.save(part, comparison.tasks))
+    output.write_json(out / "metrics.json", comparison.about | content)
+    output.write_text(out / "table.md", output.markdown(output.rows(results), caption))
+    output.write(
+        out / "accuracy.png", lambda part: plots.accuracy_over_stream(part, results, caption)
+    )
