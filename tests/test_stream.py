@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from golden import at
 from test_mer import MODEL, blobs
 
 import mer_jax
@@ -85,24 +86,44 @@ def test_gradient_alignment_is_the_dot_product_of_gradients():
     assert aligned == 3
 
 
-def test_all_learners_share_one_shape():
-    sizes = {"batch_size": 3, "capacity": 4}
-    learners = [
-        mer_jax.mer(MODEL.loss, alpha=0.1, beta=0.1, gamma=1, num_batches=2, **sizes),
-        mer_jax.mer_big_batch(MODEL.loss, alpha=0.1, gamma=0.3, **sizes),
-        mer_jax.mer_current_rate(MODEL.loss, alpha=0.1, gamma=0.3, s=5, **sizes),
-        mer_jax.er(MODEL.loss, optimizer=optax.sgd(0.1), **sizes),
-        mer_jax.er_by_task(MODEL.loss, optimizer=optax.sgd(0.1), num_tasks=2, **sizes),
-        mer_jax.online(MODEL.loss, optimizer=optax.sgd(0.1)),
-    ]
-    stream = blobs(1, 6)
-    for learner in learners:
-        params = MODEL.init(jax.random.key(0))
-        state = learner.init(params, jax.tree.map(lambda leaf: leaf[0], stream))
-        state, infos = mer_jax.run(jax.random.key(1), learner, state, stream)
-        assert jax.tree.structure(state.params) == jax.tree.structure(params)
-        assert infos.loss.shape == (6,)
-        assert state.step == 6
-        np.testing.assert_allclose(
-            infos.loss[0], MODEL.loss(params, jax.tree.map(lambda leaf: leaf[0], stream)), rtol=1e-6
-        )
+SIZES = {"batch_size": 3, "capacity": 4000}
+LEARNERS = {
+    "mer": mer_jax.mer(MODEL.loss, alpha=0.1, beta=0.1, gamma=1, num_batches=2, **SIZES),
+    "mer_big_batch": mer_jax.mer_big_batch(MODEL.loss, alpha=0.1, gamma=0.3, **SIZES),
+    "mer_current_rate": mer_jax.mer_current_rate(MODEL.loss, alpha=0.1, gamma=0.3, s=5, **SIZES),
+    "er": mer_jax.er(MODEL.loss, optimizer=optax.sgd(0.1), **SIZES),
+    "er_by_task": mer_jax.er_by_task(MODEL.loss, optimizer=optax.sgd(0.1), num_tasks=2, **SIZES),
+    "online": mer_jax.online(MODEL.loss, optimizer=optax.sgd(0.1)),
+}
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_all_learners_share_one_shape(name):
+    learner, stream = LEARNERS[name], blobs(1, 6)
+    params = MODEL.init(jax.random.key(0))
+    state = learner.init(params, at(stream, 0))
+    state, infos = mer_jax.run(jax.random.key(1), learner, state, stream)
+    assert jax.tree.structure(state.params) == jax.tree.structure(params)
+    assert infos.loss.shape == (6,)
+    assert state.step == 6
+    # The loss before the first step; rounding of numbers of size 1.
+    np.testing.assert_allclose(infos.loss[0], MODEL.loss(params, at(stream, 0)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", [name for name in LEARNERS if name != "online"])
+@pytest.mark.parametrize("seeds", [None, 3])
+def test_a_donated_step_copies_no_buffer(name, seeds):
+    """By the compiler's own account, a step of one seed or of several needs next to no room."""
+    learner, example = LEARNERS[name], at(blobs(1, 6), 0)
+    arguments = (
+        jax.random.key(0),
+        learner.init(MODEL.init(jax.random.key(0)), example),
+        example,
+    )
+    update = learner.update
+    if seeds:
+        arguments = jax.tree.map(lambda leaf: jnp.stack([leaf] * seeds), arguments)
+        update = jax.vmap(update)
+    buffer_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(arguments[1].memory.examples))
+    compiled = jax.jit(update, donate_argnums=1).lower(*arguments).compile()
+    assert compiled.memory_analysis().temp_size_in_bytes < buffer_bytes / 4
