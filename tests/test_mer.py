@@ -331,6 +331,11 @@ def test_arguments_that_make_no_sense(change, message):
         learner(**change)
 
 
+def test_sizes_cannot_be_traced():
+    with pytest.raises(ValueError, match="capacity sets a shape and cannot be traced"):
+        jax.jit(lambda capacity: mer_jax.reservoir(capacity).init(jnp.zeros(2)))(3)
+
+
 def test_an_example_unlike_the_first_is_refused():
     mer, stream = learner(), blobs(9, 2)
     state = mer.init(MODEL.init(jax.random.key(0)), at(stream, 0))
