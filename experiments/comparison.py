@@ -153,7 +153,7 @@ def write_results(comparison: Comparison, results: Results) -> None:
     out, caption = comparison.out, comparison.caption
     alone = sum(map(len, comparison.choices.values())) == 1
     content = next(iter(results.values())) if alone else {"methods": results}
-    output.write(out / "benchmark.npz", lambda part: benchmarks.save(part, comparison.tasks))
+    benchmarks.save(out / "benchmark.npz", comparison.tasks)
     output.write_json(out / "metrics.json", comparison.about | content)
     output.write_text(out / "table.md", output.markdown(output.rows(results), caption))
     output.write(
