@@ -150,7 +150,7 @@ def step_rows(num_batches: int, batch_size: int, repeats: int) -> list[Row]:
 def capacity_rows(repeats: int) -> list[Row]:
     """A step of MER with a large reservoir beside one with a small reservoir."""
     large, small = pairs(
-        mer_seconds(5, 11, 1_000_000, 400), mer_seconds(5, 11, 1_000, 400), repeats
+        mer_seconds(5, 11, 1_000_000, 1000), mer_seconds(5, 11, 1_000, 1000), repeats
     )
     ratios = [a / b for a, b in zip(large, small, strict=True)]
     return [row("a step with 1,000,000 memories over one with 1,000", ratios, "×")]
