@@ -196,6 +196,11 @@ def mnist_rows(data_dir: Path, long: bool) -> list[Row]:
     return rows
 
 
+def number(value: float) -> str:
+    """Three digits that count."""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+
+
 def main(args: list[str] | None = None) -> None:
     config = command_line.parse(Config, args)
     with command_line.errors():
@@ -216,7 +221,7 @@ def main(args: list[str] | None = None) -> None:
     for part in parts:
         with console.status("measuring"):
             rows += part()
-    table = [["What", "Median", ""], *([r.what, f"{r.median:.3g}", r.unit] for r in rows)]
+    table = [["What", "Median", ""], *([r.what, number(r.median), r.unit] for r in rows)]
     machine = output.environment()
     caption = (
         f"Medians of {config.repeats} on {machine['cpu_count']} cores ({machine['platform']}), "
