@@ -26,9 +26,15 @@ def join(coordinator: str | None, num_processes: int | None, process_id: int | N
     """Brings the hosts together; without arguments, by what the cluster tells of itself.
 
     Raises:
-      RuntimeError, ValueError: if that fails, or the cluster tells nothing.
+      ValueError: if that fails, or the cluster tells nothing.
     """
-    jax.distributed.initialize(coordinator, num_processes, process_id)
+    try:
+        jax.distributed.initialize(coordinator, num_processes, process_id)
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(
+            f"--distributed found no processes to join ({error}); where JAX does not know the "
+            "cluster, give --coordinator HOST:PORT, --num-processes and --process-id"
+        ) from error
 
 
 def is_first_process() -> bool:

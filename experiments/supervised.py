@@ -118,8 +118,11 @@ def prepare(config: Config, say: Callable[[str], object]) -> Comparison:
     for flag in ("evaluate_every", "seed_batch"):
         if getattr(config, flag) is not None:
             checks.positive_int(methods.flag(flag), getattr(config, flag))
-    if config.seed < 0:
-        raise ValueError(f"--seed must be at least 0, got {config.seed}")
+    if not 0 <= config.seed <= 2**32 - config.seeds:
+        raise ValueError(
+            f"--seed must be at least 0 and, with --seeds {config.seeds}, at most "
+            f"{2**32 - config.seeds}, got {config.seed}"
+        )
     choices: dict[str, list[methods.Choice]] = {
         name: methods.sweep(name, config.benchmark, config.capacity, config.given())
         for name in config.method
@@ -215,14 +218,15 @@ def main(args: list[str] | None = None) -> None:
     console = Console()
     config = command_line.parse(Config, args)
     with command_line.errors():
-        if not config.distributed and (config.coordinator or config.num_processes):
-            raise ValueError("--coordinator and --num-processes need --distributed")
+        placed = (config.coordinator, config.num_processes, config.process_id)
+        if not config.distributed and placed != (None, None, None):
+            raise ValueError("--coordinator, --num-processes and --process-id need --distributed")
         planned = prepare(config, say=lambda message: console.print(message, highlight=False))
     devices.use_all_cores()
     jax.config.update("jax_default_matmul_precision", "highest")
     if config.distributed:
         with command_line.errors():
-            devices.join(config.coordinator, config.num_processes, config.process_id)
+            devices.join(*placed)
         console.quiet = not devices.is_first_process()
     console.print(planned.caption, highlight=False)
     planned.about.update(output.environment())

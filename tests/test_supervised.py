@@ -106,6 +106,8 @@ def test_a_seed_is_the_same_alone_and_among_others(finished, tmp_path):
         (["--seeds", "many"], "many"),
         (["--seeds", "0"], "--seeds must be a whole number of at least 1"),
         (["--seed", "-1"], "--seed must be at least 0"),
+        (["--seed", "4294967296"], "at most 4294967291, got 4294967296"),
+        (["--process-id", "1"], "need --distributed"),
         (["--capacity", "0"], "--capacity must be a whole number of at least 1"),
         (["--tasks", "0"], "--tasks must be a whole number of at least 1"),
         (["--examples-per-task", "9999"], "at most 1500, the number of training images, got 9999"),
