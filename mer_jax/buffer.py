@@ -15,7 +15,7 @@ class ReservoirState(NamedTuple):
     """A uniform sample, without replacement, of all examples offered so far.
 
     examples: pytree of `[capacity, ...]`; rows from `min(num_seen, capacity)` on are padding.
-    num_seen: `[]` int32, examples offered so far, kept or not.
+    num_seen: `[]` int32, examples offered so far, kept or not; fewer than 2^31.
     """
 
     examples: Any
