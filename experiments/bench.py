@@ -23,8 +23,10 @@ from rich.console import Console
 from rich.table import Table
 
 import mer_jax
-from experiments import command_line, devices, output
+from experiments import command_line, devices, output, training
 from mer_jax import checks
+from mer_jax.data import benchmarks
+from mer_jax.data.benchmarks import Base
 from mer_jax.types import Example
 
 NETWORK = mer_jax.networks.mlp((784, 100, 100, 10))
@@ -62,8 +64,17 @@ def batch(*shape: int) -> Example:
     return Example(jnp.asarray(x, jnp.uint8), jnp.asarray(y), jnp.zeros(shape, jnp.int32))
 
 
-def mer_seconds(num_batches: int, batch_size: int, capacity: int, length: int) -> Any:
-    """A function that runs MER on `length` examples and returns the seconds of one example."""
+class Stream(NamedTuple):
+    """A program `run(state, examples) -> state` of MER over a stream, and what it starts from."""
+
+    run: Any
+    state: Any
+    examples: Example
+
+
+def mer_stream(num_batches: int, batch_size: int, capacity: int, length: int) -> Stream:
+    """MER over `length` examples, as if the stream had been running for long: the memory is full,
+    and any slot may be written."""
     learner = mer_jax.mer(
         NETWORK.loss,
         alpha=0.03,
@@ -77,12 +88,19 @@ def mer_seconds(num_batches: int, batch_size: int, capacity: int, length: int) -
         lambda state, stream: mer_jax.run(jax.random.key(0), learner, state, stream)[0],
         donate_argnums=0,
     )
-    stream = batch(length)
+    examples = batch(length)
     state = learner.init(
-        NETWORK.init(jax.random.key(0)), jax.tree.map(lambda leaf: leaf[0], stream)
+        NETWORK.init(jax.random.key(0)), jax.tree.map(lambda leaf: leaf[0], examples)
     )
-    # As if the stream had been running for long: the memory is full, and any slot may be written.
     state = state._replace(memory=state.memory._replace(num_seen=jnp.int32(capacity)))
+    return Stream(run, state, examples)
+
+
+def mer_seconds(
+    num_batches: int, batch_size: int, capacity: int, length: int
+) -> Callable[[], float]:
+    """A function that runs MER on `length` examples and returns the seconds of one example."""
+    run, state, stream = mer_stream(num_batches, batch_size, capacity, length)
     state = jax.block_until_ready(run(state, stream))
 
     def measure() -> float:
@@ -156,6 +174,39 @@ def capacity_rows(repeats: int) -> list[Row]:
     return [row("a step with 1,000,000 memories over one with 1,000", ratios, "×")]
 
 
+def compile_rows(repeats: int) -> list[Row]:
+    """What it takes to trace and compile a whole stream's program, anew each time."""
+
+    def measure() -> float:
+        run, state, stream = mer_stream(10, 101, 5120, 1000)
+        jax.clear_caches()
+        started = time.perf_counter()
+        run.lower(state, stream).compile()
+        return time.perf_counter() - started
+
+    what = "compiling MER over a stream, s = 10, k = 101"
+    return [row(what, [measure() for _ in range(repeats)], "s")]
+
+
+def evaluation_rows(repeats: int) -> list[Row]:
+    """Every task's accuracy on a test set of MNIST's size."""
+    tasks = benchmarks.rotations(np.random.default_rng(0), num_images=10_000, num_tasks=20,
+                                 examples_per_task=1)  # fmt: skip
+    examples = batch(10_000)
+    test = Base(examples.x, examples.y)
+    evaluate = jax.jit(training.programs(NETWORK, mer_jax.mer).evaluate)
+    params = NETWORK.init(jax.random.key(0))
+
+    def measure() -> float:
+        started = time.perf_counter()
+        jax.block_until_ready(evaluate(params, tasks, test, np.arange(20)))
+        return time.perf_counter() - started
+
+    measure()
+    what = "evaluating 20 tasks on 10,000 images each"
+    return [row(what, [measure() for _ in range(repeats)], "s")]
+
+
 def supervised(*args: str, cores: int | None = None) -> tuple[float, float]:
     """Runs the experiment as a process of its own; its seconds and its peak memory in MB."""
     limit = ["taskset", "--cpu-list", f"0-{cores - 1}"] if cores else []
@@ -213,6 +264,8 @@ def main(args: list[str] | None = None) -> None:
         lambda: step_rows(10, 101, config.repeats),
         lambda: step_rows(10, 11, config.repeats),
         lambda: capacity_rows(config.repeats),
+        lambda: compile_rows(config.repeats),
+        lambda: evaluation_rows(config.repeats),
         together_rows,
     ]
     if data_dir:

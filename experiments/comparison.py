@@ -135,17 +135,15 @@ def _watch(
         progress.TextColumn("examples, {task.fields[score]}"),
         progress.TimeRemainingColumn(),
     )
-    rows = []
     with progress.Progress(*columns, console=console) as display:
         bar = display.add_task(title, total=total, score="compiling")
         for step in steps:
-            score = "learning"
-            if step.accuracies is not None:
-                rows.append(step.accuracies)
-            if step.task:
-                score = f"{100 * rows[-1][:, step.task - 1].mean():.1f} % on task {step.task}"
+            score, tasks = "learning", len(step.accuracies) - 1
+            if tasks > 0:
+                newest = step.accuracies[-1][:, tasks - 1].mean()
+                score = f"{100 * newest:.1f} % on task {tasks}"
             display.update(bar, completed=step.examples, score=score)
-    return rows
+    return step.accuracies
 
 
 def write_results(comparison: Comparison, results: Results) -> None:

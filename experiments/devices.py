@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
@@ -58,6 +59,19 @@ def put(tree: Any, mesh: Mesh, spec: PartitionSpec) -> Any:
     return jax.device_put(tree, NamedSharding(mesh, spec))
 
 
+def placed(shapes: Any, mesh: Mesh, spec: PartitionSpec) -> Any:
+    """The shapes of arrays that will be placed so."""
+    sharding = NamedSharding(mesh, spec)
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), shapes
+    )
+
+
+def copy(tree: Any) -> Any:
+    """The same arrays, safe from whatever the originals' memory is reused for."""
+    return jax.block_until_ready(jax.tree.map(jnp.copy, tree))
+
+
 def fetch(array: jax.Array) -> np.ndarray:
     """The whole array, on every host."""
     return np.asarray(multihost_utils.process_allgather(array, tiled=True))
@@ -75,7 +89,7 @@ def available_bytes() -> int:
 
 def over_seeds(
     function: Callable[..., Any], mesh: Mesh, own: int, donate: tuple[int, ...] = ()
-) -> Callable[..., Any]:
+) -> jax.stages.Wrapped:
     """Compiles a function of one seed for many of them, spread over the devices.
 
     On a CPU, a core learns its seeds one after another: each then stays in cache, and a batched

@@ -3,13 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
-
-matplotlib.use("agg")
-
-import matplotlib.pyplot as plt
 from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 
@@ -23,9 +22,8 @@ def accuracy_over_stream(path: Path, results: dict[str, dict[str, Any]], title: 
     columns = min(3, len(results))
     rows = -(-len(results) // columns)
     size = (1.2 + 3.6 * columns, 0.4 + 3.2 * rows)
-    figure, axes = plt.subplots(
-        rows, columns, figsize=size, sharey=True, squeeze=False, layout="constrained"
-    )
+    figure = Figure(size, layout="constrained")
+    axes = figure.subplots(rows, columns, sharey=True, squeeze=False)
     for axis, result in zip(axes.flat, results.values(), strict=False):
         _panel(axis, result)
     for axis in axes.flat[len(results) :]:
@@ -33,14 +31,13 @@ def accuracy_over_stream(path: Path, results: dict[str, dict[str, Any]], title: 
     for axis in axes[:, 0]:
         axis.set_ylabel("test accuracy, %")
     num_tasks = np.shape(next(iter(results.values()))["accuracy_matrix"])[-1]
-    colors = plt.cm.ScalarMappable(plt.Normalize(1, num_tasks), "viridis")
+    colors = ScalarMappable(Normalize(1, num_tasks), "viridis")
     figure.colorbar(colors, ax=axes, label="task", fraction=0.03, ticks=MaxNLocator(integer=True))
     figure.suptitle(title, fontsize=10)
     figure.savefig(path, dpi=150, format="png")
-    plt.close(figure)
 
 
-def _panel(axis: plt.Axes, result: dict[str, Any]) -> None:
+def _panel(axis: Axes, result: dict[str, Any]) -> None:
     R = np.asarray(result["accuracy_matrix"], np.float64)  # [S, T + 1, T]
     num_tasks = R.shape[-1]
     examples = np.arange(num_tasks + 1) * result["examples_per_task"]

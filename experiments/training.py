@@ -1,6 +1,7 @@
 """One learner over a benchmark, several seeds at once, evaluated on every task after each."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
@@ -80,14 +81,13 @@ def programs(model: Model, make_learner: Callable[..., Learner], chunk: int = 1)
 class Progress(NamedTuple):
     """Where the runs are.
 
-    task: tasks learned.
     examples: examples of all tasks learned, each run.
-    accuracies: `[R, N]` at the untrained start and after each task, else None; NaN is not known.
+    accuracies: `[R, N]` at the untrained start and after each task, as far as it is evaluated,
+      which may be a task behind; NaN is not known.
     """
 
-    task: int
     examples: int
-    accuracies: np.ndarray | None
+    accuracies: list[np.ndarray]
 
 
 def learn(
@@ -122,23 +122,33 @@ def learn(
     advance = devices.over_seeds(single.advance, mesh, own=2, donate=(0,))
     evaluate = devices.over_seeds(single.evaluate, mesh, own=2)
 
-    def accuracies(learned: int) -> np.ndarray:
+    def accuracies(params: Params, learned: int) -> np.ndarray:
         everything = learned % evaluate_every == 0 or learned == num_tasks
         which = np.arange(num_tasks) if everything else np.array([learned - 1, learned])
         row = np.full((num_runs, num_tasks), np.nan, np.float32)
-        row[:, which] = devices.fetch(evaluate(state.params, draws.tasks, test, which))[:num_runs]
+        row[:, which] = devices.fetch(evaluate(params, draws.tasks, test, which))[:num_runs]
         return row
 
-    state = start(draws, train)
-    yield Progress(0, 0, accuracies(0))
-    for task in range(num_tasks):
-        for first in range(0, num_examples, chunk):
-            state = advance(state, draws, train, np.int32(task), np.int32(first))
-            jax.block_until_ready(state)
-            done = first + chunk
-            if done < num_examples:
-                yield Progress(task, task * num_examples + done, None)
-        yield Progress(task + 1, (task + 1) * num_examples, accuracies(task + 1))
+    def compiled_advance() -> Callable[..., Any]:
+        state = devices.placed(jax.eval_shape(start, draws, train), mesh, SEED)
+        return advance.lower(state, draws, train, np.int32(0), np.int32(0)).compile()
+
+    rows: list[np.ndarray] = []
+    with ThreadPoolExecutor(1) as aside:
+        compiling = aside.submit(compiled_advance)
+        state = start(draws, train)
+        # A network is evaluated while the next task is learned; learning writes over its state.
+        pending = aside.submit(accuracies, devices.copy(state.params), 0)
+        for task in range(num_tasks):
+            for first in range(0, num_examples, chunk):
+                yield Progress(task * num_examples + first, rows)
+                state = compiling.result()(state, draws, train, np.int32(task), np.int32(first))
+                jax.block_until_ready(state)
+            rows.append(pending.result())
+            pending = aside.submit(accuracies, devices.copy(state.params), task + 1)
+        yield Progress(num_tasks * num_examples, rows)
+        rows.append(pending.result())
+    yield Progress(num_tasks * num_examples, rows)
 
 
 def bytes_per_run(
