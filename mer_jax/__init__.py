@@ -4,6 +4,10 @@ from mer_jax import metrics, networks
 from mer_jax.alignment import gradient_alignment
 from mer_jax.buffer import ReservoirState, reservoir
 from mer_jax.gram import DenseFirstLoss
+from mer_jax.learners.by_task import independent, task_input
+from mer_jax.learners.ewc import ewc
+from mer_jax.learners.exact_alignment import exact_alignment
+from mer_jax.learners.gem import agem, gem
 from mer_jax.learners.mer import mer, mer_big_batch, mer_current_rate, mer_update
 from mer_jax.learners.online import online
 from mer_jax.learners.replay import er, er_by_task
@@ -17,6 +21,7 @@ from mer_jax.metrics import (
 )
 from mer_jax.sgd import sgd_pass
 from mer_jax.stream import accuracy, map_examples, run
+from mer_jax.task_params import TaskParams
 from mer_jax.types import Example, Info, Learner
 
 __version__ = "0.1.0"
@@ -27,13 +32,19 @@ __all__ = [
     "Info",
     "Learner",
     "ReservoirState",
+    "TaskParams",
     "accuracy",
     "accuracy_matrix",
+    "agem",
     "backward_transfer",
     "er",
     "er_by_task",
+    "ewc",
+    "exact_alignment",
     "forward_transfer",
+    "gem",
     "gradient_alignment",
+    "independent",
     "interpolate",
     "learning_accuracy",
     "map_examples",
@@ -48,4 +59,5 @@ __all__ = [
     "retained_accuracy",
     "run",
     "sgd_pass",
+    "task_input",
 ]

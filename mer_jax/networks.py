@@ -9,7 +9,10 @@ import jax.numpy as jnp
 
 from mer_jax import checks
 from mer_jax.gram import DenseFirstLoss
+from mer_jax.task_params import TaskParams, of_task
 from mer_jax.types import Example, Params
+
+FIRST = "layers_0"
 
 
 class Model(NamedTuple):
@@ -60,7 +63,7 @@ def mlp(sizes: Sequence[int]) -> Model:
     sizes = tuple(checks.positive_int("each of sizes", size) for size in sizes)
     if len(sizes) < 2:
         raise ValueError(f"sizes must name the inputs and the outputs at least, got {sizes}")
-    module, first = MLP(sizes), "layers_0"
+    module = MLP(sizes)
 
     def init(key: jax.Array) -> Params:
         return module.init(key, jnp.zeros(sizes[0]))["params"]
@@ -70,17 +73,71 @@ def mlp(sizes: Sequence[int]) -> Model:
         return cast(jax.Array, module.apply({"params": params}, as_features(x)))
 
     def split(params: Params) -> tuple[jax.Array, jax.Array, Params]:
-        rest = {name: layer for name, layer in params.items() if name != first}
-        return params[first]["kernel"], params[first]["bias"], rest
+        rest = {name: layer for name, layer in params.items() if name != FIRST}
+        return params[FIRST]["kernel"], params[FIRST]["bias"], rest
 
     def merge(kernel: jax.Array, bias: jax.Array, rest: Params) -> Params:
-        return {first: {"kernel": kernel, "bias": bias}, **rest}
+        return {FIRST: {"kernel": kernel, "bias": bias}, **rest}
 
     def tail(rest: Params, preactivation: jax.Array, example: Example) -> jax.Array:
         logits = module.apply({"params": rest}, preactivation, method=MLP.after_first)
         return cross_entropy(cast(jax.Array, logits), example.y)
 
     loss = DenseFirstLoss(lambda example: as_features(example.x), split, merge, tail)
+    return Model(init, apply, loss)
+
+
+def independent(sizes: Sequence[int], num_tasks: int) -> Model:
+    """A small MLP for each task: `sizes` with the hidden layers divided by the number of tasks.
+
+    Its parameters are `TaskParams`, all of them a task's own. `apply` takes those of all tasks,
+    `loss` those of one (`task_params.of_task`), as `mer_jax.independent` asks for it.
+
+    Raises:
+      ValueError: as `mlp`; and if a hidden layer has fewer units than there are tasks.
+    """
+    num_tasks = checks.positive_int("num_tasks", num_tasks)
+    first, *hidden, last = sizes
+    if hidden and min(hidden) < num_tasks:
+        raise ValueError(
+            f"each hidden layer is divided among the tasks: expected at least {num_tasks} units, "
+            f"got {min(hidden)}"
+        )
+    single = mlp([first, *(size // num_tasks for size in hidden), last])
+    return _by_task(single, num_tasks, lambda layer: True)
+
+
+def task_input(sizes: Sequence[int], num_tasks: int) -> Model:
+    """The MLP with a first layer for each task; arguments and parameters as in `independent`."""
+    num_tasks = checks.positive_int("num_tasks", num_tasks)
+    return _by_task(mlp(sizes), num_tasks, lambda layer: layer == FIRST)
+
+
+def _by_task(single: Model, num_tasks: int, is_own: Callable[[str], bool]) -> Model:
+    """A network of which each task has its own copy of some layers."""
+
+    def part(params: Params) -> TaskParams:
+        own = {name: layer for name, layer in params.items() if is_own(name)}
+        return TaskParams(own, {name: params[name] for name in params if name not in own})
+
+    def whole(params: TaskParams) -> Params:
+        return params.own | params.shared
+
+    def init(key: jax.Array) -> TaskParams:
+        keys = jax.random.split(key, num_tasks)
+        copies = part(jax.vmap(single.init)(keys))
+        return TaskParams(copies.own, jax.tree.map(lambda rows: rows[0], copies.shared))
+
+    def apply(params: TaskParams, x: jax.Array, task: Any) -> jax.Array:
+        return single.apply(whole(of_task(params, task)), x, task)
+
+    shown = single.loss
+    loss = DenseFirstLoss(
+        shown.inputs,
+        lambda params: shown.split(whole(params)),
+        lambda kernel, bias, rest: part(shown.merge(kernel, bias, rest)),
+        shown.tail,
+    )
     return Model(init, apply, loss)
 
 

@@ -15,9 +15,11 @@ import pytest
 
 import mer_jax
 from mer_jax.learners import replay
+from mer_jax.losses import weighted_sum
 from mer_jax.sgd import sgd_pass
 
 FLOAT32, FLOAT64 = 1e-5, 1e-12
+PARAMS = ("W0", "b0", "W1", "b1", "W2", "b2")
 
 
 def follow(name, loss, atol, beta, gamma, prepare=lambda run, step, batches: batches):
@@ -72,12 +74,12 @@ def test_experience_replay(name):
     @jax.jit
     def update(params, batch, present):
         shares = (
-            present / present.sum()
+            replay.mean_shares(present)
             if name == "eralg4"
             else replay.task_mean_shares(batch.task, present, run.hyper["n_tasks"])
         )
-        opt_state = optimizer.init(params)
-        return replay.replay_step(golden.loss, optimizer, params, opt_state, batch, shares)[0]
+        grads = jax.grad(weighted_sum, 1, has_aux=True)(golden.loss, params, batch, shares)[0]
+        return optax.apply_updates(params, optimizer.update(grads, optimizer.init(params))[0])
 
     params = golden.start(run)
     for step in range(run.hyper["n_steps"]):
@@ -86,14 +88,89 @@ def test_experience_replay(name):
         golden.assert_follows(run, step, params, FLOAT32)
 
 
+def follow_learner(run, learner, params, atol, names=lambda params: params):
+    """Shows a learner that draws nothing the recorded stream; returns its states."""
+    update, states = jax.jit(learner.update), []
+    state = learner.init(params, golden.at(run.stream, 0))
+    for step in range(run.hyper["n_steps"]):
+        state, _ = update(jax.random.key(0), state, golden.at(run.stream, step))
+        golden.assert_follows(run, step, names(state.params), atol)
+        states.append(state)
+    return states
+
+
 def test_online():
     run = golden.load("online")
     learner = mer_jax.online(golden.loss, optimizer=optax.sgd(run.hyper["lr"]))
-    update = jax.jit(learner.update)
-    state = learner.init(golden.start(run), golden.at(run.stream, 0))
-    for step in range(run.hyper["n_steps"]):
-        state, _ = update(jax.random.key(0), state, golden.at(run.stream, step))
-        golden.assert_follows(run, step, state.params, FLOAT32)
+    follow_learner(run, learner, golden.start(run), FLOAT32)
+
+
+def test_ewc():
+    run = golden.load("ewc")
+    learner = mer_jax.ewc(
+        golden.loss,
+        optimizer=optax.sgd(run.hyper["lr"]),
+        num_tasks=run.hyper["n_tasks"],
+        num_memories=run.hyper["n_memories"],
+        strength=run.hyper["memory_strength"],
+    )
+    last = follow_learner(run, learner, golden.start(run), FLOAT32)[-1]
+    for name in run.start:
+        fisher, left = run.arrays[f"fisher_{name}"], run.arrays[f"optpar_{name}"]
+        wanted = run.hyper["memory_strength"] * fisher
+        np.testing.assert_allclose(last.importance[name], wanted.sum(0), rtol=1e-4, atol=FLOAT32)
+        np.testing.assert_allclose(last.anchor[name], (wanted * left).sum(0), atol=10 * FLOAT32)
+
+
+@pytest.mark.parametrize("name", ["gem_margin05", "gem_margin00"])
+def test_gem(name):
+    run = golden.load(name)
+    learner = mer_jax.gem(
+        golden.loss,
+        optimizer=optax.sgd(run.hyper["lr"]),
+        num_tasks=run.hyper["n_tasks"],
+        num_memories=run.hyper["n_memories"],
+        margin=run.hyper["memory_strength"],
+    )
+    follow_learner(run, learner, golden.start(run), 1e-4)
+
+
+def by_task(run, own, shared):
+    """The recorded parameters as `TaskParams`; `own` names a task's in a file, see `in_file`."""
+    rows = [
+        {name: run.start[pattern.format(task)] for name, pattern in own.items()}
+        for task in range(run.hyper["n_tasks"])
+    ]
+    params = mer_jax.TaskParams(
+        jax.tree.map(lambda *leaves: jnp.stack(leaves), *rows),
+        {name: jnp.asarray(run.start[recorded]) for name, recorded in shared.items()},
+    )
+
+    def in_file(params):
+        tasks = range(run.hyper["n_tasks"])
+        mine = {own[n].format(task): rows[task] for n, rows in params.own.items() for task in tasks}
+        return mine | {shared[name]: leaf for name, leaf in params.shared.items()}
+
+    return params, in_file
+
+
+def of_both(params, example):
+    return golden.loss(params.own | params.shared, example)
+
+
+def test_independent():
+    run = golden.load("independent")
+    params, in_file = by_task(run, {name: f"net{{}}_{name}" for name in PARAMS}, {})
+    learner = mer_jax.independent(of_both, optimizer=optax.sgd(run.hyper["lr"]))
+    follow_learner(run, learner, params, FLOAT32, in_file)
+
+
+def test_task_input():
+    run = golden.load("taskinput")
+    shared = dict(zip(PARAMS[2:], ("hid0_W", "hid0_b", "out_W", "out_b"), strict=True))
+    params, in_file = by_task(run, {"W0": "in{}_W", "b0": "in{}_b"}, shared)
+    learner = mer_jax.task_input(of_both, optimizer=optax.sgd(run.hyper["lr"]))
+    follow_learner(run, learner, params, FLOAT32, in_file)
 
 
 def test_protocol():

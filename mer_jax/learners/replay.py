@@ -1,25 +1,16 @@
 """Experience replay: algorithms 4 and 5 of Riemer et al. (ICLR 2019)."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from mer_jax import buffer, checks
-from mer_jax.buffer import ReservoirState
-from mer_jax.types import Info, Learner, LossFn, Params, as_state, exportable
-
-
-@exportable
-class ERState(NamedTuple):
-    """params: the network; opt_state: the optimizer's; memory: the reservoir; step: `[]` int32."""
-
-    params: Params
-    opt_state: optax.OptState
-    memory: ReservoirState
-    step: jax.Array
+from mer_jax import checks
+from mer_jax.losses import weighted_sum
+from mer_jax.rehearsal import rehearse
+from mer_jax.types import Learner, LossFn, Params
 
 
 def er(
@@ -38,9 +29,9 @@ def er(
 
     def shares(batch: Any, present: jax.Array) -> jax.Array:
         del batch  # the task ids are not read
-        return present / present.sum()
+        return mean_shares(present)
 
-    return _learner(loss_fn, optimizer, shares, batch_size, capacity)
+    return rehearse(_gradient(loss_fn, shares), optimizer, batch_size, capacity)
 
 
 def er_by_task(
@@ -64,7 +55,12 @@ def er_by_task(
     def shares(batch: Any, present: jax.Array) -> jax.Array:
         return task_mean_shares(batch.task, present, num_tasks)
 
-    return _learner(loss_fn, optimizer, shares, batch_size, capacity)
+    return rehearse(_gradient(loss_fn, shares), optimizer, batch_size, capacity)
+
+
+def mean_shares(present: jax.Array) -> jax.Array:
+    """The share of each example in the mean over those that are present (1, else 0), `[k]`."""
+    return present / present.sum()
 
 
 def task_mean_shares(task: jax.Array, present: jax.Array, num_tasks: int) -> jax.Array:
@@ -81,55 +77,14 @@ def task_mean_shares(task: jax.Array, present: jax.Array, num_tasks: int) -> jax
     return jnp.where(is_task.any(1), present / jnp.maximum(count, 1), jnp.nan)
 
 
-def replay_step(
-    loss_fn: LossFn,
-    optimizer: optax.GradientTransformation,
-    params: Params,
-    opt_state: optax.OptState,
-    batch: Any,
-    shares: jax.Array,
-) -> tuple[Params, optax.OptState, jax.Array]:
-    """The deterministic half of ER: one optimizer step on the sum of `shares * losses`.
+def _gradient(
+    loss_fn: LossFn, shares: Callable[[Any, jax.Array], jax.Array]
+) -> Callable[[Params, Any, jax.Array], tuple[jax.Array, Params]]:
+    """The gradient of the sum of `shares * losses`, as `rehearse` asks for it."""
 
-    Args:
-      batch: pytree of `[k, ...]`.
-      shares: `[k]`, how much each example's loss counts.
-    Returns:
-      Parameters, optimizer state, and the losses `[k]` before the step.
-    """
+    def gradient(params: Params, batch: Any, present: jax.Array) -> tuple[jax.Array, Params]:
+        total = jax.value_and_grad(weighted_sum, argnums=1, has_aux=True)
+        (_, losses), grads = total(loss_fn, params, batch, shares(batch, present))
+        return losses[0], grads
 
-    def total(params: Params) -> tuple[jax.Array, jax.Array]:
-        losses = jax.vmap(loss_fn, (None, 0))(params, batch)
-        return jnp.sum(losses * shares.astype(losses.dtype)), losses
-
-    (_, losses), grads = jax.value_and_grad(total, has_aux=True)(params)
-    updates, opt_state = optimizer.update(grads, opt_state, params)
-    return optax.apply_updates(params, updates), opt_state, losses
-
-
-def _learner(
-    loss_fn: LossFn,
-    optimizer: optax.GradientTransformation,
-    shares: Callable[[Any, jax.Array], jax.Array],
-    batch_size: int,
-    capacity: int,
-) -> Learner:
-    """What both algorithms share: draw, step, and offer the example to the reservoir."""
-    batch_size = checks.positive_int("batch_size", batch_size)
-    memory = buffer.reservoir(capacity)
-
-    def init(params: Params, example: Any) -> ERState:
-        params = as_state(params)
-        start = jnp.zeros((), jnp.int32)
-        return ERState(params, optimizer.init(params), memory.init(example), start)
-
-    def update(key: jax.Array, state: ERState, example: Any) -> tuple[ERState, Info]:
-        draw_key, add_key = jax.random.split(key)
-        batch, present = buffer.replay_batch(draw_key, state.memory, example, batch_size)
-        params, opt_state, losses = replay_step(
-            loss_fn, optimizer, state.params, state.opt_state, batch, shares(batch, present)
-        )
-        kept = memory.add(add_key, buffer.after(state.memory, params), example)
-        return ERState(params, opt_state, kept, state.step + 1), Info(losses[0])
-
-    return Learner(init, update)
+    return gradient

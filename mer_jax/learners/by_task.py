@@ -1,0 +1,92 @@
+"""Networks of which each task has a part, or all, of its own: Independent and Task Input."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from mer_jax import memories
+from mer_jax.task_params import TaskParams, of_task, with_task
+from mer_jax.types import Info, Learner, LossFn, as_state, exportable
+
+
+@exportable
+class ByTaskState(NamedTuple):
+    """params: every task's; opt_state: the optimizer's for the task being learned.
+
+    task: `[]` int32, the task being learned, -1 before the first; begun: `[N]` bool, the tasks of
+      which an example has come; step: `[]` int32.
+    """
+
+    params: TaskParams
+    opt_state: optax.OptState
+    task: jax.Array
+    begun: jax.Array
+    step: jax.Array
+
+
+def independent(loss_fn: LossFn, *, optimizer: optax.GradientTransformation) -> Learner:
+    """A network for each task, which starts from what the previous task's has become.
+
+    Args:
+      loss_fn: `loss_fn(params, example) -> []`, where `params` is one task's network.
+      optimizer: any optax transformation; it begins anew with each task.
+
+    `init` takes `TaskParams`, N networks, and a task id outside `[0, N)` makes the loss NaN. See
+    `mer_jax.networks.independent`.
+    """
+    return _learner(loss_fn, optimizer, inherit=True)
+
+
+def task_input(loss_fn: LossFn, *, optimizer: optax.GradientTransformation) -> Learner:
+    """An input layer for each task, and the other layers for all; see `independent`.
+
+    A task's own layer starts as it was made. See `mer_jax.networks.task_input`.
+    """
+    return _learner(loss_fn, optimizer, inherit=False)
+
+
+def _learner(loss_fn: LossFn, optimizer: optax.GradientTransformation, inherit: bool) -> Learner:
+    def init(params: TaskParams, example: Any) -> ByTaskState:
+        del example  # nothing of it is stored
+        if not isinstance(params, TaskParams):
+            raise ValueError(
+                f"params must be TaskParams, with a row of `own` for each task, got {type(params)}"
+            )
+        params = as_state(params)
+        num_tasks = len(jax.tree.leaves(params.own)[0])
+        return ByTaskState(
+            params,
+            optimizer.init(of_task(params, 0)),
+            task=jnp.full((), -1, jnp.int32),
+            begun=jnp.zeros(num_tasks, bool),
+            step=jnp.zeros((), jnp.int32),
+        )
+
+    def update(key: jax.Array, state: ByTaskState, example: Any) -> tuple[ByTaskState, Info]:
+        del key  # nothing is drawn
+        task = jnp.asarray(example.task, jnp.int32)
+        known = memories.known(task, len(state.begun))
+
+        def where(condition: Any, this: Any, other: Any) -> Any:
+            return jax.tree.map(lambda a, b: jnp.where(condition, a, b), this, other)
+
+        network = of_task(state.params, task)
+        if inherit:
+            inherits = ~state.begun[task] & (state.task >= 0)
+            network = where(inherits, of_task(state.params, state.task), network)
+        opt_state = where(task != state.task, optimizer.init(network), state.opt_state)
+        loss, grads = jax.value_and_grad(loss_fn)(network, example)
+        grads = jax.tree.map(lambda g: known.astype(g.dtype) * g, grads)
+        updates, opt_state = optimizer.update(grads, opt_state, network)
+        network = optax.apply_updates(network, updates)
+        return ByTaskState(
+            with_task(state.params, task, network),
+            opt_state,
+            task,
+            state.begun.at[task].set(True),
+            state.step + 1,
+        ), Info(loss * known.astype(loss.dtype))
+
+    return Learner(init, update)

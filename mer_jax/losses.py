@@ -1,0 +1,22 @@
+"""The loss on many examples at once."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from mer_jax.types import LossFn, Params
+
+
+def weighted_sum(
+    loss_fn: LossFn, params: Params, examples: Any, weights: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """The sum of `weights * losses`, `[]`, and the losses themselves, `[k]`.
+
+    Args:
+      loss_fn: `loss_fn(params, example) -> []`.
+      examples: pytree of `[k, ...]`.
+      weights: `[k]`; with `1 / k` for each the sum is the mean.
+    """
+    losses = jax.vmap(loss_fn, (None, 0))(params, examples)
+    return jnp.sum(losses * weights.astype(losses.dtype)), losses
