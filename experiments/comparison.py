@@ -10,7 +10,6 @@ import numpy as np
 from rich import progress
 from rich.console import Console
 
-import mer_jax
 from experiments import command_line, devices, output, plots, training
 from experiments.methods import METHODS, Choice
 from mer_jax.data import benchmarks
@@ -65,7 +64,7 @@ def run_method(name: str, comparison: Comparison, console: Console) -> Iterator[
     """
     method, choices, seeds = METHODS[name], comparison.choices[name], comparison.seeds
     num_tasks, num_examples = comparison.tasks.images.shape[1:]
-    model = mer_jax.networks.mlp(NETWORK)
+    model = method.network(NETWORK, num_tasks)
 
     def make_learner(loss: LossFn, **rates: Any) -> Learner:
         return method.make(loss, num_tasks, **choices[0].sizes(), **rates)

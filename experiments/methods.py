@@ -1,62 +1,113 @@
 """The methods by name, and the hyper-parameters that the authors published with their code."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import optax
 
 import mer_jax
+from mer_jax import networks
+from mer_jax.networks import Model
 from mer_jax.types import Learner, LossFn
 
-RATES = ("alpha", "beta", "gamma", "s")
+RATES = ("alpha", "beta", "gamma", "s", "strength", "margin", "alignment")
 """Settings that may be traced, so that a sweep over them is one program; the others are sizes."""
 
 
 class Method(NamedTuple):
-    """A method of the paper.
+    """A method of the paper, or one to compare with.
 
     make: `make(loss_fn, num_tasks, **settings) -> Learner`.
     settings: the names of what it can be given.
     title: for tables and pictures.
+    network: `network(sizes, num_tasks) -> Model`, what it learns with.
     """
 
     make: Callable[..., Learner]
     settings: tuple[str, ...]
     title: str
+    network: Callable[[Sequence[int], int], Model] = lambda sizes, num_tasks: networks.mlp(sizes)
 
 
-def _er(loss_fn: LossFn, num_tasks: int, *, alpha: Any, **sizes: int) -> Learner:
-    return mer_jax.er(loss_fn, optimizer=optax.sgd(alpha), **sizes)
+def _with_sgd(learner: Callable[..., Learner]) -> Callable[..., Learner]:
+    """A learner that takes any optimizer, with plain SGD of learning rate `alpha`."""
+
+    def make(loss_fn: LossFn, num_tasks: int, *, alpha: Any, **settings: Any) -> Learner:
+        del num_tasks
+        return learner(loss_fn, optimizer=optax.sgd(alpha), **settings)
+
+    return make
 
 
-def _er_by_task(loss_fn: LossFn, num_tasks: int, *, alpha: Any, **sizes: int) -> Learner:
-    return mer_jax.er_by_task(loss_fn, optimizer=optax.sgd(alpha), num_tasks=num_tasks, **sizes)
+def _told_tasks(learner: Callable[..., Learner]) -> Callable[..., Learner]:
+    """The same for a learner that must know how many tasks there are."""
+
+    def make(loss_fn: LossFn, num_tasks: int, *, alpha: Any, **settings: Any) -> Learner:
+        return learner(loss_fn, optimizer=optax.sgd(alpha), num_tasks=num_tasks, **settings)
+
+    return make
+
+
+def _shared_out(learner: Callable[..., Learner]) -> Callable[..., Learner]:
+    """The same for a learner that keeps equally many examples of each task."""
+
+    def make(loss_fn: LossFn, num_tasks: int, *, capacity: int, **settings: Any) -> Learner:
+        if capacity < num_tasks:
+            raise ValueError(
+                f"the memory is shared out among the tasks: capacity must be at least {num_tasks}, "
+                f"got {capacity}"
+            )
+        memories = capacity // num_tasks
+        return _told_tasks(learner)(loss_fn, num_tasks, num_memories=memories, **settings)
+
+    return make
+
+
+def _exact(loss_fn: LossFn, *, alignment: Any, **settings: Any) -> Learner:
+    return mer_jax.exact_alignment(loss_fn, alpha=alignment, **settings)
+
+
+def _without_tasks(learner: Callable[..., Learner]) -> Callable[..., Learner]:
+    """A learner with rates of its own instead of an optimizer."""
+    return lambda loss_fn, num_tasks, **settings: learner(loss_fn, **settings)
 
 
 METHODS = {
     "mer": Method(
-        lambda loss_fn, num_tasks, **settings: mer_jax.mer(loss_fn, **settings),
+        _without_tasks(mer_jax.mer),
         ("alpha", "beta", "gamma", "num_batches", "batch_size", "capacity"),
         "MER",
     ),
     "mer-big-batch": Method(
-        lambda loss_fn, num_tasks, **settings: mer_jax.mer_big_batch(loss_fn, **settings),
+        _without_tasks(mer_jax.mer_big_batch),
         ("alpha", "gamma", "batch_size", "capacity"),
         "MER (algorithm 6)",
     ),
     "mer-current-rate": Method(
-        lambda loss_fn, num_tasks, **settings: mer_jax.mer_current_rate(loss_fn, **settings),
+        _without_tasks(mer_jax.mer_current_rate),
         ("alpha", "gamma", "s", "batch_size", "capacity"),
         "MER (algorithm 7)",
     ),
-    "er": Method(_er, ("alpha", "batch_size", "capacity"), "ER"),
-    "er-by-task": Method(_er_by_task, ("alpha", "batch_size", "capacity"), "ER by task"),
-    "online": Method(
-        lambda loss_fn, num_tasks, *, alpha: mer_jax.online(loss_fn, optimizer=optax.sgd(alpha)),
-        ("alpha",),
-        "Online",
+    "er": Method(_with_sgd(mer_jax.er), ("alpha", "batch_size", "capacity"), "ER"),
+    "er-by-task": Method(
+        _told_tasks(mer_jax.er_by_task), ("alpha", "batch_size", "capacity"), "ER by task"
     ),
+    "gem": Method(_shared_out(mer_jax.gem), ("alpha", "margin", "capacity"), "GEM"),
+    "agem": Method(_shared_out(mer_jax.agem), ("alpha", "sample_size", "capacity"), "A-GEM"),
+    "ewc": Method(_told_tasks(mer_jax.ewc), ("alpha", "num_memories", "strength"), "EWC"),
+    "exact-alignment": Method(
+        _with_sgd(_exact),
+        ("alpha", "alignment", "batch_size", "capacity"),
+        "Exact alignment",
+    ),
+    "independent": Method(
+        _with_sgd(mer_jax.independent), ("alpha",), "Independent", networks.independent
+    ),
+    "task-input": Method(
+        _with_sgd(mer_jax.task_input), ("alpha",), "Task Input", networks.task_input
+    ),
+    "online": Method(_with_sgd(mer_jax.online), ("alpha",), "Online"),
 }
 
 Rows = dict[int | None, dict[str, float]]
@@ -133,6 +184,30 @@ PUBLISHED = {
             "many-permutations": {5120: (0.003, 11), 500: (0.01, 6)},
         },
     ),
+    "gem": _table(
+        "alpha margin",
+        {
+            "rotations": {5120: (0.01, 1), 500: (0.01, 0), 200: (0.01, 0)},
+            "permutations": {5120: (0.01, 1), 500: (0.01, 1), 200: (0.01, 0)},
+            "many-permutations": {5120: (0.01, 0), 500: (0.003, 0.1)},
+        },
+    ),
+    "ewc": _table(
+        "alpha num_memories strength",
+        {
+            "rotations": {None: (0.001, 10, 100)},
+            "permutations": {None: (0.01, 10, 10)},
+            "many-permutations": {None: (0.003, 10, 1)},
+        },
+    ),
+    "independent": _table(
+        "alpha",
+        {
+            "rotations": {None: (0.01,)},
+            "permutations": {None: (0.01,)},
+            "many-permutations": {None: (0.01,)},
+        },
+    ),
     "online": _table(
         "alpha",
         {
@@ -142,6 +217,11 @@ PUBLISHED = {
         },
     ),
 }
+
+
+# What was not published, chosen by the sweeps in experiments/results/sweeps, on other seeds than
+# those reported: {method: {benchmark: {capacity: settings}}}.
+CHOSEN: dict[str, dict[str, Rows]] = {}
 
 
 class Choice(NamedTuple):

@@ -84,7 +84,7 @@ def environment() -> dict[str, Any]:
 
 def cell(spread: dict[str, Any]) -> str:
     """`mean ± std`, or what happened instead of learning."""
-    if not math.isfinite(spread["mean"]):
+    if spread["mean"] is None or not math.isfinite(spread["mean"]):
         return "diverged"
     return f"{spread['mean']:.2f} ± {spread['std']:.2f}"
 

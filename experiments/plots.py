@@ -1,7 +1,7 @@
-"""The picture of a run: accuracy on every task as the stream goes by."""
+"""Pictures: accuracy on every task as the stream goes by, and methods side by side."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib import colormaps
@@ -62,3 +62,33 @@ def _panel(axis: Axes, result: dict[str, Any]) -> None:
     axis.set_ylim(0, 100)
     axis.grid(alpha=0.3)
     axis.legend(loc="lower right", fontsize=8)
+
+
+class Bar(NamedTuple):
+    """mean and std of a metric; published: the published mean or None; ours: whether it is MER."""
+
+    label: str
+    mean: float
+    std: float
+    published: float | None
+    ours: bool
+
+
+def bars(path: Path, panels: dict[str, list[Bar]], title: str) -> None:
+    """One panel of horizontal bars for each key, the longest bar on top."""
+    tallest = max(map(len, panels.values()))
+    figure = Figure((1 + 4 * len(panels), 1.2 + 0.22 * tallest), layout="constrained")
+    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axis, (name, panel) in zip(axes, panels.items(), strict=True):
+        ordered = sorted(panel, key=lambda bar: bar.mean)
+        for place, bar in enumerate(ordered):
+            color = "C3" if bar.ours else "C7"
+            axis.barh(place, bar.mean, xerr=bar.std, color=color, alpha=0.8)
+            if bar.published is not None:
+                axis.plot(bar.published, place, "k|", ms=9, mew=2)
+        axis.set_yticks(range(len(ordered)), [bar.label for bar in ordered], fontsize=8)
+        axis.set_title(name, fontsize=10)
+        axis.set_xlabel("%")
+        axis.grid(alpha=0.3, axis="x")
+    figure.suptitle(title, fontsize=10)
+    figure.savefig(path, dpi=150, format="png")

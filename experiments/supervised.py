@@ -17,7 +17,6 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-import mer_jax
 from experiments import command_line, comparison, devices, methods, output
 from experiments.comparison import Comparison
 from experiments.methods import METHODS
@@ -25,7 +24,10 @@ from mer_jax import checks
 from mer_jax.data import benchmarks, datasets
 from mer_jax.data.benchmarks import BENCHMARKS, Base, Tasks
 
-MethodName = Literal["mer", "mer-big-batch", "mer-current-rate", "er", "er-by-task", "online"]
+MethodName = Literal[
+    "mer", "mer-big-batch", "mer-current-rate", "er", "er-by-task", "gem", "agem", "ewc",
+    "exact-alignment", "independent", "task-input", "online",
+]  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,9 +48,10 @@ class Config:
         "er",
         "online",
     )
-    """One method or several: mer, mer-big-batch, mer-current-rate, er, er-by-task, online."""
+    """One method or several: mer, mer-big-batch, mer-current-rate, er, er-by-task, gem, agem, ewc,
+    exact-alignment, independent, task-input, online."""
     capacity: int = 200
-    """Examples that the replay buffer holds, all tasks together."""
+    """Examples that the replay buffer holds, all tasks together; gem and agem share it out."""
     seeds: int = 5
     """How many seeds, learned side by side; each draws its tasks, its images and its network."""
     seed: int = 0
@@ -77,6 +80,16 @@ class Config:
     """For mer-current-rate, how much faster the incoming example is learned."""
     batch_size: int | None = None
     """The paper's k, examples per batch, the incoming one included."""
+    margin: tuple[float, ...] = ()
+    """GEM's least multiple of each earlier gradient, its memory strength."""
+    strength: tuple[float, ...] = ()
+    """How strongly EWC pulls back to where each task ended."""
+    num_memories: int | None = None
+    """Examples of a task from which EWC estimates what it needs."""
+    alignment: tuple[float, ...] = ()
+    """How much the dot product of gradients counts in exact-alignment, equation 4's alpha."""
+    sample_size: int | None = None
+    """Examples of earlier tasks which A-GEM draws for each step."""
     benchmark_file: Path | None = None
     """Take the tasks from this file, a benchmark.npz of an earlier run, instead of drawing them."""
     seed_batch: int | None = None
@@ -127,10 +140,6 @@ def prepare(config: Config, say: Callable[[str], object]) -> Comparison:
         name: methods.sweep(name, config.benchmark, config.capacity, config.given())
         for name in config.method
     }
-    loss = mer_jax.networks.mlp(comparison.NETWORK).loss
-    for name in config.method:
-        for choice in choices[name]:
-            METHODS[name].make(loss, 1, **choice.settings)
     data = datasets.load(config.dataset, config.data_dir, on_download=say)
     train, test = (
         Base(images.reshape(len(images), -1), labels)
@@ -147,8 +156,12 @@ def prepare(config: Config, say: Callable[[str], object]) -> Comparison:
         test = jax.tree.map(lambda leaf: leaf[np.arange(count) * size // count], test)
     seeds = [config.seed + i for i in range(config.seeds)]
     tasks = _tasks(config, len(train.labels), seeds)
-    config.out.mkdir(parents=True, exist_ok=True)
     num_tasks = tasks.images.shape[1]
+    for name in config.method:
+        model = METHODS[name].network(comparison.NETWORK, num_tasks)
+        for choice in choices[name]:
+            METHODS[name].make(model.loss, num_tasks, **choice.settings)
+    config.out.mkdir(parents=True, exist_ok=True)
     return Comparison(
         choices,
         seeds,

@@ -14,6 +14,7 @@ from experiments.devices import SEED, SHARED
 from mer_jax.data import benchmarks
 from mer_jax.data.benchmarks import Base, Tasks, Visit
 from mer_jax.networks import Model
+from mer_jax.task_params import of_task, with_task
 from mer_jax.types import Learner, Params
 
 
@@ -66,9 +67,10 @@ def programs(model: Model, make_learner: Callable[..., Learner], chunk: int = 1)
 
     def evaluate(params: Params, tasks: Tasks, test: Base, which: jax.Array) -> jax.Array:
         def one_task(task: jax.Array) -> jax.Array:
+            network = benchmarks.absorb(model.loss, of_task(params, task), tasks, task)
             return mer_jax.accuracy(
                 model.apply,
-                benchmarks.absorb(model.loss, params, tasks, task),
+                with_task(params, task, network),
                 jnp.arange(test.labels.shape[0]),
                 lambda row: mer_jax.Example(test.images[row], test.labels[row], task),
             )

@@ -8,12 +8,14 @@ import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
 
-from mer_jax import checks, memories
+from mer_jax import checks, memories, qp
 from mer_jax.losses import weighted_sum
 from mer_jax.memories import TaskMemory
 from mer_jax.types import Info, Learner, LossFn, Params, as_state, exportable
 
 QP_ITERATIONS = 1000
+ROWS_AT_ONCE = 20
+"""By how many rows the product of all gradients grows: fewer cost more compiling than they save."""
 
 
 @exportable
@@ -84,7 +86,7 @@ def agem(
         key: jax.Array, params: Params, memory: TaskMemory, task: jax.Array, g: jax.Array
     ) -> jax.Array:
         examples, shares = memories.sample_others(key, memory, task, sample_size)
-        past = _slope(loss_fn, params, examples, shares)
+        past, _ = ravel_pytree(_gradient(loss_fn, params, examples, shares))
         size = past @ past
         away = jnp.where(size > 0, (g @ past) / jnp.where(size > 0, size, 1), 0)
         return g - jnp.minimum(away, 0) * past
@@ -102,23 +104,28 @@ def earlier_gradients(
     num_tasks = memory.num_seen.shape[0]
     ids = jnp.arange(num_tasks)
     is_earlier = (memory.num_seen > 0) & (ids != task)
-    num_params = sum(leaf.size for leaf in jax.tree.leaves(params))
-    dtype = jnp.result_type(*jax.tree.leaves(params))
 
     def add_row(task: jax.Array, rows: jax.Array) -> jax.Array:
-        row = _slope(loss_fn, params, *memories.of_task(memory, task))
-        return rows.at[task].set(jnp.where(is_earlier[task], row, 0))
+        examples, shares = memories.of_task(memory, task)
+        shares = jnp.where(is_earlier[task], shares, 0)
+        # Leaf by leaf, so that each is written where it belongs without a copy.
+        start = 0
+        for leaf in jax.tree.leaves(_gradient(loss_fn, params, examples, shares)):
+            rows = jax.lax.dynamic_update_slice(rows, leaf.reshape(1, -1), (task, start))
+            start += leaf.size
+        return rows
 
     # No further than the last of them: early in a stream there are few.
     end = jnp.max(jnp.where(is_earlier, ids + 1, 0))
-    return jax.lax.fori_loop(0, end, add_row, jnp.zeros((num_tasks, num_params), dtype))
+    flat = jax.eval_shape(lambda: ravel_pytree(params)[0])
+    return jax.lax.fori_loop(0, end, add_row, jnp.zeros((num_tasks, flat.size), flat.dtype))
 
 
 def project(g: jax.Array, earlier: jax.Array, margin: Any) -> jax.Array:
     """The direction nearest to `g` that has no negative product with any earlier gradient.
 
-    That is `g + earlier' v` with GEM's dual `min |g + earlier' v|^2` over `v >= margin`, solved as
-    non-negative least squares in `v - margin`.
+    That is `g + earlier' v` with GEM's dual `min |g + earlier' v|^2` over `v >= margin`, a
+    quadratic program in the non-negative `v - margin`.
 
     Args:
       g: `[P]`, the gradient.
@@ -127,17 +134,29 @@ def project(g: jax.Array, earlier: jax.Array, margin: Any) -> jax.Array:
     Returns:
       `[P]`: `g + earlier' v`.
     """
-    # Rows of length 1, so that a task with small gradients converges as fast as the others.
-    lengths = jnp.linalg.norm(earlier, axis=1)
-    rows = earlier / jnp.where(lengths > 0, lengths, 1)[:, None]
-    ahead = g + jnp.asarray(margin, g.dtype) * earlier.sum(0)
-    return ahead + optax.nnls(rows.T, -ahead, QP_ITERATIONS) @ rows
+    margin = jnp.asarray(margin, g.dtype)
+    products = _products(earlier)
+    v = margin + qp.nonnegative(products, earlier @ g + margin * products.sum(1), QP_ITERATIONS)
+    return g + v @ earlier
 
 
-def _slope(loss_fn: LossFn, params: Params, examples: Any, shares: jax.Array) -> jax.Array:
-    """The gradient of the mean loss over examples, as a vector `[P]`."""
-    grads, _ = jax.grad(weighted_sum, argnums=1, has_aux=True)(loss_fn, params, examples, shares)
-    return ravel_pytree(grads)[0]
+def _products(rows: jax.Array) -> jax.Array:
+    """`rows @ rows.T`, at the cost of those up to the last that is not zero."""
+    num_rows = len(rows)
+    used = jnp.max(jnp.where(rows.any(1), jnp.arange(num_rows) + 1, 0))
+
+    def of_first(count: int) -> Callable[[], jax.Array]:
+        first = slice(min(count, num_rows))
+        zeros = jnp.zeros((num_rows, num_rows), rows.dtype)
+        return lambda: zeros.at[first, first].set(rows[first] @ rows[first].T)
+
+    counts = range(ROWS_AT_ONCE, num_rows + ROWS_AT_ONCE, ROWS_AT_ONCE)
+    return jax.lax.switch((used - 1) // ROWS_AT_ONCE, [of_first(count) for count in counts])
+
+
+def _gradient(loss_fn: LossFn, params: Params, examples: Any, shares: jax.Array) -> Params:
+    """The gradient of the mean loss over examples."""
+    return jax.grad(weighted_sum, argnums=1, has_aux=True)(loss_fn, params, examples, shares)[0]
 
 
 def _learner(
