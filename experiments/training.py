@@ -35,8 +35,8 @@ class Programs(NamedTuple):
     """What is compiled, for one run.
 
     start: `start(draw, train) -> state`.
-    advance: `advance(state, draw, train, task, first) -> state`, learns from the `chunk` examples
-      of the task that begin with `first`.
+    advance: `advance(state, draw, train, task, first) -> (state, infos)`, learns from the `chunk`
+      examples of the task that begin with `first`.
     evaluate: `evaluate(params, tasks, test, which [m]) -> [m]`, the accuracy on those tasks.
     """
 
@@ -45,13 +45,21 @@ class Programs(NamedTuple):
     evaluate: Callable[..., jax.Array]
 
 
-def programs(model: Model, make_learner: Callable[..., Learner], chunk: int = 1) -> Programs:
+def programs(
+    model: Model, make_learner: Callable[..., Learner], chunk: int = 1, watched: bool = False
+) -> Programs:
     """The programs of a method, see `learn`."""
 
     def learner_of(draw: Draw, train: Base) -> Learner:
-        return mer_jax.map_examples(
-            make_learner(model.loss, **draw.rates),
-            lambda visit: benchmarks.show(train, draw.tasks, visit),
+        def show(visit: Visit) -> mer_jax.Example:
+            return benchmarks.show(train, draw.tasks, visit)
+
+        learner = mer_jax.map_examples(make_learner(model.loss, **draw.rates), show)
+        if not watched:
+            return learner
+        whole_stream = draw.tasks.images.shape[-2] * draw.tasks.images.shape[-1]
+        return mer_jax.watch(
+            learner, lambda params, visit: model.loss(params, show(visit)), whole_stream
         )
 
     def start(draw: Draw, train: Base) -> Any:
@@ -63,7 +71,7 @@ def programs(model: Model, make_learner: Callable[..., Learner], chunk: int = 1)
         _, learn_key = jax.random.split(jax.random.key(draw.seed))
         images = jax.lax.dynamic_slice_in_dim(draw.tasks.images[task], first, chunk)
         stream = Visit(jnp.full(chunk, task), images)
-        return mer_jax.run(learn_key, learner_of(draw, train), state, stream)[0]
+        return mer_jax.run(learn_key, learner_of(draw, train), state, stream)
 
     def evaluate(params: Params, tasks: Tasks, test: Base, which: jax.Array) -> jax.Array:
         def one_task(task: jax.Array) -> jax.Array:
@@ -86,10 +94,12 @@ class Progress(NamedTuple):
     examples: examples of all tasks learned, each run.
     accuracies: `[R, N]` at the untrained start and after each task, as far as it is evaluated,
       which may be a task behind; NaN is not known.
+    infos: what the learner tells of the newest examples, `[R, ...]`; None before the first.
     """
 
     examples: int
     accuracies: list[np.ndarray]
+    infos: Any
 
 
 def learn(
@@ -99,6 +109,7 @@ def learn(
     train: Base,
     test: Base,
     evaluate_every: int = 1,
+    watched: bool = False,
 ) -> Iterator[Progress]:
     """Learns a benchmark's tasks one after another, in many runs side by side.
 
@@ -119,7 +130,7 @@ def learn(
     draws = devices.put(jax.tree.map(lambda leaf: leaf[padded], draws), mesh, SEED)
     train, test = devices.put((train, test), mesh, SHARED)
 
-    single = programs(model, make_learner, chunk)
+    single = programs(model, make_learner, chunk, watched)
     start = devices.over_seeds(single.start, mesh, own=1)
     advance = devices.over_seeds(single.advance, mesh, own=2, donate=(0,))
     evaluate = devices.over_seeds(single.evaluate, mesh, own=2)
@@ -138,19 +149,20 @@ def learn(
     rows: list[np.ndarray] = []
     with ThreadPoolExecutor(1) as aside:
         compiling = aside.submit(compiled_advance)
-        state = start(draws, train)
+        state, infos = start(draws, train), None
         # A network is evaluated while the next task is learned; learning writes over its state.
         pending = aside.submit(accuracies, devices.copy(state.params), 0)
+        yield Progress(0, rows, infos)
         for task in range(num_tasks):
             for first in range(0, num_examples, chunk):
-                yield Progress(task * num_examples + first, rows)
-                state = compiling.result()(state, draws, train, np.int32(task), np.int32(first))
-                jax.block_until_ready(state)
+                state, infos = jax.block_until_ready(
+                    compiling.result()(state, draws, train, np.int32(task), np.int32(first))
+                )
+                yield Progress(task * num_examples + first + chunk, rows, infos)
             rows.append(pending.result())
             pending = aside.submit(accuracies, devices.copy(state.params), task + 1)
-        yield Progress(num_tasks * num_examples, rows)
         rows.append(pending.result())
-    yield Progress(num_tasks * num_examples, rows)
+    yield Progress(num_tasks * num_examples, rows, None)
 
 
 def bytes_per_run(

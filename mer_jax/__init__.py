@@ -1,7 +1,7 @@
 """Meta-Experience Replay (Riemer et al., ICLR 2019) and its rivals as pure JAX functions."""
 
 from mer_jax import metrics, networks
-from mer_jax.alignment import gradient_alignment
+from mer_jax.alignment import gradient_alignment, watch
 from mer_jax.buffer import ReservoirState, reservoir
 from mer_jax.gram import DenseFirstLoss
 from mer_jax.learners.by_task import independent, task_input
@@ -60,4 +60,5 @@ __all__ = [
     "run",
     "sgd_pass",
     "task_input",
+    "watch",
 ]

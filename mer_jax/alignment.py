@@ -1,11 +1,14 @@
 """Transfer and interference between examples."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import optax
 
-from mer_jax.types import LossFn, Params
+from mer_jax import buffer
+from mer_jax.buffer import ReservoirState
+from mer_jax.types import Learner, LossFn, Params, exportable
 
 
 def gradient_alignment(
@@ -19,3 +22,66 @@ def gradient_alignment(
     """
     gradient = jax.grad(loss_fn)
     return optax.tree.vdot(gradient(params, example_a), gradient(params, example_b))
+
+
+@exportable
+class WatchedState(NamedTuple):
+    """learner: the state of the learner that is watched; past: what it has seen."""
+
+    learner: Any
+    past: ReservoirState
+
+    @property
+    def params(self) -> Params:
+        return self.learner.params
+
+    @property
+    def step(self) -> jax.Array:
+        return self.learner.step
+
+
+@exportable
+class WatchedInfo(NamedTuple):
+    """How the incoming example's gradient agrees with a past example's, before the step.
+
+    loss: `[]`, the incoming example's; past: the past example, a draw from all seen so far.
+    dot, cosine: `[]`, of the two gradients; NaN at the first step, which has no past.
+    """
+
+    loss: jax.Array
+    past: Any
+    dot: jax.Array
+    cosine: jax.Array
+
+
+def watch(learner: Learner, loss_fn: LossFn, capacity: int) -> Learner:
+    """The same learner, whose info also tells transfer and interference as they develop.
+
+    Args:
+      loss_fn: `loss_fn(params, example) -> []`, whose gradients are compared.
+      capacity: the past example is drawn from a reservoir of this size, which nobody learns from;
+        as large as the stream, it is a draw from all that came before. Where a learner is shown
+        references (`map_examples`), watch that one: it is references that are kept then.
+    Source: Riemer et al. (2019), whose table of mean dot products is the mean of `dot`.
+    """
+    memory = buffer.reservoir(capacity)
+
+    def init(params: Params, example: Any) -> WatchedState:
+        return WatchedState(learner.init(params, example), memory.init(example))
+
+    def update(
+        key: jax.Array, state: WatchedState, example: Any
+    ) -> tuple[WatchedState, WatchedInfo]:
+        # Of its own, so that the learner draws what it would draw unwatched.
+        draw_key, add_key = jax.random.split(jax.random.fold_in(key, 0))
+        drawn, valid = memory.sample(draw_key, state.past, 1)
+        past = jax.tree.map(lambda rows: rows[0], drawn)
+        gradient = jax.grad(loss_fn)
+        ours, theirs = gradient(state.params, example), gradient(state.params, past)
+        dot = jnp.where(valid[0], optax.tree.vdot(ours, theirs), jnp.nan)
+        cosine = dot / (optax.tree.norm(ours) * optax.tree.norm(theirs))
+        new, info = learner.update(key, state.learner, example)
+        kept = memory.add(add_key, buffer.after(state.past, past), example)
+        return WatchedState(new, kept), WatchedInfo(info.loss, past, dot, cosine)
+
+    return Learner(init, update)
