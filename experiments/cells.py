@@ -8,22 +8,52 @@ from typing import Any, NamedTuple
 import numpy as np
 from rich.console import Console
 
-from experiments import comparison, output, supervised
+from experiments import comparison, methods, output, supervised, transfer
 
 
 class Cell(NamedTuple):
-    """A method on a benchmark. capacity: its memories, None for a method without a buffer."""
+    """A method on a benchmark.
+
+    capacity: its memories, None for a method without a buffer.
+    group: what it belongs to, if not to the tables of accuracy.
+    changed: settings other than the published ones, each its name and values; several are a sweep.
+    watched: whether transfer and interference are recorded.
+    """
 
     benchmark: str
     method: str
     capacity: int | None = None
+    group: str = ""
+    changed: tuple[tuple[str, tuple[float, ...]], ...] = ()
+    watched: bool = False
 
     def __str__(self) -> str:
-        memories = "" if self.capacity is None else f"-{self.capacity}"
-        return f"{self.benchmark}/{self.method}{memories}"
+        parts = [self.method, *([] if self.capacity is None else [str(self.capacity)])]
+        parts += [
+            "-".join([name, *([f"{values[0]:g}"] if len(values) == 1 else [])])
+            for name, values in self.changed
+        ]
+        return "/".join([*([self.group] if self.group else []), self.benchmark, "-".join(parts)])
+
+    def config(self, **how: Any) -> supervised.Config:
+        """How it is learned; `how` are the flags that all cells share."""
+        if self.capacity is not None:
+            how["capacity"] = self.capacity
+        for name, values in self.changed:
+            how[name] = values if name in methods.RATES else int(values[0])
+        return supervised.Config(
+            benchmark=self.benchmark,  # type: ignore[arg-type]
+            method=(self.method,),  # type: ignore[arg-type]
+            watch=self.watched,
+            **how,
+        )
 
 
-def load(cell: Cell, folder: Path) -> dict[str, Any] | None:
+Kept = dict[str, Any]
+"""A cell's file: under `entries` a result for each setting, and how they were made."""
+
+
+def load(cell: Cell, folder: Path) -> Kept | None:
     """What is known of a cell, None if nothing is.
 
     Raises:
@@ -33,9 +63,22 @@ def load(cell: Cell, folder: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged ({error}); delete it to run it again") from None
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        return dict(kept) if kept["entries"] else None
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged ({error!r}); delete it to run it again") from None
+
+
+def load_all(cells: list[Cell], folder: Path) -> dict[Cell, Kept]:
+    """What is known of those of which something is.
+
+    Raises:
+      ValueError: if nothing is known of any.
+    """
+    known = {cell: kept for cell in cells if (kept := load(cell, folder))}
+    if not known:
+        raise ValueError(f"{folder} holds none of the table's cells yet; leave out --only-draw")
+    return known
 
 
 def run(
@@ -44,44 +87,50 @@ def run(
     """Learns the seeds that a cell still lacks, `at_once` of them before they are kept.
 
     Args:
-      config: how, for all of the cell's seeds; its method and capacity are the cell's.
+      config: how, for all of the cell's seeds.
     Raises:
       ValueError: if the seeds that are kept were learned otherwise.
     """
     path = folder / f"{cell}.json"
     asked = {
-        field.name: str(getattr(config, field.name))
+        field.name: json.loads(json.dumps(value, default=str))
         for field in dataclasses.fields(config)
-        if field.name not in ("seeds", "data_dir", "out")
-        and getattr(config, field.name) != field.default
+        if (value := getattr(config, field.name)) != field.default
+        and field.name not in ("seeds", "data_dir", "out")
     }
-    wanted = range(config.seed, config.seed + config.seeds)
-    known = load(cell, folder)
-    if known and known["asked"] != asked:
-        changed = sorted(name for name, _ in known["asked"].items() ^ asked.items())
+    kept = load(cell, folder) or {"entries": {}, "seeds": [], "asked": asked}
+    if kept["asked"] != asked:
+        names = {*kept["asked"], *asked}
+        changed = sorted(name for name in names if kept["asked"].get(name) != asked.get(name))
         raise ValueError(
             f"{path} was made with other values of {', '.join(changed)}; delete it to run it "
             "again, or choose another --out"
         )
-    while missing := [seed for seed in wanted if not known or seed not in known["seeds"]]:
+    wanted = range(config.seed, config.seed + config.seeds)
+    while missing := [seed for seed in wanted if seed not in kept["seeds"]]:
         part = dataclasses.replace(
             config, seed=missing[0], seeds=min(at_once, len(missing)), out=path.parent
         )
         planned = supervised.prepare(part, console.print)
         *_, results = comparison.run_method(cell.method, planned, console)
-        (new,) = results.values()
-        known = _join(known, new) if known else new
-        kept = known | {"asked": asked, "command": command(cell, config)}
-        output.write_json(path, kept | output.environment())
+        entries = {
+            name: _join(kept["entries"][name], new) if kept["entries"] else new
+            for name, new in results.items()
+        }
+        seeds = kept["seeds"] + planned.seeds
+        kept = {"entries": entries, "seeds": seeds, "asked": asked}
+        output.write_json(path, kept | {"command": _command(asked, seeds)} | output.environment())
 
 
-def command(cell: Cell, config: supervised.Config) -> str:
+def _command(asked: dict[str, Any], seeds: list[int]) -> str:
     """What makes the cell alone."""
-    memories = "" if cell.capacity is None else f" --capacity {cell.capacity}"
-    return (
-        f"python -m experiments.supervised --dataset {config.dataset} --benchmark {cell.benchmark} "
-        f"--method {cell.method}{memories} --seeds {config.seeds} --seed {config.seed}"
-    )
+
+    def flag(name: str, value: Any) -> str:
+        values = value if isinstance(value, list) else [] if value is True else [value]
+        return " ".join([methods.flag(name), *map(str, values)])
+
+    flags = [flag(name, value) for name, value in asked.items()]
+    return " ".join(["python -m experiments.supervised", *flags, f"--seeds {len(seeds)}"])
 
 
 def _join(known: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
@@ -90,8 +139,12 @@ def _join(known: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
         np.array(part["accuracy_matrix"], np.float64) / 100  # null is NaN
         for part in (known, new)
     ]
-    return known | {
+    whole = {
+        **known,
         **output.summary(np.concatenate(R)),
         "seeds": known["seeds"] + new["seeds"],
         "seconds": round(known["seconds"] + new["seconds"], 2),
     }
+    if "alignment" in known:
+        whole["alignment"] = transfer.join(known["alignment"], new["alignment"])
+    return whole

@@ -10,7 +10,7 @@ import numpy as np
 from rich import progress
 from rich.console import Console
 
-from experiments import command_line, devices, output, plots, training
+from experiments import command_line, devices, output, plots, training, transfer
 from experiments.methods import METHODS, Choice
 from mer_jax.data import benchmarks
 from mer_jax.data.benchmarks import Base, Tasks
@@ -27,6 +27,7 @@ class Comparison(NamedTuple):
     evaluate_every: see `training.learn`.
     run_batch: how many runs are made at once; None for as many as fit.
     out: the folder for what is kept; caption: what it is of; about: more on that, for metrics.json.
+    watched: whether transfer and interference are told of too, see `transfer.summary`.
     """
 
     choices: dict[str, list[Choice]]
@@ -39,6 +40,7 @@ class Comparison(NamedTuple):
     out: Path
     caption: str
     about: dict[str, Any]
+    watched: bool = False
 
 
 Results = dict[str, dict[str, Any]]
@@ -84,16 +86,24 @@ def run_method(name: str, comparison: Comparison, console: Console) -> Iterator[
     more = f" and {len(choices) - 1} more" if len(choices) > 1 else ""
     console.print(f"{method.title}: {choices[0]}{more}", highlight=False)
     console.print(f"{len(of_seed)} runs of {size / 1e6:.1f} MB, {batch} at once", highlight=False)
-    started, finished = time.perf_counter(), []
+    started, finished, watched = time.perf_counter(), [], []
     for first in range(0, len(of_seed), batch):
         part = jax.tree.map(lambda leaf: leaf[first : first + batch], draws)  # noqa: B023
         number = "" if batch == len(of_seed) else f" from run {first + 1}"
         steps = training.learn(
-            model, make_learner, part, comparison.train, comparison.test, comparison.evaluate_every
-        )
-        rows = _watch(method.title + number, steps, num_tasks * num_examples, console)
+            model, make_learner, part, comparison.train, comparison.test,
+            comparison.evaluate_every, comparison.watched,
+        )  # fmt: skip
+        rows, infos = _follow(method.title + number, steps, num_tasks * num_examples, console)
         finished.append(np.stack(rows, axis=1))
+        if comparison.watched:
+            watched.append(transfer.collect(infos, num_tasks))
         R = np.concatenate(finished)
+
+        def alignment(runs: np.ndarray) -> dict[str, Any]:
+            whole = jax.tree.map(lambda *parts: np.concatenate(parts)[runs], *watched)
+            return transfer.summary(whole)
+
         mine = [np.flatnonzero(of_choice[: len(R)] == index) for index in range(len(choices))]
         yield {
             " ".join(filter(None, (name, choice.label))): {
@@ -107,6 +117,7 @@ def run_method(name: str, comparison: Comparison, console: Console) -> Iterator[
                 "evaluate_every": comparison.evaluate_every,
                 "seconds": round(time.perf_counter() - started, 2),
             }
+            | ({"alignment": alignment(done)} if comparison.watched else {})
             for choice, done in zip(choices, mine, strict=True)
             if len(done)
         }
@@ -123,10 +134,10 @@ def _fitting(name: str, size: int) -> int:
     return max(1, int(free / 2 / size))
 
 
-def _watch(
+def _follow(
     title: str, steps: Iterator[training.Progress], total: int, console: Console
-) -> list[np.ndarray]:
-    """Shows a progress bar until the steps are done; returns the rows of accuracies."""
+) -> tuple[list[np.ndarray], list[Any]]:
+    """Shows a progress bar until the steps are done; returns accuracies and infos, row by row."""
     columns = (
         progress.TextColumn("{task.description}"),
         progress.BarColumn(),
@@ -134,6 +145,7 @@ def _watch(
         progress.TextColumn("examples, {task.fields[score]}"),
         progress.TimeRemainingColumn(),
     )
+    infos = []
     with progress.Progress(*columns, console=console) as display:
         bar = display.add_task(title, total=total, score="compiling")
         for step in steps:
@@ -141,8 +153,10 @@ def _watch(
             if tasks > 0:
                 newest = step.accuracies[-1][:, tasks - 1].mean()
                 score = f"{100 * newest:.1f} % on task {tasks}"
+            if step.infos is not None:
+                infos.append(step.infos)
             display.update(bar, completed=step.examples, score=score)
-    return step.accuracies
+    return step.accuracies, infos
 
 
 def write_results(comparison: Comparison, results: Results) -> None:

@@ -41,12 +41,12 @@ def summary(R: np.ndarray) -> dict[str, Any]:
         "bti": mer_jax.backward_transfer(percent),
         "forward_transfer": mer_jax.forward_transfer(percent),
     }
-    return {name: _spread(np.asarray(values, np.float64)) for name, values in per_seed.items()} | {
+    return {name: spread(np.asarray(values, np.float64)) for name, values in per_seed.items()} | {
         "accuracy_matrix": np.round(percent, 2).tolist()
     }
 
 
-def _spread(values: np.ndarray) -> dict[str, Any]:
+def spread(values: np.ndarray) -> dict[str, Any]:
     """Mean and standard deviation over seeds (of a sample; 0 for a single seed)."""
     std = values.std(ddof=1) if len(values) > 1 else 0.0
     return {"mean": float(values.mean()), "std": float(std), "per_seed": values.tolist()}
@@ -82,11 +82,11 @@ def environment() -> dict[str, Any]:
     }
 
 
-def cell(spread: dict[str, Any]) -> str:
+def cell(spread: dict[str, Any], digits: int = 2) -> str:
     """`mean ± std`, or what happened instead of learning."""
     if spread["mean"] is None or not math.isfinite(spread["mean"]):
         return "diverged"
-    return f"{spread['mean']:.2f} ± {spread['std']:.2f}"
+    return f"{spread['mean']:.{digits}f} ± {spread['std']:.{digits}f}"
 
 
 def rows(results: dict[str, dict[str, Any]]) -> list[list[str]]:

@@ -92,3 +92,68 @@ def bars(path: Path, panels: dict[str, list[Bar]], title: str) -> None:
         axis.grid(alpha=0.3, axis="x")
     figure.suptitle(title, fontsize=10)
     figure.savefig(path, dpi=150, format="png")
+
+
+def alignment(path: Path, panels: dict[tuple[str, str], dict[str, Any]]) -> None:
+    """How the cosine of gradients develops, for pairs of one task and of two: a column each panel.
+
+    Args:
+      panels: for each benchmark and method what `transfer.summary` calls `by_task`.
+    """
+    figure = Figure((1 + 2.6 * len(panels), 5.6), layout="constrained")
+    axes = figure.subplots(2, len(panels), sharey="row", squeeze=False)
+    for column, ((benchmark, method), by_task) in zip(axes.T, panels.items(), strict=True):
+        for which, color in (("same", "C0"), ("other", "C3")):
+            told = by_task[which]
+            missing = [np.nan] * 5
+            cosine = np.array(
+                [[missing if row is None else row for row in seed] for seed in told["cosine"]],
+                np.float64,
+            )
+            low, lower, middle, upper, high = np.nanmean(cosine[:, 1:], axis=0).T
+            tasks = np.arange(2, cosine.shape[1] + 1)
+            label = {"same": "same task", "other": "another task"}[which]
+            column[0].plot(tasks, middle, color=color, label=label)
+            column[0].fill_between(tasks, lower, upper, color=color, alpha=0.25, lw=0)
+            column[0].plot(tasks, low, color=color, lw=0.5, ls=":")
+            column[0].plot(tasks, high, color=color, lw=0.5, ls=":")
+            below = np.array(told["below_zero"], np.float64)[:, 1:]
+            column[1].plot(tasks, np.nanmean(below, axis=0), color=color, label=label)
+        column[0].set_title(f"{benchmark}\n{method}", fontsize=10)
+        column[0].axhline(0, color="black", lw=0.5)
+        column[1].axhline(50, color="black", lw=0.5)
+        column[1].set_xlabel("task being learned")
+    axes[0, 0].set_ylabel("cosine: median, quartiles,\n5 % and 95 %")
+    axes[1, 0].set_ylabel("interference: dot product\nbelow zero, %")
+    axes[0, 0].legend(fontsize=8)
+    figure.suptitle("Gradient on the incoming example against that on an earlier one", fontsize=10)
+    figure.savefig(path, dpi=150, format="png")
+
+
+def heat_maps(
+    path: Path, grids: list[tuple[dict[tuple[float, float], dict[str, Any]], str, str]]
+) -> None:
+    """Retained accuracy over two settings, a panel each grid, on one colour scale.
+
+    Args:
+      grids: means by the values of both settings, and the settings' names.
+    """
+    figure = Figure((1 + 3.6 * len(grids), 3.8), layout="constrained")
+    axes = figure.subplots(1, len(grids), squeeze=False)[0]
+    means = [spread["mean"] for grid, *_ in grids for spread in grid.values()]
+    colors = Normalize(min(filter(None, means), default=0), max(filter(None, means), default=1))
+    for axis, (grid, down, across) in zip(axes, grids, strict=True):
+        rows, columns = (sorted({key[side] for key in grid}) for side in (0, 1))
+        values = np.full((len(rows), len(columns)), np.nan)
+        for (row, column), spread in grid.items():
+            place = rows.index(row), columns.index(column)
+            values[place] = np.nan if spread["mean"] is None else spread["mean"]
+            text = "-" if spread["mean"] is None else f"{spread['mean']:.1f}"
+            axis.text(place[1], place[0], text, ha="center", va="center", color="white")
+        axis.imshow(values, aspect="auto", cmap="viridis", norm=colors)
+        axis.set_xticks(range(len(columns)), [f"{column:g}" for column in columns])
+        axis.set_yticks(range(len(rows)), [f"{row:g}" for row in rows])
+        axis.set_xlabel(across)
+        axis.set_ylabel(down)
+    figure.colorbar(ScalarMappable(colors, "viridis"), ax=axes, label="retained accuracy, %")
+    figure.savefig(path, dpi=150, format="png")

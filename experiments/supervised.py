@@ -67,6 +67,9 @@ class Config:
     """Test on all tasks after every so many tasks (and at the start and the end), in between on the
     task just learned and the next: enough for every metric. If not given, 1 for up to 20 tasks and
     10 for more."""
+    watch: bool = False
+    """Also record transfer and interference: the dot product of the gradient on each incoming
+    example with that on a random earlier one. It takes a third longer."""
     alpha: tuple[float, ...] = ()
     """Learning rate of the SGD steps. Several values, here or of --beta, --gamma, --s, are a sweep:
     every combination is learned with every seed, all in one program."""
@@ -180,6 +183,7 @@ def prepare(config: Config, say: Callable[[str], object]) -> Comparison:
             "test_images": len(test.labels),
             "network": comparison.NETWORK,
         },
+        watched=config.watch,
     )
 
 

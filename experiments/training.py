@@ -158,7 +158,8 @@ def learn(
                 state, infos = jax.block_until_ready(
                     compiling.result()(state, draws, train, np.int32(task), np.int32(first))
                 )
-                yield Progress(task * num_examples + first + chunk, rows, infos)
+                known = jax.tree.map(lambda leaf: devices.fetch(leaf)[:num_runs], infos)
+                yield Progress(task * num_examples + first + chunk, rows, known)
             rows.append(pending.result())
             pending = aside.submit(accuracies, devices.copy(state.params), task + 1)
         rows.append(pending.result())

@@ -1,0 +1,85 @@
+"""Retained and learned accuracy of every method, beside the published values."""
+
+from pathlib import Path
+from typing import Any
+
+from experiments import output, plots, published
+from experiments.cells import Cell, load_all
+from experiments.methods import CHOSEN, METHODS, PUBLISHED
+from mer_jax.data.benchmarks import BENCHMARKS
+
+
+def cells() -> list[Cell]:
+    """The cells of the paper's table, then those it did not publish; short ones first."""
+    found = [
+        Cell(benchmark, method, capacity)
+        for settings in (PUBLISHED, CHOSEN)
+        for method, rows in settings.items()
+        for benchmark, capacities in rows.items()
+        for capacity in capacities
+    ]
+    return sorted(
+        found,
+        key=lambda cell: (
+            (cell.method, cell.capacity) not in published.RETAINED_ACCURACY,
+            cell.capacity or 0,
+        ),
+    )
+
+
+def draw(name: str, folder: Path) -> None:
+    """Writes the table as Markdown, JSON and a picture, from the cells there are."""
+    metric, known = name.replace("-", "_"), load_all(cells(), folder / "cells")
+    results = {cell: next(iter(kept["entries"].values())) for cell, kept in known.items()}
+    table = [["Method", "Memories", *map(heading, BENCHMARKS)]]
+    for method, capacity in dict.fromkeys((cell.method, cell.capacity) for cell in results):
+        row = [Cell(benchmark, method, capacity) for benchmark in BENCHMARKS]
+        texts = [entry(cell, results[cell], metric) if cell in results else "" for cell in row]
+        table.append([METHODS[method].title, str(capacity or ""), *texts])
+    seeds = sorted({len(kept["seeds"]) for kept in known.values()})
+    caption = (
+        f"{heading(name)} in %, mean ± standard deviation over {' or '.join(map(str, seeds))} "
+        "seeds; in brackets what was published; then how long all seeds of the cell took together. "
+        f"`python -m experiments.tables {name}`"
+    )
+    output.write_text(folder / f"{name}.md", output.markdown(table, caption))
+    content = {
+        str(cell): {
+            metric: result[metric],
+            "published": to_compare(cell, metric),
+            "seconds": result["seconds"],
+            "settings": result["settings"],
+            "command": known[cell]["command"],
+        }
+        for cell, result in results.items()
+    }
+    output.write_json(folder / f"{name}.json", content)
+    panels: dict[str, list[plots.Bar]] = {}
+    for cell, result in results.items():
+        theirs, ours = to_compare(cell, metric), result[metric]
+        if ours["mean"] is None:  # diverged
+            continue
+        label = f"{result['title']} {cell.capacity or ''}"
+        is_mer = cell.method.startswith("mer")
+        bar = plots.Bar(label, ours["mean"], ours["std"], theirs and theirs.mean, is_mer)
+        panels.setdefault(heading(cell.benchmark), []).append(bar)
+    title = f"{heading(name)} in %; black lines: published"
+    output.write(folder / f"{name}.png", lambda part: plots.bars(part, panels, title))
+
+
+def heading(name: str) -> str:
+    return name.replace("-", " ").title()
+
+
+def to_compare(cell: Cell, metric: str) -> published.Value | None:
+    """What was published of a cell: retained accuracy alone."""
+    if metric != "retained_accuracy":
+        return None
+    return published.RETAINED_ACCURACY.get((cell.method, cell.capacity), {}).get(cell.benchmark)
+
+
+def entry(cell: Cell, result: dict[str, Any], metric: str) -> str:
+    """`ours ± spread (published ± spread), time`."""
+    theirs = to_compare(cell, metric)
+    beside = f" ({theirs.mean:.2f} ± {theirs.spread:.2f})" if theirs else ""
+    return f"{output.cell(result[metric])}{beside}, {result['seconds'] / 60:.1f} min"

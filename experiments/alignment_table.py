@@ -1,0 +1,64 @@
+"""Transfer and interference over the stream under ER and MER, beside the published means."""
+
+from pathlib import Path
+
+from experiments import output, plots, published
+from experiments.accuracy_tables import heading
+from experiments.cells import Cell, load_all
+from experiments.methods import METHODS
+from mer_jax.data.benchmarks import BENCHMARKS
+
+CAPACITY = 5120
+
+
+def cells() -> list[Cell]:
+    """ER and MER on each benchmark."""
+    return [
+        Cell(benchmark, method, CAPACITY, group="alignment", watched=True)
+        for benchmark in BENCHMARKS
+        for method in ("er", "mer")
+    ]
+
+
+def draw(name: str, folder: Path) -> None:
+    """Writes the table as Markdown, JSON and a picture, from the cells there are."""
+    known = load_all(cells(), folder / "cells")
+    table = [
+        [
+            "Benchmark", "Method", "Mean dot product", "Published", "Median cosine",
+            "Below zero, %",
+        ]
+    ]  # fmt: skip
+    results = {}
+    for cell, kept in known.items():
+        (result,) = kept["entries"].values()
+        told = results[cell] = result["alignment"]
+        theirs = published.ALIGNMENT[cell.method][cell.benchmark]
+        table.append(
+            [
+                heading(cell.benchmark),
+                METHODS[cell.method].title,
+                output.cell(told["mean_dot"], digits=3),
+                f"{theirs.mean:+.3f} ± {theirs.spread:.3f}",
+                output.cell(told["median_cosine"], digits=4),
+                output.cell(told["below_zero"], digits=1),
+            ]
+        )
+    caption = (
+        "The gradient on each incoming example and that on a random earlier one, before the step: "
+        f"their dot product and cosine over the stream, {CAPACITY} memories, mean ± standard "
+        f"deviation over seeds. `python -m experiments.tables {name}`"
+    )
+    output.write_text(folder / f"{name}.md", output.markdown(table, caption))
+    content = {
+        str(cell): told
+        | {"published": published.ALIGNMENT[cell.method][cell.benchmark]}
+        | {"command": known[cell]["command"]}
+        for cell, told in results.items()
+    }
+    output.write_json(folder / f"{name}.json", content)
+    panels = {
+        (heading(cell.benchmark), METHODS[cell.method].title): told["by_task"]
+        for cell, told in results.items()
+    }
+    output.write(folder / f"{name}.png", lambda part: plots.alignment(part, panels))

@@ -1,0 +1,84 @@
+"""Transfer and interference over a stream: how dot products of gradients are distributed."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from experiments import output
+
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+class Watched(NamedTuple):
+    """What `mer_jax.watch` told of S runs over a stream of N tasks, `[S, N, n]` each.
+
+    dot, cosine: of the gradients on the incoming and on a past example; NaN at the very first.
+    is_same: whether the past example is of the same task.
+    """
+
+    dot: np.ndarray
+    cosine: np.ndarray
+    is_same: np.ndarray
+
+
+def collect(infos: list[Any], num_tasks: int) -> Watched:
+    """The infos of a stream's parts, in their order, with `Visit`s as past examples."""
+    dot, cosine, task = (
+        np.concatenate(parts, axis=1).reshape(len(parts[0]), num_tasks, -1)
+        for parts in zip(*((info.dot, info.cosine, info.past.task) for info in infos), strict=True)
+    )
+    return Watched(dot, cosine, task == np.arange(num_tasks)[:, None])
+
+
+def summary(watched: Watched) -> dict[str, Any]:
+    """The distribution of dot products and cosines, seed by seed.
+
+    Returns:
+      mean_dot, median_cosine, below_zero: over the stream, with every seed's; below_zero is the
+        percentage of dot products that are, interference.
+      by_task: for pairs of the `same` task and of an `other`, per seed and task, the quantiles of
+        `dot` and `cosine`, `[S, N, 5]`, and `below_zero`, `[S, N]`, in percent.
+    """
+    dot, cosine, is_same = watched
+    is_below = np.where(np.isnan(dot), np.nan, dot < 0)
+    by_task = {}
+    for which, chosen in (("same", is_same), ("other", ~is_same)):
+        chosen &= ~np.isnan(dot)
+        by_task[which] = {
+            "dot": _of_chosen(lambda found: np.quantile(found, QUANTILES), dot, chosen),
+            "cosine": _of_chosen(lambda found: np.quantile(found, QUANTILES), cosine, chosen),
+            "below_zero": _of_chosen(lambda found: 100 * np.mean(found < 0), dot, chosen),
+        }
+    return {
+        "mean_dot": output.spread(np.nanmean(dot, axis=(1, 2))),
+        "median_cosine": output.spread(np.nanmedian(cosine, axis=(1, 2))),
+        "below_zero": output.spread(100 * np.nanmean(is_below, axis=(1, 2))),
+        "by_task": by_task,
+    }
+
+
+def join(known: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """The summaries of two groups of seeds as one."""
+    whole = {
+        name: output.spread(np.array(known[name]["per_seed"] + new[name]["per_seed"]))
+        for name in ("mean_dot", "median_cosine", "below_zero")
+    }
+    by_task = {
+        which: {name: known["by_task"][which][name] + more for name, more in parts.items()}
+        for which, parts in new["by_task"].items()
+    }
+    return {**whole, "by_task": by_task}
+
+
+def _of_chosen(
+    statistic: Callable[[np.ndarray], Any], values: np.ndarray, chosen: np.ndarray
+) -> list[Any]:
+    """A statistic of the chosen values of each seed and task; None where there are none."""
+    return [
+        [
+            np.round(statistic(row[which]), 6).tolist() if which.any() else None
+            for row, which in zip(*seed, strict=True)
+        ]
+        for seed in zip(values, chosen, strict=True)
+    ]

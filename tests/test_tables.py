@@ -1,0 +1,147 @@
+"""The tables' program: cells that are kept and go on, and what is drawn of them."""
+
+import json
+
+import numpy as np
+import pytest
+
+from experiments import accuracy_tables, alignment_table, cells, plots, published, tables, transfer
+from experiments.cells import Cell
+from mer_jax.data.benchmarks import BENCHMARKS
+
+SMALL = [
+    "--dataset", "digits", "--tasks", "2", "--examples-per-task", "20", "--test-images", "50"
+]  # fmt: skip
+HOW = {"dataset": "digits", "tasks": 2, "examples_per_task": 20, "test_images": 50}
+
+
+def run(*args):
+    tables.main([*map(str, args), *SMALL])
+
+
+def test_a_cell_goes_on_where_it_was_and_a_finished_one_is_left_alone(tmp_path):
+    run("--cells", "rotations/online", "--seeds", 1, "--out", tmp_path)
+    path = tmp_path / "cells/rotations/online.json"
+    first = json.loads(path.read_text())
+    assert first["seeds"] == [0]
+    run("--cells", "rotations/online", "--seeds", 3, "--out", tmp_path)
+    second = json.loads(path.read_text())
+    assert second["seeds"] == [0, 1, 2]
+    was, now = first["entries"]["online"], second["entries"]["online"]
+    assert now["accuracy_matrix"][0] == was["accuracy_matrix"][0]
+    assert now["retained_accuracy"]["per_seed"] == pytest.approx(
+        [np.mean(R[-1]) for R in now["accuracy_matrix"]], abs=0.01
+    )
+    assert now["seconds"] > was["seconds"]
+    written = path.stat().st_mtime_ns
+    run("--cells", "rotations/online", "--seeds", 3, "--out", tmp_path)
+    assert path.stat().st_mtime_ns == written
+    assert second["command"].endswith("--tasks 2 --examples-per-task 20 --test-images 50 --seeds 3")
+    table = (tmp_path / "retained-accuracy.md").read_text()
+    assert "(46.40 ± 0.78)" in table
+    drawn = json.loads((tmp_path / "retained-accuracy.json").read_text())["rotations/online"]
+    assert drawn["retained_accuracy"] == now["retained_accuracy"]
+    assert drawn["published"] == [46.4, 0.78]
+    assert (tmp_path / "retained-accuracy.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_cell_made_otherwise_is_not_gone_on_with(tmp_path, capsys):
+    run("--cells", "rotations/online", "--seeds", 1, "--out", tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        tables.main([
+            "--cells", "rotations/online", "--seeds", "2", "--out", str(tmp_path), *SMALL[:-1], "60"
+        ])  # fmt: skip
+    assert stop.value.code == 2
+    assert "was made with other values of test_images" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"entries": 3, "x": 1', "{}"])
+def test_a_damaged_cell_says_so(tmp_path, content):
+    cell = Cell("rotations", "online")
+    (tmp_path / "rotations").mkdir()
+    (tmp_path / "rotations/online.json").write_text(content)
+    with pytest.raises(ValueError, match=r"online\.json is damaged"):
+        cells.load(cell, tmp_path)
+
+
+def test_alignment_is_watched_and_drawn(tmp_path):
+    run("alignment", "--cells", "alignment/rotations/er-5120", "--seeds", 2, "--seed-batch", 1,
+        "--out", tmp_path)  # fmt: skip
+    told = json.loads((tmp_path / "alignment.json").read_text())["alignment/rotations/er-5120"]
+    assert len(told["mean_dot"]["per_seed"]) == 2
+    assert np.shape(told["by_task"]["same"]["cosine"]) == (2, 2, 5)
+    assert told["by_task"]["other"]["cosine"][0][0] is None  # there was no other task yet
+    assert "-0.569 ± 0.077" in (tmp_path / "alignment.md").read_text()
+    assert (tmp_path / "alignment.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_ablation_is_one_sweep_over_rates_and_a_program_for_sizes(tmp_path):
+    name = "ablation/rotations/mer-500-num_batches-1-batch_size-2"
+    run("ablation", "--cells", "ablation/rotations/mer-500-beta-gamma", name, "--seeds", 1,
+        "--out", tmp_path)  # fmt: skip
+    drawn = json.loads((tmp_path / "ablation.json").read_text())
+    swept = drawn["ablation/rotations/mer-500-beta-gamma"]["results"]
+    pairs = {(entry["settings"]["beta"], entry["settings"]["gamma"]) for entry in swept}
+    assert len(pairs) == len(swept) == 18
+    assert drawn[name]["results"][0]["settings"]["batch_size"] == 2
+    assert (tmp_path / "ablation.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_tables_have_every_published_cell():
+    have = set(accuracy_tables.cells())
+    for (method, capacity), row in published.RETAINED_ACCURACY.items():
+        assert {Cell(benchmark, method, capacity) for benchmark in row} <= have
+    assert {(cell.benchmark, cell.method) for cell in alignment_table.cells()} == {
+        (benchmark, method) for benchmark in BENCHMARKS for method in published.ALIGNMENT
+    }
+
+
+def test_distribution_of_dot_products_by_hand():
+    """Two tasks of two examples: the first pair is unknown, then same, other, same."""
+    dot = np.array([[[np.nan, 2.0], [-1.0, 4.0]]])
+    told = transfer.summary(
+        transfer.Watched(dot, dot / 10, np.array([[[True, True], [False, True]]]))
+    )
+    assert told["mean_dot"]["mean"] == pytest.approx(5 / 3)
+    assert told["below_zero"]["mean"] == pytest.approx(100 / 3)
+    same, other = told["by_task"]["same"], told["by_task"]["other"]
+    assert same["dot"] == [[[2.0] * 5, [4.0] * 5]]
+    assert other["dot"] == [[None, [-1.0] * 5]]
+    assert other["below_zero"] == [[None, 100.0]]
+    joined = transfer.join(told, told)
+    assert joined["mean_dot"]["per_seed"] == [pytest.approx(5 / 3)] * 2
+    assert len(joined["by_task"]["same"]["dot"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["accuracy"], "invalid choice"),
+        (["--seeds", "0"], "--seeds must be a whole number"),
+        (["--seed-batch", "0"], "--seed-batch must be a whole number"),
+        (["--cells", "rotations/sgd"], "--cells: retained-accuracy has no rotations/sgd; it has"),
+        (["ablation", "--cells", "rotations/mer-200"], "ablation has no rotations/mer-200"),
+        (["--only-draw", "--out", "{empty}"], "holds none of the table's cells yet"),
+        (["--cells", "rotations/online", "--data-dir", "{empty}"], "mnist.npz"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_gets_one_clear_line(args, says, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    args = [arg.format(empty=tmp_path / "empty") for arg in args]
+    out = [] if "--out" in args else ["--out", str(tmp_path)]
+    with pytest.raises(SystemExit) as stop:
+        tables.main([*args, *out])
+    assert stop.value.code == 2
+    complaint = capsys.readouterr().err
+    assert says in complaint
+    assert complaint.count("\n") == 1
+
+
+def test_bars_of_methods_side_by_side(tmp_path):
+    bars = [
+        plots.Bar("MER 200", 76.0, 1.0, 77.0, True),
+        plots.Bar("Online", 46.0, 1.0, None, False),
+    ]
+    plots.bars(tmp_path / "bars.png", {"Rotations": bars, "Permutations": bars[:1]}, "title")
+    assert (tmp_path / "bars.png").stat().st_size > 1000
