@@ -8,11 +8,14 @@ from experiments.cells import Cell, load_all
 from experiments.methods import CHOSEN, METHODS, PUBLISHED
 from mer_jax.data.benchmarks import BENCHMARKS
 
+WATCHED = {("er", 5120), ("mer", 5120)}
+"""Methods and memories of which transfer and interference are recorded, for `alignment_table`."""
+
 
 def cells() -> list[Cell]:
     """The cells of the paper's table, then those it did not publish; short ones first."""
     found = [
-        Cell(benchmark, method, capacity)
+        Cell(benchmark, method, capacity, watched=(method, capacity) in WATCHED)
         for settings in (PUBLISHED, CHOSEN)
         for method, rows in settings.items()
         for benchmark, capacities in rows.items()
@@ -33,8 +36,11 @@ def draw(name: str, folder: Path) -> None:
     results = {cell: next(iter(kept["entries"].values())) for cell, kept in known.items()}
     table = [["Method", "Memories", *map(heading, BENCHMARKS)]]
     for method, capacity in dict.fromkeys((cell.method, cell.capacity) for cell in results):
-        row = [Cell(benchmark, method, capacity) for benchmark in BENCHMARKS]
-        texts = [entry(cell, results[cell], metric) if cell in results else "" for cell in row]
+        row = {cell.benchmark: cell for cell in results if cell[1:3] == (method, capacity)}
+        texts = [
+            entry(row[name], results[row[name]], metric) if name in row else ""
+            for name in BENCHMARKS
+        ]
         table.append([METHODS[method].title, str(capacity or ""), *texts])
     seeds = sorted({len(kept["seeds"]) for kept in known.values()})
     caption = (

@@ -2,22 +2,15 @@
 
 from pathlib import Path
 
-from experiments import output, plots, published
+from experiments import accuracy_tables, output, plots, published
 from experiments.accuracy_tables import heading
 from experiments.cells import Cell, load_all
 from experiments.methods import METHODS
-from mer_jax.data.benchmarks import BENCHMARKS
-
-CAPACITY = 5120
 
 
 def cells() -> list[Cell]:
-    """ER and MER on each benchmark."""
-    return [
-        Cell(benchmark, method, CAPACITY, group="alignment", watched=True)
-        for benchmark in BENCHMARKS
-        for method in ("er", "mer")
-    ]
+    """ER and MER on each benchmark; the tables of accuracy share them."""
+    return [cell for cell in accuracy_tables.cells() if cell.watched]
 
 
 def draw(name: str, folder: Path) -> None:
@@ -46,7 +39,7 @@ def draw(name: str, folder: Path) -> None:
         )
     caption = (
         "The gradient on each incoming example and that on a random earlier one, before the step: "
-        f"their dot product and cosine over the stream, {CAPACITY} memories, mean ± standard "
+        "their dot product and cosine over the stream, 5120 memories, mean ± standard "
         f"deviation over seeds. `python -m experiments.tables {name}`"
     )
     output.write_text(folder / f"{name}.md", output.markdown(table, caption))
