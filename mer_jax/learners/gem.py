@@ -111,7 +111,8 @@ def earlier_gradients(
         # Leaf by leaf, so that each is written where it belongs without a copy.
         start = 0
         for leaf in jax.tree.leaves(_gradient(loss_fn, params, examples, shares)):
-            rows = jax.lax.dynamic_update_slice(rows, leaf.reshape(1, -1), (task, start))
+            row = leaf.astype(rows.dtype).reshape(1, -1)
+            rows = jax.lax.dynamic_update_slice(rows, row, (task, start))
             start += leaf.size
         return rows
 
