@@ -13,6 +13,7 @@ from experiments import devices
 from experiments.devices import SEED, SHARED
 from mer_jax.data import benchmarks
 from mer_jax.data.benchmarks import Base, Tasks, Visit
+from mer_jax.gram import DenseFirstLoss
 from mer_jax.networks import Model
 from mer_jax.task_params import of_task, with_task
 from mer_jax.types import Learner, Params
@@ -75,11 +76,19 @@ def programs(
 
     def evaluate(params: Params, tasks: Tasks, test: Base, which: jax.Array) -> jax.Array:
         def one_task(task: jax.Array) -> jax.Array:
+            rows = jnp.arange(test.labels.shape[0])
+            if not isinstance(model.loss, DenseFirstLoss):
+                return mer_jax.accuracy(
+                    model.apply,
+                    params,
+                    rows,
+                    lambda row: benchmarks.show(test, tasks, Visit(task, row)),
+                )
             network = benchmarks.absorb(model.loss, of_task(params, task), tasks, task)
             return mer_jax.accuracy(
                 model.apply,
                 with_task(params, task, network),
-                jnp.arange(test.labels.shape[0]),
+                rows,
                 lambda row: mer_jax.Example(test.images[row], test.labels[row], task),
             )
 

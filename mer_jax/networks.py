@@ -7,12 +7,13 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mer_jax import checks
+from mer_jax import checks, convolution
 from mer_jax.gram import DenseFirstLoss
 from mer_jax.task_params import TaskParams, of_task
-from mer_jax.types import Example, Params
+from mer_jax.types import Example, LossFn, Params
 
 FIRST = "layers_0"
+HE_UNIFORM = nn.initializers.he_uniform()
 
 
 class Model(NamedTuple):
@@ -20,12 +21,13 @@ class Model(NamedTuple):
 
     init: `init(key) -> params`.
     apply: `apply(params, x, task) -> logits [C]`, on one example.
-    loss: `loss(params, example) -> []`, the cross-entropy on one `Example`; shows its first layer.
+    loss: `loss(params, example) -> []`, the cross-entropy on one `Example`; a `DenseFirstLoss`
+      where the network begins with a dense layer.
     """
 
     init: Callable[[jax.Array], Params]
     apply: Callable[[Params, jax.Array, Any], jax.Array]
-    loss: DenseFirstLoss
+    loss: LossFn
 
 
 class MLP(nn.Module):
@@ -87,6 +89,71 @@ def mlp(sizes: Sequence[int]) -> Model:
     return Model(init, apply, loss)
 
 
+class ConvNet(nn.Module):
+    """Modules of 3 x 3 convolution, ReLU and 2 x 2 max-pooling, then one dense layer.
+
+    features: filters of each module; num_classes: logits; as_product: see `convolution`.
+    """
+
+    features: Sequence[int]
+    num_classes: int
+    as_product: bool
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        conv = convolution.as_product if self.as_product else None
+        for size in self.features:
+            layer = nn.Conv(size, (3, 3), kernel_init=HE_UNIFORM, conv_general_dilated=conv)
+            x = convolution.max_pool(nn.relu(layer(x)))
+        return nn.Dense(self.num_classes, kernel_init=HE_UNIFORM)(x.reshape(x.shape[0], -1))
+
+
+def convnet(
+    num_classes: int,
+    features: Sequence[int] = (64, 64, 64, 64),
+    side: int = 28,
+    *,
+    as_product: bool | None = None,
+) -> Model:
+    """The paper's network for Omniglot: four modules of convolution and a softmax layer.
+
+    Inputs are images of `side * side` pixels in any shape, unsigned 8-bit ones scaled to [0, 1].
+    The task id is not read. He-uniform weights and zero biases.
+
+    Args:
+      num_classes: C.
+      features: filters of each module, each of which halves the image.
+      as_product: whether convolutions are written as matrix products, which a CPU is many times
+        faster at for single images; None for whatever suits the default backend.
+    Raises:
+      ValueError: if a size is not a whole number of at least 1, or nothing of the image is left.
+    """
+    num_classes = checks.positive_int("num_classes", num_classes)
+    features = tuple(checks.positive_int("each of features", size) for size in features)
+    if side >> len(features) < 1:
+        raise ValueError(
+            f"{len(features)} modules halve an image of {side} x {side} to nothing; use fewer"
+        )
+    if as_product is None:
+        as_product = jax.default_backend() == "cpu"
+    module = ConvNet(features, num_classes, as_product)
+
+    def images(x: jax.Array) -> jax.Array:
+        return as_features(x).reshape(1, side, side, 1)
+
+    def init(key: jax.Array) -> Params:
+        return module.init(key, jnp.zeros((1, side, side, 1)))["params"]
+
+    def apply(params: Params, x: jax.Array, task: Any = None) -> jax.Array:
+        del task  # one network for all tasks
+        return cast(jax.Array, module.apply({"params": params}, images(x)))[0]
+
+    def loss(params: Params, example: Example) -> jax.Array:
+        return cross_entropy(apply(params, example.x), example.y)
+
+    return Model(init, apply, loss)
+
+
 def independent(sizes: Sequence[int], num_tasks: int) -> Model:
     """A small MLP for each task: `sizes` with the hidden layers divided by the number of tasks.
 
@@ -103,35 +170,42 @@ def independent(sizes: Sequence[int], num_tasks: int) -> Model:
             f"each hidden layer is divided among the tasks: expected at least {num_tasks} units, "
             f"got {min(hidden)}"
         )
-    single = mlp([first, *(size // num_tasks for size in hidden), last])
-    return _by_task(single, num_tasks, lambda layer: True)
+    return by_task(mlp([first, *(size // num_tasks for size in hidden), last]), num_tasks)
 
 
 def task_input(sizes: Sequence[int], num_tasks: int) -> Model:
     """The MLP with a first layer for each task; arguments and parameters as in `independent`."""
+    return by_task(mlp(sizes), num_tasks, [FIRST])
+
+
+def by_task(single: Model, num_tasks: int, own: Sequence[str] | None = None) -> Model:
+    """A network of which each of `num_tasks` tasks has its own copy of some layers.
+
+    Args:
+      single: a network whose parameters are a dictionary of layers.
+      own: the names of these layers; None for all of them.
+    Returns:
+      A network whose parameters are `TaskParams`; see `independent`.
+    """
     num_tasks = checks.positive_int("num_tasks", num_tasks)
-    return _by_task(mlp(sizes), num_tasks, lambda layer: layer == FIRST)
-
-
-def _by_task(single: Model, num_tasks: int, is_own: Callable[[str], bool]) -> Model:
-    """A network of which each task has its own copy of some layers."""
 
     def part(params: Params) -> TaskParams:
-        own = {name: layer for name, layer in params.items() if is_own(name)}
-        return TaskParams(own, {name: params[name] for name in params if name not in own})
+        mine = {name: layer for name, layer in params.items() if own is None or name in own}
+        return TaskParams(mine, {name: params[name] for name in params if name not in mine})
 
     def whole(params: TaskParams) -> Params:
         return params.own | params.shared
 
     def init(key: jax.Array) -> TaskParams:
-        keys = jax.random.split(key, num_tasks)
-        copies = part(jax.vmap(single.init)(keys))
+        copies = part(jax.vmap(single.init)(jax.random.split(key, num_tasks)))
         return TaskParams(copies.own, jax.tree.map(lambda rows: rows[0], copies.shared))
 
     def apply(params: TaskParams, x: jax.Array, task: Any) -> jax.Array:
         return single.apply(whole(of_task(params, task)), x, task)
 
     shown = single.loss
+    if not isinstance(shown, DenseFirstLoss):
+        return Model(init, apply, lambda params, example: shown(whole(params), example))
     loss = DenseFirstLoss(
         shown.inputs,
         lambda params: shown.split(whole(params)),

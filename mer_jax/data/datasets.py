@@ -6,17 +6,18 @@ a data set that tensorflow-datasets has prepared before is in an order of its ow
 """
 
 import gzip
-import importlib
 import logging
 import math
 import os
-import textwrap
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from mer_jax.data.downloads import download
+from mer_jax.data.errors import AGAIN, USE_FILES, DataError, imported, one_line, wrong
 
 DATASETS = ("digits", "mnist", "fashion_mnist")
 
@@ -31,12 +32,6 @@ _FIRST_TEST_LABELS = {  # both have files of these names, so one is easily taken
     "mnist": [7, 2, 1, 0, 4, 1, 4, 9, 5, 9],
     "fashion_mnist": [9, 2, 1, 1, 6, 1, 4, 6, 5, 7],
 }
-_AGAIN = "copy or download it again"
-_USE_FILES = "put its files into a folder and name that with --data-dir or MER_JAX_DATA_DIR"
-
-
-class DataError(ValueError):
-    """Data that can't be had or isn't what it should be; the message is one line."""
 
 
 class Dataset(NamedTuple):
@@ -88,13 +83,13 @@ def load(
             got = "none of them" if path.is_dir() else "no such folder"
         except OSError as error:
             fix = "check its name and rights"
-            raise _wrong(path, "a folder to read", _line(error), fix) from error
+            raise wrong(path, "a folder to read", one_line(error), fix) from error
         if dataset is not None:
             return dataset
         if data_dir is not None:
             files = f"{name}.npz or {', '.join(_IDX_MAGIC)} (each plain or .gz)"
             fix = "put them there or in its sub-folder {}, or download by leaving out --data-dir"
-            raise _wrong(path, files, got, fix.format(name))
+            raise wrong(path, files, got, fix.format(name))
     return from_tfds(name, on_download=on_download)
 
 
@@ -105,8 +100,8 @@ def digits() -> Dataset:
     rotation by any angle. In scikit-learn's order, the first 1,500 are the training split and the
     last 297 the test split; each class is about a tenth of both.
     """
-    bunch = _import("sklearn.datasets").load_digits()
-    pil = _import("PIL.Image")
+    bunch = imported("sklearn.datasets").load_digits()
+    pil = imported("PIL.Image")
     small = np.rint(bunch.images * (255 / 16)).astype(np.uint8)  # [1797, 8, 8], was 0 to 16
     large = [pil.fromarray(image).resize((20, 20), pil.Resampling.BICUBIC) for image in small]
     images = np.pad(np.stack([np.asarray(image) for image in large]), ((0, 0), (4, 4), (4, 4)))
@@ -132,12 +127,12 @@ def from_tfds(
     Raises:
       DataError: as for `load`.
     """
-    tfds = _import("tensorflow_datasets")
+    tfds = imported("tensorflow_datasets")
     try:
         builder = tfds.builder(name, data_dir=data_dir)
     except Exception as error:  # no such data set, or a damaged description of a prepared one
-        fix = f"repair its folder, or {_USE_FILES}"
-        raise _wrong("tensorflow-datasets", f"to have {name}", _line(error), fix) from error
+        fix = f"repair its folder, or {USE_FILES}"
+        raise wrong("tensorflow-datasets", f"to have {name}", one_line(error), fix) from error
     dataset = _read_prepared(name, builder) if builder.is_prepared() else None
     if dataset is None:
         folder = builder.data_dir_root / "downloads" / name
@@ -145,9 +140,9 @@ def from_tfds(
             size = sum(info.size for info in builder.url_infos.values())
             (on_download or logging.getLogger(__name__).warning)(
                 f"{name}: about to download {size / 1e6:.0f} MB to {folder}; if you have the data "
-                f"set already, {_USE_FILES} instead"
+                f"set already, {USE_FILES} instead"
             )
-            _download(name, builder, folder)
+            download(name, builder, folder)
         dataset = _from_folder(name, folder)
     assert dataset is not None, "the files were there a moment ago"
     return dataset
@@ -155,7 +150,7 @@ def from_tfds(
 
 def _read_prepared(name: str, builder: Any) -> Dataset | None:
     """Reads both splits from array_record; None if only TensorFlow can read what is prepared."""
-    _import("array_record")
+    imported("array_record")
     parts = []
     try:
         for split in ("train", "test"):
@@ -166,27 +161,11 @@ def _read_prepared(name: str, builder: Any) -> Dataset | None:
     except NotImplementedError:
         return None
     except Exception as error:  # it does not say what it raises for a damaged file
-        fix = f"delete that folder, or {_USE_FILES}"
-        raise _wrong(builder.data_dir, "readable array_record files", _line(error), fix) from error
+        fix = f"delete that folder, or {USE_FILES}"
+        raise wrong(
+            builder.data_dir, "readable array_record files", one_line(error), fix
+        ) from error
     return _checked(name, parts)
-
-
-def _download(name: str, builder: Any, folder: Any) -> None:
-    """Puts the IDX files into the folder under their own names, their checksums verified."""
-    requests, tfds = _import("requests"), _import("tensorflow_datasets")
-    try:
-        # One quick try: without a network, the download below retries for three and a half minutes.
-        requests.head(next(iter(builder.url_infos)), timeout=10)
-        manager = tfds.download.DownloadManager(
-            download_dir=folder.parent,
-            url_infos=builder.url_infos,
-            dataset_name=name,
-            force_checksums_validation=True,
-        )
-        for url, path in manager.download({url: url for url in builder.url_infos}).items():
-            path.copy(folder / url.rsplit("/", 1)[1], overwrite=True)
-    except Exception as error:  # of the network, of the checksums or of the disk
-        raise DataError(f"{name}: the download failed, {_line(error)}; {_USE_FILES}") from error
 
 
 def _from_folder(name: str, folder: Path) -> Dataset | None:
@@ -200,7 +179,7 @@ def _from_folder(name: str, folder: Path) -> Dataset | None:
         missing = [file for file in _IDX_MAGIC if file not in paths]
         if paths and missing:
             fix = f"add {', '.join(missing)} (plain or .gz)"
-            raise _wrong(place, "all four IDX files", f"only {', '.join(paths)}", fix)
+            raise wrong(place, "all four IDX files", f"only {', '.join(paths)}", fix)
         if paths:
             idx = [(str(paths[file]), _read_idx(paths[file], n)) for file, n in _IDX_MAGIC.items()]
             return _checked(name, idx)
@@ -213,9 +192,9 @@ def _read_npz(path: Path) -> list[tuple[str, np.ndarray]]:
             found = list(arrays)
             parts = [(f"{path}, {k}", np.asarray(arrays[k])) for k in _NPZ_KEYS if k in found]
     except Exception as error:  # of zipfile, zlib or numpy, or for want of an archive
-        raise _wrong(path, "a whole .npz file of arrays", _line(error), _AGAIN) from error
+        raise wrong(path, "a whole .npz file of arrays", one_line(error), AGAIN) from error
     if len(parts) < len(_NPZ_KEYS):
-        raise _wrong(
+        raise wrong(
             path, f"the arrays {', '.join(_NPZ_KEYS)}", ", ".join(found) or "none", "rename them"
         )
     return parts
@@ -228,18 +207,18 @@ def _read_idx(path: Path, magic: int) -> np.ndarray:
         if data[:2] == b"\x1f\x8b":  # gzip, whatever the name ends in
             data = gzip.decompress(data)
     except (OSError, EOFError, zlib.error) as error:
-        raise _wrong(path, "a whole file", _line(error), _AGAIN) from error
+        raise wrong(path, "a whole file", one_line(error), AGAIN) from error
     num_axes = magic & 0xFF
     start = 4 + 4 * num_axes
     if data[:4] != magic.to_bytes(4, "big"):
         expected = f"an IDX file of uint8 with axes: {num_axes}, which begins {magic:08x}"
-        raise _wrong(path, expected, data[:4].hex() or "an empty file", _AGAIN)
+        raise wrong(path, expected, data[:4].hex() or "an empty file", AGAIN)
     if len(data) < start:
-        raise _wrong(path, f"a header of {start} bytes", f"{len(data)} bytes in all", _AGAIN)
+        raise wrong(path, f"a header of {start} bytes", f"{len(data)} bytes in all", AGAIN)
     shape = np.frombuffer(data, ">u4", num_axes, offset=4).tolist()
     size = start + math.prod(shape)
     if len(data) != size:
-        raise _wrong(path, f"{size} bytes, as its header has {shape}", f"{len(data)}", _AGAIN)
+        raise wrong(path, f"{size} bytes, as its header has {shape}", f"{len(data)}", AGAIN)
     return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
 
 
@@ -248,41 +227,23 @@ def _checked(name: str, parts: list[tuple[str, np.ndarray]]) -> Dataset:
     for (image_source, images), (label_source, labels) in (parts[:2], parts[2:]):
         if images.dtype != np.uint8 or images.ndim != 3 or images.shape[1:] != (28, 28):
             got = f"{images.dtype} {list(images.shape)}"
-            raise _wrong(image_source, "images as uint8 [n, 28, 28]", got, "convert them")
+            raise wrong(image_source, "images as uint8 [n, 28, 28]", got, "convert them")
         if not np.issubdtype(labels.dtype, np.integer) or labels.ndim != 1:
             got = f"{labels.dtype} {list(labels.shape)}"
-            raise _wrong(label_source, "labels as integers [n]", got, "convert them")
+            raise wrong(label_source, "labels as integers [n]", got, "convert them")
         if len(images) == 0:
-            raise _wrong(image_source, "one image or more", "none", _AGAIN)
+            raise wrong(image_source, "one image or more", "none", AGAIN)
         if len(images) != len(labels):
             expected = f"{len(images)} labels, as many as there are images in {image_source}"
-            raise _wrong(label_source, expected, f"{len(labels)}", "use files that belong together")
+            raise wrong(label_source, expected, f"{len(labels)}", "use files that belong together")
         bad = labels[(labels < 0) | (labels > 9)]
         if len(bad):
             got = f"label {bad[0]} ({len(bad)} of {len(labels)} are not from 0 to 9)"
-            raise _wrong(label_source, "labels from 0 to 9", got, "correct them or leave them out")
+            raise wrong(label_source, "labels from 0 to 9", got, "correct them or leave them out")
     (_, train_images), (_, train_labels), (_, test_images), (source, test_labels) = parts
     for other, first in _FIRST_TEST_LABELS.items():
         if other != name and test_labels[:10].tolist() == first:
             fix = f"keep the files of each in a sub-folder of its own, {name} and {other}"
-            raise _wrong(source, name, f"{other}, to judge by the first ten labels", fix)
+            raise wrong(source, name, f"{other}, to judge by the first ten labels", fix)
     train_labels, test_labels = train_labels.astype(np.int32), test_labels.astype(np.int32)
     return Dataset(train_images, train_labels, test_images, test_labels, num_classes=10)
-
-
-def _import(module: str) -> Any:
-    """Imports a package that not every user of the library has."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        fix = 'pip install "mer_jax[experiments]"'
-        raise _wrong("this data set", f"the package {module}", _line(error), fix) from error
-
-
-def _wrong(where: object, expected: str, got: str, fix: str) -> DataError:
-    return DataError(f"{where}: expected {expected}, got {got}; {fix}")
-
-
-def _line(error: Exception) -> str:
-    """An error of other software on one line, and not a long one."""
-    return f"{type(error).__name__}: {textwrap.shorten(str(error), 200)}"

@@ -1,0 +1,40 @@
+"""Convolution and pooling as a matrix product and a maximum.
+
+XLA's own convolution of a single image, and above all its gradient, is slow on a CPU. The same
+numbers come out of one product of the image's shifted copies with the kernel.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+
+def as_product(lhs: jax.Array, rhs: jax.Array, *args: Any, **options: Any) -> jax.Array:
+    """What `jax.lax.conv_general_dilated` gives for stride 1 and padding "SAME".
+
+    Args:
+      lhs: `[b, height, width, c]`, images.
+      rhs: `[rows, columns, c, f]`, a kernel of odd size.
+      args, options: the rest of `conv_general_dilated`'s arguments, which are taken to be those
+        of a `flax.linen.Conv` with no more than its features and kernel size given.
+    Returns:
+      `[b, height, width, f]`.
+    """
+    del args, options
+    rows, columns, channels, features = rhs.shape
+    height, width = lhs.shape[1:3]
+    padded = jnp.pad(lhs, ((0, 0), (rows // 2, rows // 2), (columns // 2, columns // 2), (0, 0)))
+    patches = jnp.concatenate(
+        [padded[:, i : i + height, j : j + width] for i in range(rows) for j in range(columns)], -1
+    )
+    product = patches.reshape(-1, rows * columns * channels) @ rhs.reshape(-1, features)
+    return product.reshape(*lhs.shape[:3], features)
+
+
+def max_pool(x: jax.Array) -> jax.Array:
+    """The largest of each 2 x 2 pixels, `[..., height, width, c]` to half of both; an odd last row
+    or column is left out."""
+    *batch, height, width, channels = x.shape
+    x = x[..., : height // 2 * 2, : width // 2 * 2, :]
+    return x.reshape(*batch, height // 2, 2, width // 2, 2, channels).max((-4, -2))

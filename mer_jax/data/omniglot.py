@@ -1,0 +1,159 @@
+"""Omniglot: 1,623 characters of 50 alphabets, each drawn once by 20 people."""
+
+import io
+import logging
+import os
+import re
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from mer_jax.data.downloads import download
+from mer_jax.data.errors import AGAIN, USE_FILES, imported, one_line, wrong
+
+NUM_ALPHABETS, NUM_CHARACTERS, NUM_DRAWERS = 50, 1623, 20
+SIDE = 28
+_ARCHIVES = ("images_background.zip", "images_evaluation.zip")
+_ORIGINAL = 105
+
+
+class Omniglot(NamedTuple):
+    """All drawings, alphabet by alphabet.
+
+    images: `[n, 28, 28]` uint8, 255 where a pixel is all ink, 0 where it is all paper.
+    labels: `[n]` int32, the character, from 0 to 1,622 over all alphabets.
+    alphabets: `[n]` int32, an index into `names`.
+    drawers: `[n]` int32, who drew it, from 0 to 19.
+    names: the alphabets' names.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    alphabets: np.ndarray
+    drawers: np.ndarray
+    names: tuple[str, ...]
+
+
+def load(
+    data_dir: str | os.PathLike[str] | None = None,
+    on_download: Callable[[str], object] | None = None,
+) -> Omniglot:
+    """Loads Omniglot, its drawings reduced from 105 x 105 to 28 x 28 by the mean of their ink.
+
+    Looks for `omniglot.npz` or the authors' two archives, `images_background.zip` and
+    `images_evaluation.zip`, in the sub-folder `omniglot` or the folder itself. If there is no
+    folder, or it was only named in the environment and has neither, then the archives are
+    downloaded once by tensorflow-datasets.
+
+    The `.npz` has `ink` `[n, 1379]` uint8, packed bits of 105 x 105 pixels with 1 for ink,
+    `alphabet`, `character` (from 1 in its alphabet) and `drawer` (from 1), each `[n]` uint8, and
+    `alphabet_names`.
+
+    Args:
+      data_dir: the folder; None for the one that MER_JAX_DATA_DIR names, if it is set.
+      on_download: called with one line of text before a download; None to log it as a warning.
+    Raises:
+      DataError: if `data_dir` is given and does not have it, if it is damaged or not all there,
+        or if the download fails.
+    """
+    folder = data_dir if data_dir is not None else os.environ.get("MER_JAX_DATA_DIR") or None
+    if folder is not None:
+        root = Path(folder).expanduser()
+        for place in (root / "omniglot", root):
+            if (place / "omniglot.npz").is_file():
+                return _from_npz(place / "omniglot.npz")
+            if all((place / name).is_file() for name in _ARCHIVES):
+                return _from_archives(place)
+        if data_dir is not None:
+            got = "neither" if root.is_dir() else "no such folder"
+            fix = "put them there, or download by leaving out --data-dir"
+            raise wrong(root, f"omniglot.npz or {' and '.join(_ARCHIVES)}", got, fix)
+    tfds = imported("tensorflow_datasets")
+    builder = tfds.builder("omniglot")
+    target = builder.data_dir_root / "downloads" / "omniglot"
+    if not all((target / name).exists() for name in _ARCHIVES):
+        (on_download or logging.getLogger(__name__).warning)(
+            f"omniglot: about to download 18 MB to {target}; if you have it already, {USE_FILES} "
+            "instead"
+        )
+        download("omniglot", builder, target)
+    return _from_archives(Path(target))
+
+
+def _from_npz(path: Path) -> Omniglot:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            found = dict(arrays)
+        ink, alphabet, character, drawer, names = (
+            found[key] for key in ("ink", "alphabet", "character", "drawer", "alphabet_names")
+        )
+        drawings = np.unpackbits(ink, axis=1)[:, : _ORIGINAL**2]
+        drawings = drawings.reshape(-1, _ORIGINAL, _ORIGINAL)
+    except Exception as error:  # of zipfile, zlib or numpy, or for want of an array
+        raise wrong(path, "a whole omniglot.npz", one_line(error), AGAIN) from error
+    return _checked(path, drawings, alphabet, character, drawer, tuple(map(str, names)))
+
+
+def _from_archives(folder: Path) -> Omniglot:
+    """Reads the drawings `images_*/ALPHABET/characterCC/NNNN_DD.png` of both archives."""
+    pil = imported("PIL.Image")
+    drawings, places = [], []
+    for archive in _ARCHIVES:
+        try:
+            with zipfile.ZipFile(folder / archive) as file:
+                for name in file.namelist():
+                    place = re.search(r"([^/]+)/character(\d+)/\d+_(\d+)\.png$", name)
+                    if place:
+                        image = pil.open(io.BytesIO(file.read(name))).convert("1")
+                        drawings.append(~np.asarray(image))  # black on white
+                        places.append((place[1], int(place[2]), int(place[3])))
+        except Exception as error:  # of zipfile, zlib or Pillow
+            raise wrong(folder / archive, "a whole archive", one_line(error), AGAIN) from error
+    names = tuple(sorted({name for name, *_ in places}))
+    numbers = [(names.index(name), *rest) for name, *rest in places]
+    alphabet, character, drawer = np.array(numbers).reshape(-1, 3).T
+    return _checked(folder, np.array(drawings), alphabet, character, drawer, names)
+
+
+def _checked(
+    source: object,
+    drawings: np.ndarray,
+    alphabet: np.ndarray,
+    character: np.ndarray,
+    drawer: np.ndarray,
+    names: tuple[str, ...],
+) -> Omniglot:
+    """Counts everything, puts it in order, and makes the drawings small."""
+    order = np.lexsort((drawer, character, alphabet))
+    keys = np.stack([alphabet, character], axis=1)[order].astype(np.int32)
+    characters, labels = np.unique(keys, axis=0, return_inverse=True)
+    who = drawer[order].astype(np.int32) - 1
+    once = np.unique(labels.reshape(-1).astype(np.int64) * NUM_DRAWERS + who)
+    counted = (len(names), len(characters), len(order), len(once))
+    wanted = NUM_CHARACTERS * NUM_DRAWERS
+    if counted != (NUM_ALPHABETS, NUM_CHARACTERS, wanted, wanted) or who.min() < 0:
+        raise wrong(
+            source,
+            f"{NUM_ALPHABETS} alphabets, {NUM_CHARACTERS} characters, {wanted} drawings, all "
+            f"characters by the same {NUM_DRAWERS} drawers",
+            f"{counted[0]} alphabets, {counted[1]} characters, {counted[2]} drawings",
+            AGAIN,
+        )
+    return Omniglot(
+        _reduced(drawings[order]), labels.reshape(-1).astype(np.int32), keys[:, 0], who, names
+    )
+
+
+def _reduced(drawings: np.ndarray) -> np.ndarray:
+    """The share of ink in each of 28 x 28 equal patches, as `[n, 28, 28]` uint8 up to 255."""
+    edges, pixels = np.linspace(0, _ORIGINAL, SIDE + 1), np.arange(_ORIGINAL)
+    overlap = np.minimum(pixels + 1, edges[1:, None]) - np.maximum(pixels, edges[:-1, None])
+    share = np.clip(overlap, 0, None).astype(np.float32) * (SIDE / _ORIGINAL)  # [28, 105]
+    small = np.empty((len(drawings), SIDE, SIDE), np.uint8)
+    for start in range(0, len(drawings), 1000):  # all at once would take a gigabyte
+        part = slice(start, start + 1000)
+        small[part] = np.rint(255 * (share @ drawings[part].astype(np.float32) @ share.T))
+    return small

@@ -1,0 +1,101 @@
+"""Convolution written as a product, against XLA's own, and the network made of it."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from golden import at
+
+import mer_jax
+from mer_jax import convolution, networks
+from mer_jax.types import Example
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28, 1), (3, 7, 5, 4), (2, 1, 1, 3)])
+@pytest.mark.parametrize("kernel", [(3, 3), (1, 5)])
+def test_product_is_xlas_convolution(shape, kernel):
+    """Sums of at most 36 products of numbers of size 1: rounding of some 1e-6."""
+    x = jnp.asarray(RNG.normal(size=shape), jnp.float32)
+    layers = [nn.Conv(6, kernel, conv_general_dilated=f) for f in (None, convolution.as_product)]
+    params = layers[0].init(jax.random.key(0), x)
+
+    def of_both(function):
+        return [function(layer) for layer in layers]
+
+    outputs = of_both(lambda layer: layer.apply(params, x))
+    np.testing.assert_allclose(*outputs, atol=1e-5)
+    grads = of_both(
+        lambda layer: jax.grad(lambda p, x: (layer.apply(p, x) ** 3).sum(), (0, 1))(params, x)
+    )
+    for a, b in zip(*map(jax.tree.leaves, grads), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("size", [(4, 6), (7, 3), (2, 2)])
+def test_pooling_is_flaxs(size):
+    x = RNG.normal(size=(2, *size, 3)).astype(np.float32)
+    np.testing.assert_array_equal(convolution.max_pool(x), nn.max_pool(x, (2, 2), (2, 2)))
+
+
+def drawings(n):
+    x = RNG.integers(0, 256, (n, 784), np.uint8) * (RNG.random((n, 784)) < 0.1)
+    return Example(x.astype(np.uint8), np.arange(n, dtype=np.int32) % 5, np.zeros(n, np.int32))
+
+
+def test_both_formulations_learn_the_same():
+    """Ten SGD steps, which multiply rounding a few times over."""
+    examples = drawings(10)
+    ends = []
+    for as_product in (True, False):
+        model = networks.convnet(5, (8, 8), as_product=as_product)
+        params = model.init(jax.random.key(0))
+        ends.append(mer_jax.sgd_pass(model.loss, params, examples, np.ones(10), 0.05))
+    for a, b in zip(*map(jax.tree.leaves, ends), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+def test_the_papers_network():
+    model = networks.convnet(1623)
+    params = model.init(jax.random.key(0))
+    shapes = jax.tree.map(jnp.shape, params)
+    assert shapes["Conv_0"]["kernel"] == (3, 3, 1, 64)
+    assert shapes["Conv_3"]["kernel"] == (3, 3, 64, 64)
+    assert shapes["Dense_0"]["kernel"] == (64, 1623)  # 28, 14, 7, 3, 1 pixels
+    logits = model.apply(params, np.full((28, 28), 255, np.uint8), None)
+    assert logits.shape == (1623,)
+    np.testing.assert_allclose(logits, model.apply(params, np.ones(784, np.float32)), rtol=1e-6)
+
+
+def test_it_remembers_what_it_is_shown():
+    examples = drawings(10)
+    model = networks.convnet(5, (8, 8))
+    learner = mer_jax.er(model.loss, optimizer=optax.sgd(0.1), batch_size=6, capacity=20)
+    state = learner.init(model.init(jax.random.key(0)), at(examples, 0))
+    stream = jax.tree.map(lambda leaf: np.concatenate([leaf] * 20), examples)
+    state, _ = jax.jit(lambda s: mer_jax.run(jax.random.key(1), learner, s, stream))(state)
+    assert mer_jax.accuracy(model.apply, state.params, examples) > 0.8
+
+
+def test_tasks_may_own_the_first_layer_of_any_network():
+    model = networks.by_task(networks.convnet(5, (8, 8)), 3, ["Conv_0"])
+    params = model.init(jax.random.key(0))
+    assert params.own["Conv_0"]["kernel"].shape == (3, 3, 3, 1, 8)
+    assert set(params.shared) == {"Conv_1", "Dense_0"}
+    learner = mer_jax.task_input(model.loss, optimizer=optax.sgd(0.1))
+    example = at(drawings(10), 1)._replace(task=np.int32(2))
+    state, info = learner.update(jax.random.key(0), learner.init(params, example), example)
+    wanted = -jax.nn.log_softmax(model.apply(params, example.x, 2))[example.y]
+    np.testing.assert_allclose(info.loss, wanted, rtol=1e-5)
+    moved = jnp.abs(state.params.own["Conv_0"]["kernel"] - params.own["Conv_0"]["kernel"])
+    assert (moved.sum((1, 2, 3, 4)) > 0).tolist() == [False, False, True]
+
+
+def test_sizes_that_make_no_sense():
+    with pytest.raises(ValueError, match="num_classes must be a whole number"):
+        networks.convnet(0)
+    with pytest.raises(ValueError, match="5 modules halve an image of 28 x 28 to nothing"):
+        networks.convnet(10, (8,) * 5)
