@@ -1,7 +1,7 @@
 """Methods on the same draws of a benchmark, one after another, and what is kept of them."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,11 +12,56 @@ from rich.console import Console
 
 from experiments import command_line, devices, output, plots, training, transfer
 from experiments.methods import METHODS, Choice
+from mer_jax import networks
 from mer_jax.data import benchmarks
 from mer_jax.data.benchmarks import Base, Tasks
+from mer_jax.networks import Model
 from mer_jax.types import Learner, LossFn
 
-NETWORK = (784, 100, 100, 10)
+
+class Networks(NamedTuple):
+    """What is learned with: a network for all tasks, and ones with parts that are a task's own.
+
+    shared: for methods which are not told the task; description: for metrics.json.
+    independent, task_input: `independent(num_tasks) -> Model`.
+    """
+
+    shared: Model
+    independent: Callable[[int], Model]
+    task_input: Callable[[int], Model]
+    description: Any
+
+    def of(self, method: str, num_tasks: int) -> Model:
+        """The network of a method of that name."""
+        if method == "independent":
+            return self.independent(num_tasks)
+        return self.task_input(num_tasks) if method == "task-input" else self.shared
+
+
+def dense(sizes: tuple[int, ...]) -> Networks:
+    """The paper's networks for MNIST."""
+    return Networks(
+        networks.mlp(sizes),
+        lambda num_tasks: networks.independent(sizes, num_tasks),
+        lambda num_tasks: networks.task_input(sizes, num_tasks),
+        sizes,
+    )
+
+
+def convolutional(num_classes: int, features: tuple[int, ...] = (64,) * 4) -> Networks:
+    """The paper's network for Omniglot; an independent one has its share of the filters."""
+
+    def independent(num_tasks: int) -> Model:
+        fewer = [max(1, size // num_tasks) for size in features]
+        return networks.by_task(networks.convnet(num_classes, fewer), num_tasks)
+
+    shared = networks.convnet(num_classes, features)
+    return Networks(
+        shared,
+        independent,
+        lambda num_tasks: networks.by_task(shared, num_tasks, ["Conv_0"]),
+        {"convolutions of 3 x 3": features, "classes": num_classes},
+    )
 
 
 class Comparison(NamedTuple):
@@ -27,6 +72,7 @@ class Comparison(NamedTuple):
     evaluate_every: see `training.learn`.
     run_batch: how many runs are made at once; None for as many as fit.
     out: the folder for what is kept; caption: what it is of; about: more on that, for metrics.json.
+    networks: what is learned with.
     watched: whether transfer and interference are told of too, see `transfer.summary`.
     """
 
@@ -40,6 +86,7 @@ class Comparison(NamedTuple):
     out: Path
     caption: str
     about: dict[str, Any]
+    networks: Networks
     watched: bool = False
 
 
@@ -66,7 +113,7 @@ def run_method(name: str, comparison: Comparison, console: Console) -> Iterator[
     """
     method, choices, seeds = METHODS[name], comparison.choices[name], comparison.seeds
     num_tasks, num_examples = comparison.tasks.images.shape[1:]
-    model = method.network(NETWORK, num_tasks)
+    model = comparison.networks.of(name, num_tasks)
 
     def make_learner(loss: LossFn, **rates: Any) -> Learner:
         return method.make(loss, num_tasks, **choices[0].sizes(), **rates)

@@ -1,14 +1,12 @@
 """The methods by name, and the hyper-parameters that the authors published with their code."""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import optax
 
 import mer_jax
-from mer_jax import networks
-from mer_jax.networks import Model
 from mer_jax.types import Learner, LossFn
 
 RATES = ("alpha", "beta", "gamma", "s", "strength", "margin", "alignment")
@@ -21,13 +19,11 @@ class Method(NamedTuple):
     make: `make(loss_fn, num_tasks, **settings) -> Learner`.
     settings: the names of what it can be given.
     title: for tables and pictures.
-    network: `network(sizes, num_tasks) -> Model`, what it learns with.
     """
 
     make: Callable[..., Learner]
     settings: tuple[str, ...]
     title: str
-    network: Callable[[Sequence[int], int], Model] = lambda sizes, num_tasks: networks.mlp(sizes)
 
 
 def _with_sgd(learner: Callable[..., Learner]) -> Callable[..., Learner]:
@@ -101,12 +97,8 @@ METHODS = {
         ("alpha", "alignment", "batch_size", "capacity"),
         "Exact alignment",
     ),
-    "independent": Method(
-        _with_sgd(mer_jax.independent), ("alpha",), "Independent", networks.independent
-    ),
-    "task-input": Method(
-        _with_sgd(mer_jax.task_input), ("alpha",), "Task Input", networks.task_input
-    ),
+    "independent": Method(_with_sgd(mer_jax.independent), ("alpha",), "Independent"),
+    "task-input": Method(_with_sgd(mer_jax.task_input), ("alpha",), "Task Input"),
     "online": Method(_with_sgd(mer_jax.online), ("alpha",), "Online"),
 }
 
@@ -264,23 +256,29 @@ def choose(method: str, benchmark: str, capacity: int, given: dict[str, float]) 
     A capacity that was not published takes the settings of the nearest one that was.
 
     Raises:
-      ValueError: if something was given that the method does not read.
+      ValueError: if something was given that the method does not read, or something was not that
+        is not known.
     """
     reads = METHODS[method].settings
     if unread := [name for name in given if name not in reads]:
         flags = ", ".join(flag(name) for name in reads)
         raise ValueError(f"{flag(unread[0])} is nothing that {method} reads; it reads {flags}")
-    rows = PUBLISHED[method][benchmark]
+    published = PUBLISHED.get(method, {}).get(benchmark, {})
+    rows = published or CHOSEN.get(method, {}).get(benchmark, {None: {}})
     nearest = min(rows, key=lambda size: abs((size or 0) - capacity))
     settings = rows[nearest] | ({"capacity": capacity} if "capacity" in reads else {}) | given
+    if unknown := [name for name in reads if name not in settings]:
+        flags = ", ".join(map(flag, unknown))
+        raise ValueError(f"nothing was published of {method} on {benchmark}: give {flags}")
     taken = sorted(set(rows[nearest]) - set(given))
     if not taken:
         return Choice(settings, "given")
-    source = f"{', '.join(taken)} as published for {benchmark}"
+    kind = "published" if published else "chosen in experiments/results/sweeps"
+    source = f"{', '.join(taken)} as {kind} for {benchmark}"
     if nearest is not None:
         source += f" with {nearest} memories"
     if nearest not in (None, capacity):
-        source += f" (none was published for {capacity})"
+        source += f" (none was {kind.split()[0]} for {capacity})"
     return Choice(settings, source)
 
 

@@ -9,7 +9,7 @@ import dataclasses
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import jax
 import numpy as np
@@ -21,13 +21,16 @@ from experiments import command_line, comparison, devices, methods, output
 from experiments.comparison import Comparison
 from experiments.methods import METHODS
 from mer_jax import checks
-from mer_jax.data import benchmarks, datasets
+from mer_jax.data import benchmarks, datasets, omniglot
 from mer_jax.data.benchmarks import BENCHMARKS, Base, Tasks
 
 MethodName = Literal[
     "mer", "mer-big-batch", "mer-current-rate", "er", "er-by-task", "gem", "agem", "ewc",
     "exact-alignment", "independent", "task-input", "online",
 ]  # fmt: skip
+
+
+NETWORK = (784, 100, 100, 10)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,11 +41,11 @@ class Config:
     benchmark, the method and the capacity.
     """
 
-    dataset: Literal["digits", "mnist", "fashion_mnist"] = "digits"
-    """Images: the digits that ship with scikit-learn, or MNIST or Fashion-MNIST from --data-dir or
-    else by tensorflow-datasets."""
-    benchmark: Literal["rotations", "permutations", "many-permutations"] = "rotations"
-    """What a task does to the images."""
+    dataset: Literal["digits", "mnist", "fashion_mnist", "omniglot"] = "digits"
+    """Images: the digits that ship with scikit-learn, or MNIST, Fashion-MNIST or Omniglot from
+    --data-dir or else by tensorflow-datasets."""
+    benchmark: Literal["rotations", "permutations", "many-permutations", "omniglot"] = "rotations"
+    """What a task does to the images; omniglot, for that data set alone, is one alphabet a task."""
     method: Annotated[tuple[MethodName, ...], tyro.conf.arg(metavar="METHOD [METHOD ...]")] = (
         "mer",
         "er",
@@ -57,7 +60,7 @@ class Config:
     seed: int = 0
     """The first seed."""
     tasks: int | None = None
-    """How many tasks; the benchmark's own number (20 or 100) if not given."""
+    """How many tasks; the benchmark's own number (20, 100 or 50) if not given."""
     examples_per_task: int | None = None
     """Training examples a task; the benchmark's own number (1000 or 200) if not given, and 200
     for the digits."""
@@ -143,6 +146,61 @@ def prepare(config: Config, say: Callable[[str], object]) -> Comparison:
         name: methods.sweep(name, config.benchmark, config.capacity, config.given())
         for name in config.method
     }
+    material = _omniglot(config, say) if config.dataset == "omniglot" else _images(config, say)
+    seeds = [config.seed + i for i in range(config.seeds)]
+    tasks = _tasks(config, material, seeds)
+    num_tasks = tasks.images.shape[1]
+    for name in config.method:
+        model = material.networks.of(name, num_tasks)
+        for choice in choices[name]:
+            METHODS[name].make(model.loss, num_tasks, **choice.settings)
+    config.out.mkdir(parents=True, exist_ok=True)
+    return Comparison(
+        choices,
+        seeds,
+        tasks,
+        material.train,
+        material.test,
+        evaluate_every=config.evaluate_every or (1 if num_tasks <= 20 else 10),
+        run_batch=config.seed_batch,
+        out=config.out,
+        caption=describe(config, tasks, material.test),
+        about={
+            "config": dataclasses.asdict(config),
+            "command": ["python", "-m", "experiments.supervised", *sys.argv[1:]],
+            "seeds": seeds,
+            "num_tasks": num_tasks,
+            "test_images": len(material.test.labels),
+            "network": material.networks.description,
+        },
+        networks=material.networks,
+        watched=config.watch,
+    )
+
+
+class _Material(NamedTuple):
+    """train, test: images; draw: `draw(rng) -> Tasks`; networks: what learns them."""
+
+    train: Base
+    test: Base
+    draw: Callable[[np.random.Generator], Tasks]
+    networks: comparison.Networks
+
+
+def _images(config: Config, say: Callable[[str], object]) -> _Material:
+    """Images of ten classes, which the benchmark changes from task to task."""
+    if config.benchmark == "omniglot":
+        raise ValueError(f"--benchmark omniglot needs --dataset omniglot, got {config.dataset}")
+    draw, num_tasks, examples_per_task = BENCHMARKS[config.benchmark]
+    if config.dataset == "digits":
+        examples_per_task = 200
+    num_tasks, examples_per_task = (
+        checks.positive_int("--tasks", num_tasks if config.tasks is None else config.tasks),
+        checks.positive_int(
+            "--examples-per-task",
+            examples_per_task if config.examples_per_task is None else config.examples_per_task,
+        ),
+    )
     data = datasets.load(config.dataset, config.data_dir, on_download=say)
     train, test = (
         Base(images.reshape(len(images), -1), labels)
@@ -157,51 +215,35 @@ def prepare(config: Config, say: Callable[[str], object]) -> Comparison:
         if count > size:
             raise ValueError(f"--test-images must be at most {size}, got {count}")
         test = jax.tree.map(lambda leaf: leaf[np.arange(count) * size // count], test)
-    seeds = [config.seed + i for i in range(config.seeds)]
-    tasks = _tasks(config, len(train.labels), seeds)
-    num_tasks = tasks.images.shape[1]
-    for name in config.method:
-        model = METHODS[name].network(comparison.NETWORK, num_tasks)
-        for choice in choices[name]:
-            METHODS[name].make(model.loss, num_tasks, **choice.settings)
-    config.out.mkdir(parents=True, exist_ok=True)
-    return Comparison(
-        choices,
-        seeds,
-        tasks,
-        train,
-        test,
-        evaluate_every=config.evaluate_every or (1 if num_tasks <= 20 else 10),
-        run_batch=config.seed_batch,
-        out=config.out,
-        caption=describe(config, tasks, len(test.labels)),
-        about={
-            "config": dataclasses.asdict(config),
-            "command": ["python", "-m", "experiments.supervised", *sys.argv[1:]],
-            "seeds": seeds,
-            "num_tasks": num_tasks,
-            "test_images": len(test.labels),
-            "network": comparison.NETWORK,
-        },
-        watched=config.watch,
-    )
+
+    def make(rng: np.random.Generator) -> Tasks:
+        return draw(rng, len(train.labels), num_tasks, examples_per_task)
+
+    return _Material(train, test, make, comparison.dense(NETWORK))
 
 
-def _tasks(config: Config, num_images: int, seeds: list[int]) -> Tasks:
-    draw, num_tasks, examples_per_task = BENCHMARKS[config.benchmark]
-    if config.dataset == "digits":
-        examples_per_task = 200
-    sizes = (
-        checks.positive_int("--tasks", num_tasks if config.tasks is None else config.tasks),
-        checks.positive_int(
-            "--examples-per-task",
-            examples_per_task if config.examples_per_task is None else config.examples_per_task,
-        ),
-    )
+def _omniglot(config: Config, say: Callable[[str], object]) -> _Material:
+    """Omniglot's drawings, an alphabet a task."""
+    if config.benchmark != "omniglot":
+        raise ValueError(f"--dataset omniglot needs --benchmark omniglot, got {config.benchmark}")
+    for name in ("examples_per_task", "test_images"):
+        if getattr(config, name) is not None:
+            raise ValueError(f"{methods.flag(name)} is not for omniglot, whose alphabets are whole")
+    num_tasks = 50 if config.tasks is None else checks.positive_int("--tasks", config.tasks)
+    data = omniglot.load(config.data_dir, on_download=say)
+    drawings = Base(data.images.reshape(len(data.images), -1), data.labels)
+
+    def make(rng: np.random.Generator) -> Tasks:
+        return benchmarks.alphabets(rng, data.alphabets, data.drawers, num_tasks)
+
+    num_classes = int(data.labels.max()) + 1
+    return _Material(drawings, drawings, make, comparison.convolutional(num_classes))
+
+
+def _tasks(config: Config, material: _Material, seeds: list[int]) -> Tasks:
     if config.benchmark_file is None:
-        draws = [draw(np.random.default_rng(seed), num_images, *sizes) for seed in seeds]
-        return benchmarks.stack(draws)
-    tasks = benchmarks.load(config.benchmark_file, num_images)
+        return benchmarks.stack([material.draw(np.random.default_rng(seed)) for seed in seeds])
+    tasks = benchmarks.load(config.benchmark_file, len(material.train.labels))
     for given, size, held in zip(
         (config.tasks, config.examples_per_task),
         ("--tasks", "--examples-per-task"),
@@ -220,13 +262,17 @@ def _tasks(config: Config, num_images: int, seeds: list[int]) -> Tasks:
     return tasks
 
 
-def describe(config: Config, tasks: Tasks, tested: int) -> str:
+def describe(config: Config, tasks: Tasks, test: Base) -> str:
     """One sentence on what the numbers are of."""
     num_tasks, num_examples = tasks.images.shape[1:]
-    subset = "a subset of " if config.test_images is not None else "all "
+    tested = "each tested on its own drawings"
+    if tasks.tests is None:
+        subset = "a subset of " if config.test_images is not None else "all "
+        tested = f"tested on {subset}{len(test.labels)} images a task"
+    most = "up to " if (tasks.images < 0).any() else ""
     return (
-        f"{config.dataset}, {config.benchmark}: {num_tasks} tasks of {num_examples} examples, "
-        f"tested on {subset}{tested} images a task; {config.capacity} memories; "
+        f"{config.dataset}, {config.benchmark}: {num_tasks} tasks of {most}{num_examples} "
+        f"examples, {tested}; {config.capacity} memories; "
         f"{config.seeds} seeds from {config.seed}, ± is their standard deviation."
     )
 

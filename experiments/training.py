@@ -1,7 +1,7 @@
 """One learner over a benchmark, several seeds at once, evaluated on every task after each."""
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
@@ -47,9 +47,13 @@ class Programs(NamedTuple):
 
 
 def programs(
-    model: Model, make_learner: Callable[..., Learner], chunk: int = 1, watched: bool = False
+    model: Model,
+    make_learner: Callable[..., Learner],
+    chunk: int = 1,
+    watched: bool = False,
+    ragged: bool = False,
 ) -> Programs:
-    """The programs of a method, see `learn`."""
+    """The programs of a method, see `learn`; ragged: whether some tasks are longer than others."""
 
     def learner_of(draw: Draw, train: Base) -> Learner:
         def show(visit: Visit) -> mer_jax.Example:
@@ -72,25 +76,36 @@ def programs(
         _, learn_key = jax.random.split(jax.random.key(draw.seed))
         images = jax.lax.dynamic_slice_in_dim(draw.tasks.images[task], first, chunk)
         stream = Visit(jnp.full(chunk, task), images)
-        return mer_jax.run(learn_key, learner_of(draw, train), state, stream)
+
+        def learned() -> Any:
+            return mer_jax.run(learn_key, learner_of(draw, train), state, stream)
+
+        def unchanged() -> Any:
+            def unknown(info: jax.ShapeDtypeStruct) -> jax.Array:
+                is_float = jnp.issubdtype(info.dtype, jnp.floating)
+                return jnp.full(info.shape, jnp.nan if is_float else -1, info.dtype)
+
+            return state, jax.tree.map(unknown, jax.eval_shape(learned)[1])
+
+        # A chunk is all there or, after the task's end, all missing.
+        return jax.lax.cond(images[0] >= 0, learned, unchanged) if ragged else learned()
 
     def evaluate(params: Params, tasks: Tasks, test: Base, which: jax.Array) -> jax.Array:
         def one_task(task: jax.Array) -> jax.Array:
-            rows = jnp.arange(test.labels.shape[0])
-            if not isinstance(model.loss, DenseFirstLoss):
-                return mer_jax.accuracy(
-                    model.apply,
-                    params,
-                    rows,
-                    lambda row: benchmarks.show(test, tasks, Visit(task, row)),
-                )
-            network = benchmarks.absorb(model.loss, of_task(params, task), tasks, task)
-            return mer_jax.accuracy(
-                model.apply,
-                with_task(params, task, network),
-                rows,
-                lambda row: mer_jax.Example(test.images[row], test.labels[row], task),
-            )
+            rows = jnp.arange(test.labels.shape[0]) if tasks.tests is None else tasks.tests[task]
+            if isinstance(model.loss, DenseFirstLoss):
+                network = benchmarks.absorb(model.loss, of_task(params, task), tasks, task)
+                judged = with_task(params, task, network)
+
+                def make(row: jax.Array) -> mer_jax.Example:
+                    return mer_jax.Example(test.images[row], test.labels[row], task)
+            else:
+                judged = params
+
+                def make(row: jax.Array) -> mer_jax.Example:
+                    return benchmarks.show(test, tasks, Visit(task, row))
+
+            return mer_jax.accuracy(model.apply, judged, rows, make, present=rows >= 0)
 
         return jax.lax.map(one_task, which)
 
@@ -132,14 +147,15 @@ def learn(
       Progress, several times a task.
     """
     num_runs, num_tasks, num_examples = draws.tasks.images.shape
-    chunk = chunk_size(num_examples)
+    lengths = np.unique((draws.tasks.images >= 0).sum(-1))
+    chunk = chunk_size(int(np.gcd.reduce(lengths)))
     mesh = devices.mesh(num_runs)
     # Every device learns equally many runs; what is added repeats some and is cut off again.
     padded = np.resize(np.arange(num_runs), devices.pad(num_runs, mesh))
     draws = devices.put(jax.tree.map(lambda leaf: leaf[padded], draws), mesh, SEED)
     train, test = devices.put((train, test), mesh, SHARED)
 
-    single = programs(model, make_learner, chunk, watched)
+    single = programs(model, make_learner, chunk, watched, ragged=len(lengths) > 1)
     start = devices.over_seeds(single.start, mesh, own=1)
     advance = devices.over_seeds(single.advance, mesh, own=2, donate=(0,))
     evaluate = devices.over_seeds(single.evaluate, mesh, own=2)
@@ -158,19 +174,28 @@ def learn(
     rows: list[np.ndarray] = []
     with ThreadPoolExecutor(1) as aside:
         compiling = aside.submit(compiled_advance)
-        state, infos = start(draws, train), None
-        # A network is evaluated while the next task is learned; learning writes over its state.
-        pending = aside.submit(accuracies, devices.copy(state.params), 0)
-        yield Progress(0, rows, infos)
+        state = start(draws, train)
+
+        def evaluated(task: int) -> Future[np.ndarray]:
+            # A network is evaluated while the next task is learned, which writes over its state.
+            pending = aside.submit(accuracies, devices.copy(state.params), task)
+            if jax.process_count() > 1:  # which must agree on the order of what they exchange
+                pending.result()
+            return pending
+
+        pending = evaluated(0)
+        yield Progress(0, rows, None)
         for task in range(num_tasks):
             for first in range(0, num_examples, chunk):
                 state, infos = jax.block_until_ready(
                     compiling.result()(state, draws, train, np.int32(task), np.int32(first))
                 )
-                known = jax.tree.map(lambda leaf: devices.fetch(leaf)[:num_runs], infos)
-                yield Progress(task * num_examples + first + chunk, rows, known)
+                told = None
+                if watched:
+                    told = jax.tree.map(lambda leaf: devices.fetch(leaf)[:num_runs], infos)
+                yield Progress(task * num_examples + first + chunk, rows, told)
             rows.append(pending.result())
-            pending = aside.submit(accuracies, devices.copy(state.params), task + 1)
+            pending = evaluated(task + 1)
         rows.append(pending.result())
     yield Progress(num_tasks * num_examples, rows, None)
 

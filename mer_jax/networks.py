@@ -92,16 +92,19 @@ def mlp(sizes: Sequence[int]) -> Model:
 class ConvNet(nn.Module):
     """Modules of 3 x 3 convolution, ReLU and 2 x 2 max-pooling, then one dense layer.
 
-    features: filters of each module; num_classes: logits; as_product: see `convolution`.
+    features: filters of each module; num_classes: logits; as_product: see `convnet`.
     """
 
     features: Sequence[int]
     num_classes: int
-    as_product: bool
+    as_product: bool | None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        conv = convolution.as_product if self.as_product else None
+        # Asked for here, not when the network is made, which should start no backend.
+        is_cpu = jax.default_backend() == "cpu"
+        as_product = is_cpu if self.as_product is None else self.as_product
+        conv = convolution.as_product if as_product else None
         for size in self.features:
             layer = nn.Conv(size, (3, 3), kernel_init=HE_UNIFORM, conv_general_dilated=conv)
             x = convolution.max_pool(nn.relu(layer(x)))
@@ -134,8 +137,6 @@ def convnet(
         raise ValueError(
             f"{len(features)} modules halve an image of {side} x {side} to nothing; use fewer"
         )
-    if as_product is None:
-        as_product = jax.default_backend() == "cpu"
     module = ConvNet(features, num_classes, as_product)
 
     def images(x: jax.Array) -> jax.Array:

@@ -58,6 +58,7 @@ def accuracy(
     references: Any,
     make: Callable[[Any], Any] = lambda example: example,
     block_size: int = 1000,
+    present: jax.Array | None = None,
 ) -> jax.Array:
     """The fraction of a test set whose largest logit is its label's.
 
@@ -66,6 +67,7 @@ def accuracy(
       references: pytree of `[n, ...]`: the examples themselves, or what `make` turns into them.
       make: `make(reference) -> Example`, called block by block.
       block_size: examples that are made and classified at once; it bounds the memory.
+      present: `[n]` bool, which examples count; None for all of them.
     Returns:
       `[]` float32; NaN where `params` are not all finite, which is no network to judge.
     """
@@ -76,4 +78,4 @@ def accuracy(
 
     correct = jax.lax.map(is_correct, references, batch_size=block_size)
     is_finite = jnp.stack([jnp.isfinite(p).all() for p in jax.tree.leaves(params)]).all()
-    return jnp.where(is_finite, jnp.mean(correct), jnp.nan)
+    return jnp.where(is_finite, jnp.mean(correct, where=present), jnp.nan)

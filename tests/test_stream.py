@@ -143,3 +143,12 @@ def test_a_donated_step_copies_no_buffer(name, seeds):
     buffer_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(arguments[1].memory.examples))
     compiled = jax.jit(update, donate_argnums=1).lower(*arguments).compile()
     assert compiled.memory_analysis().temp_size_in_bytes < buffer_bytes * ROOM[name]
+
+
+def test_accuracy_of_those_present():
+    y = np.int32([0, 1, 0, 0])
+    x = np.eye(2, dtype=np.float32)[[0, 1, 1, 1]]
+    example = Example(x, y, y)
+    present = jnp.array([True, True, True, False])
+    accuracy = mer_jax.accuracy(lambda params, x, task: x, jnp.ones(1), example, present=present)
+    np.testing.assert_allclose(accuracy, 2 / 3)

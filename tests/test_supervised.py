@@ -120,6 +120,15 @@ def test_a_seed_is_the_same_alone_and_among_others(finished, tmp_path):
         (["--method", "online", "--beta", "0.5"], "--beta is nothing that online reads"),
         (["--dataset", "mnist", "--data-dir", "{empty}"], "mnist.npz"),
         (["--dataset", "mnist", "--data-dir", "{empty}/nowhere"], "no such folder"),
+        (["--dataset", "omniglot"], "--dataset omniglot needs --benchmark omniglot"),
+        (["--benchmark", "omniglot"], "nothing was published of mer on omniglot: give --alpha"),
+        (
+            ["--benchmark", "omniglot", "--method", "online", "--alpha", "1"],
+            "--benchmark omniglot needs --dataset omniglot, got digits",
+        ),
+        (["--method", "gem", "--capacity", "19"], "capacity must be at least 20, got 19"),
+        (["--method", "gem", "--margin", "-1"], "margin must be a finite number"),
+        (["--method", "agem"], "nothing was published of agem on rotations: give --alpha"),
         (["--benchmark-file", "{empty}/none.npz"], "not a saved benchmark"),
         (["--out", "{file}/below"], "{file}"),
         (["--colour", "red"], "--colour"),
@@ -221,3 +230,49 @@ def test_two_processes_give_what_one_gives(finished, tmp_path):
     alone = json.loads((out / "metrics.json").read_text())
     assert len(together["devices"]) > len(alone["devices"]) / 2
     np.testing.assert_allclose(together["accuracy_matrix"], alone["accuracy_matrix"], atol=5)
+
+
+@pytest.mark.parametrize(
+    "method", ["gem", "agem", "ewc", "exact-alignment", "independent", "task-input"]
+)
+def test_every_method_learns(method, tmp_path):
+    """One network of the two tasks' digits does better than chance, whatever it learns with."""
+    settings = {
+        "agem": ["--sample-size", 20],
+        "exact-alignment": ["--alignment", 0.01, "--batch-size", 5],
+    }
+    size = [
+        "--alpha",
+        0.03,
+        "--tasks",
+        2,
+        "--examples-per-task",
+        400,
+        "--test-images",
+        60,
+        "--seeds",
+        1,
+    ]
+    out = ["--capacity", 50, "--out", tmp_path]
+    process = run("--method", method, *settings.get(method, []), *size, *out)
+    assert process.returncode == 0, process.stderr
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["learning_accuracy"]["mean"] > 40
+    assert metrics["settings"].keys() >= set(methods.METHODS[method].settings)
+
+
+@pytest.mark.skipif(
+    not Path(os.environ.get("MER_JAX_DATA_DIR", ""), "omniglot.npz").is_file(),
+    reason="MER_JAX_DATA_DIR names no folder with omniglot.npz",
+)
+def test_alphabets_one_after_another(tmp_path):
+    process = run(
+        "--dataset", "omniglot", "--benchmark", "omniglot", "--tasks", 2, "--seeds", 2,
+        "--method", "er", "--alpha", 0.03, "--batch-size", 3, "--capacity", 100, "--out", tmp_path,
+    )  # fmt: skip
+    assert process.returncode == 0, process.stderr
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert np.shape(metrics["accuracy_matrix"]) == (2, 3, 2)
+    assert metrics["learning_accuracy"]["mean"] > 5  # one of 1,623 by chance
+    tasks = benchmarks.load(tmp_path / "benchmark.npz", 32460)
+    assert ((tasks.images >= 0).sum(-1) % 15 == 0).all()

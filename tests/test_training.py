@@ -5,7 +5,9 @@ import sys
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import mer_jax
@@ -69,3 +71,43 @@ def test_every_evaluation_is_of_its_own_moment():
     assert start.mean() < 0.3  # untrained
     assert first[:, 0].mean() > start[:, 0].mean() + 0.2
     assert second[:, 1].mean() > start[:, 1].mean() + 0.2
+
+
+def test_tasks_of_different_lengths_learn_nothing_of_what_is_missing():
+    """As long a stream, one learner step for each image that is there; -1 is no image."""
+    images = np.int32([[[*range(20), *[-1] * 20], [*range(20, 60)]]])
+    tests = np.int32([[[60, 61, -1], [62, -1, -1]]])
+    rng = np.random.default_rng(0)
+    base = Base(rng.integers(0, 256, (63, 784), np.uint8), rng.integers(0, 5, 63).astype(np.int32))
+    tasks = benchmarks.Tasks(
+        np.broadcast_to(np.arange(784, dtype=np.int32), (1, 2, 784)),
+        np.ones((1, 2, 784), np.uint8),
+        np.zeros((1, 2), np.float32),
+        images,
+        tests,
+    )
+    draws = training.Draw(np.uint32([3]), {"learning_rate": np.float32([0.1])}, tasks)
+    model = mer_jax.networks.convnet(5, (4, 4))
+
+    def make_learner(loss, learning_rate):
+        return mer_jax.online(loss, optimizer=optax.sgd(learning_rate))
+
+    learned = training.learn(model, make_learner, draws, base, base, watched=True)
+    *_, last = steps = list(learned)
+    losses = np.concatenate([step.infos.loss for step in steps if step.infos is not None], axis=1)
+    assert losses.shape == (1, 80)
+    assert np.isnan(losses[0, 20:40]).all()
+    # The same by hand: the images that are there, in their order.
+    network_key, _ = jax.random.split(jax.random.key(np.uint32(3)))
+    stream = mer_jax.Example(
+        base.images[:60], base.labels[:60], np.repeat(np.int32([0, 1]), [20, 40])
+    )
+    learner = make_learner(model.loss, 0.1)
+    state = learner.init(model.init(network_key), jax.tree.map(lambda leaf: leaf[0], stream))
+    state, infos = mer_jax.run(jax.random.key(0), learner, state, stream)
+    np.testing.assert_allclose(losses[0, np.r_[0:20, 40:80]], infos.loss, rtol=1e-3, atol=1e-4)
+    right = [
+        jnp.argmax(model.apply(state.params, base.images[row])) == base.labels[row]
+        for row in (60, 61, 62)
+    ]
+    np.testing.assert_allclose(last.accuracies[-1], [[np.mean(right[:2]), right[2]]])

@@ -27,7 +27,9 @@ class Tasks(NamedTuple):
     pixels: `[N, D]` int32, pixel `p` of a task's image is base pixel `pixels[task, p]`.
     mask: `[N, D]` uint8, 0 where the task's image is empty whatever the base image, else 1.
     angles: `[N]` float32, degrees by which a task rotates counterclockwise; 0 for permutations.
-    images: `[N, n]` int32, the training images that a task shows, in this order.
+    images: `[N, n]` int32, the training images that a task shows, in this order; where tasks differ
+      in length, -1 from a task's end on.
+    tests: `[N, m]` int32, the test images of a task, likewise; None where each is tested on all.
 
     Several draws (seeds) are a leading axis.
     """
@@ -36,6 +38,16 @@ class Tasks(NamedTuple):
     mask: Any
     angles: Any
     images: Any
+    tests: Any = None
+
+
+_DTYPES = {
+    "pixels": np.int32,
+    "mask": np.uint8,
+    "angles": np.float32,
+    "images": np.int32,
+    "tests": np.int32,
+}
 
 
 class Base(NamedTuple):
@@ -114,6 +126,53 @@ def permutations(
     return Tasks(pixels, np.ones_like(pixels, np.uint8), np.zeros(num_tasks, np.float32), images)
 
 
+def alphabets(
+    rng: np.random.Generator,
+    alphabet: np.ndarray,
+    drawer: np.ndarray,
+    num_tasks: int,
+    num_pixels: int = 784,
+) -> Tasks:
+    """Incremental Omniglot: each task is an alphabet, in random order.
+
+    Three quarters of the drawers, drawn at random, made the training images, which come in random
+    order, and the others the test images.
+
+    Args:
+      rng: makes every draw.
+      alphabet, drawer: `[n]`, of each image.
+      num_tasks: N, how many of the alphabets are tasks.
+      num_pixels: D; the images are shown as they are.
+    Raises:
+      ValueError: if there are fewer alphabets than tasks.
+    """
+    num_tasks = checks.positive_int("num_tasks", num_tasks)
+    names, drawers = np.unique(alphabet), np.unique(drawer)
+    if num_tasks > len(names):
+        raise ValueError(
+            f"num_tasks must be at most {len(names)}, the number of alphabets, got {num_tasks}"
+        )
+    order = rng.permutation(names)[:num_tasks]
+    trains = np.isin(drawer, rng.permutation(drawers)[: len(drawers) * 3 // 4])
+    images = [rng.permutation(np.flatnonzero((alphabet == task) & trains)) for task in order]
+    tests = [np.flatnonzero((alphabet == task) & ~trains) for task in order]
+    shape = (num_tasks, num_pixels)
+    return Tasks(
+        np.broadcast_to(np.arange(num_pixels, dtype=np.int32), shape),
+        np.ones(shape, np.uint8),
+        np.zeros(num_tasks, np.float32),
+        _padded(images, max(np.bincount(alphabet[trains]))),
+        _padded(tests, max(np.bincount(alphabet[~trains]))),
+    )
+
+
+def _padded(rows: list[np.ndarray], length: int) -> np.ndarray:
+    """Rows of `length`, each with -1 after its end, so that draws of other tasks are alike."""
+    return np.stack(
+        [np.pad(row, (0, length - len(row)), constant_values=-1) for row in rows]
+    ).astype(np.int32)
+
+
 class Benchmark(NamedTuple):
     """How a benchmark is drawn, and its published size."""
 
@@ -163,10 +222,9 @@ def save(path: str | os.PathLike[str], tasks: Tasks) -> None:
     """
     path = Path(path)
     part = path.with_name(path.name + ".part")
+    arrays = {name: array for name, array in tasks._asdict().items() if array is not None}
     with part.open("wb") as file:
-        np.savez_compressed(
-            file, **tasks._asdict() | {"pixels": np.asarray(tasks.pixels, np.uint16)}
-        )
+        np.savez_compressed(file, **arrays | {"pixels": np.asarray(tasks.pixels, np.uint16)})
     part.replace(path)
 
 
@@ -181,32 +239,37 @@ def load(path: str | os.PathLike[str], num_images: int) -> Tasks:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file)
-        tasks = Tasks(*(arrays[name] for name in Tasks._fields))
+        tasks = Tasks(
+            **{
+                name: arrays[name].astype(dtype)
+                for name, dtype in _DTYPES.items()
+                if name != "tests" or name in arrays
+            }
+        )
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(
             f"{path} is not a saved benchmark ({reason}): expected an .npz with "
-            f"{', '.join(Tasks._fields)}, as mer_jax.data.benchmarks.save writes it"
+            f"{', '.join(Tasks._fields[:4])}, as mer_jax.data.benchmarks.save writes it"
         ) from None
-    dtypes = Tasks(np.int32, np.uint8, np.float32, np.int32)
-    tasks = Tasks(*(array.astype(dtype) for array, dtype in zip(tasks, dtypes, strict=True)))
     *draws, num_tasks, num_pixels = tasks.pixels.shape
     if (
         tasks.mask.shape != tasks.pixels.shape
         or tasks.angles.shape != (*draws, num_tasks)
         or tasks.images.shape[:-1] != (*draws, num_tasks)
+        or (tasks.tests is not None and tasks.tests.shape[:-1] != (*draws, num_tasks))
     ):
         raise ValueError(
             f"{path}: the shapes of its arrays do not agree: "
-            + ", ".join(f"{name} {array.shape}" for name, array in tasks._asdict().items())
+            + ", ".join(f"{name} {np.shape(array)}" for name, array in tasks._asdict().items())
         )
-    for name, array, end in (
-        ("pixels", tasks.pixels, num_pixels),
-        ("images", tasks.images, num_images),
+    for name, array, first, end in (
+        ("pixels", tasks.pixels, 0, num_pixels),
+        ("images", tasks.images, -1, num_images),
     ):
-        if array.min(initial=0) < 0 or array.max(initial=0) >= end:
+        if array.min(initial=0) < first or array.max(initial=0) >= end:
             raise ValueError(
-                f"{path}: {name} must be in [0, {end}), got {array.min()} to "
+                f"{path}: {name} must be in [{first}, {end}), got {array.min()} to "
                 f"{array.max()}; was it drawn for another data set?"
             )
     return tasks
