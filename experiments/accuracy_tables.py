@@ -19,6 +19,7 @@ def cells() -> list[Cell]:
         for settings in (PUBLISHED, CHOSEN)
         for method, rows in settings.items()
         for benchmark, capacities in rows.items()
+        if benchmark in BENCHMARKS
         for capacity in capacities
     ]
     return sorted(

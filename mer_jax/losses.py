@@ -20,3 +20,8 @@ def weighted_sum(
     """
     losses = jax.vmap(loss_fn, (None, 0))(params, examples)
     return jnp.sum(losses * weights.astype(losses.dtype)), losses
+
+
+def mean_gradient(loss_fn: LossFn, params: Params, examples: Any, shares: jax.Array) -> Params:
+    """The gradient of the mean loss over examples, each with its share in it."""
+    return jax.grad(weighted_sum, argnums=1, has_aux=True)(loss_fn, params, examples, shares)[0]

@@ -10,6 +10,7 @@ from golden import at
 from test_mer import MODEL, blobs
 
 import mer_jax
+from mer_jax import networks, task_gradients
 from mer_jax.learners import gem
 from mer_jax.memories import TaskMemory
 from mer_jax.types import Example
@@ -28,6 +29,10 @@ def reference(g, earlier, margin):
     Q = rows @ rows.T + 1e-12 * np.eye(len(rows))
     v = quadprog.solve_qp(Q, -(rows @ g), np.eye(len(rows)), margin * lengths)[0]
     return g + v @ rows
+
+
+def project(g, earlier, margin):
+    return g + gem.dual(earlier @ earlier.T, earlier @ g, margin) @ earlier
 
 
 def alike(num_tasks, num_params, correlation):
@@ -59,7 +64,7 @@ CASES = {
 def test_projection_is_quadprogs(name, margin):
     """Within 1e-4 of the size of what goes in, which is what the recorded runs are followed to."""
     g, earlier = (np.float32(part) for part in CASES[name])
-    ours = jax.jit(gem.project)(g, earlier, margin)
+    ours = jax.jit(project)(g, earlier, margin)
     wanted = reference(g, earlier, margin)
     scale = max(np.linalg.norm(g), np.linalg.norm(wanted), 1e-6)
     np.testing.assert_allclose(ours / scale, wanted / scale, atol=1e-4)
@@ -68,7 +73,7 @@ def test_projection_is_quadprogs(name, margin):
 
 def test_projection_of_many_at_once():
     g, earlier = (np.float32(part) for part in CASES["alike"])
-    many = jax.vmap(gem.project, (0, None, 0))(np.stack([g, -g]), earlier, jnp.float32([0, 0.5]))
+    many = jax.vmap(project, (0, None, 0))(np.stack([g, -g]), earlier, jnp.float32([0, 0.5]))
     for ours, (sign, margin) in zip(many, ((1, 0), (-1, 0.5)), strict=True):
         wanted = reference(sign * g, earlier, margin)
         np.testing.assert_allclose(ours, wanted, atol=1e-4 * np.linalg.norm(wanted))
@@ -111,8 +116,32 @@ def test_a_memory_that_is_not_full_counts_what_it_has():
         0,
         Example(jnp.float32([1, 0]), 0.0, 0.0),
     )
-    rows = gem.earlier_gradients(by_example, jnp.zeros(2), memory, jnp.int32(1))
-    np.testing.assert_array_equal(rows, [[1, 0], [0, 0]])
+    example = Example(jnp.float32([2, 5]), 0, jnp.int32(1))
+    others = task_gradients.of_others(by_example, jnp.zeros(2), memory, example, example.x)
+    np.testing.assert_array_equal(others.dots, [2, 0])
+    np.testing.assert_array_equal(others.products(), [[1, 0], [0, 0]])
+    np.testing.assert_array_equal(others.combined(jnp.float32([3, 7])), [3, 0])
+
+
+@pytest.mark.parametrize("tasks", [2, 25])
+def test_the_gram_form_gives_the_same(tasks):
+    """Gradients of size 1 in sums of some hundred: rounding of 1e-5."""
+    model, rng = networks.mlp((6, 5, 4, 3)), np.random.default_rng(1)
+    rows = jax.tree.map(jnp.asarray, blobs(2, tasks, 4))
+    memory = TaskMemory(rows, jnp.asarray(rng.integers(0, 7, tasks), jnp.int32))
+    example = at(blobs(3, 1), 0)._replace(task=jnp.int32(1))
+    params = model.init(jax.random.key(0))
+    v = jnp.asarray(rng.normal(size=tasks), jnp.float32)
+
+    def known(loss):
+        grads = jax.grad(loss)(params, example)
+        others = task_gradients.of_others(loss, params, memory, example, grads)
+        return others.dots, others.products(), others.combined(v)
+
+    by_gram = jax.jit(lambda: known(model.loss))()
+    by_rows = jax.jit(lambda: known(lambda params, example: model.loss(params, example)))()
+    for ours, plain in zip(*map(jax.tree.leaves, (by_gram, by_rows)), strict=True):
+        np.testing.assert_allclose(ours, plain, atol=1e-5)
 
 
 def test_agem_removes_what_the_sample_forbids():

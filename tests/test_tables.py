@@ -90,7 +90,7 @@ def test_ablation_is_one_sweep_over_rates_and_a_program_for_sizes(tmp_path):
 def test_the_tables_have_every_published_cell():
     have = {cell[:3] for cell in accuracy_tables.cells()}
     for (method, capacity), row in published.RETAINED_ACCURACY.items():
-        assert {(benchmark, method, capacity) for benchmark in row} <= have
+        assert {(name, method, capacity) for name in row if name in BENCHMARKS} <= have
     assert {(cell.benchmark, cell.method) for cell in alignment_table.cells()} == {
         (benchmark, method) for benchmark in BENCHMARKS for method in published.ALIGNMENT
     }

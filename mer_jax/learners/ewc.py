@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from mer_jax import checks, memories
-from mer_jax.losses import weighted_sum
+from mer_jax.losses import mean_gradient
 from mer_jax.memories import TaskMemory
 from mer_jax.types import Info, Learner, LossFn, Params, as_state, exportable
 
@@ -76,9 +76,7 @@ def ewc(
     def finished(state: EWCState) -> EWCState:
         """The state with one more finished task, and an empty memory for the next."""
         examples, shares = memories.of_task(state.memory, 0)
-        slope, _ = jax.grad(weighted_sum, argnums=1, has_aux=True)(
-            loss_fn, state.params, examples, shares
-        )
+        slope = mean_gradient(loss_fn, state.params, examples, shares)
         # The very first example ends no task.
         weight = jnp.where(state.memory.num_seen[0] > 0, strength, 0.0)
         fisher = jax.tree.map(lambda g: weight.astype(g.dtype) * g**2, slope)
