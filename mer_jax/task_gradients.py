@@ -13,8 +13,9 @@ from mer_jax.losses import mean_gradient
 from mer_jax.memories import TaskMemory
 from mer_jax.types import LossFn, Params
 
-LARGEST_GRAM = 512
-"""Memories of all tasks together up to which the Gram form costs less than the gradients."""
+LARGEST_GRAM = 8192
+"""Memories of a task times those of all tasks, up to which the Gram form costs less: its work
+grows with the square of all memories, that of the gradients with the number of tasks."""
 SIZES = 5
 """Sizes in which products are compiled: early in a stream there are few tasks to multiply."""
 
@@ -42,8 +43,8 @@ def of_others(
     """
     num_tasks = len(memory.num_seen)
     counts = (memory.num_seen > 0) & (jnp.arange(num_tasks) != example.task)
-    num_memories = num_tasks * memories.size(memory)
-    if gram.fits(loss_fn, params) and num_memories <= LARGEST_GRAM:
+    room = memories.size(memory)
+    if gram.fits(loss_fn, params) and num_tasks * room * room <= LARGEST_GRAM:
         return _by_gram(loss_fn, params, memory, counts, example, grads)
     return _by_rows(loss_fn, params, memory, counts, grads)
 
