@@ -1,5 +1,6 @@
 """Seeds side by side on every device there is."""
 
+import contextlib
 import os
 from collections.abc import Callable
 from typing import Any
@@ -15,8 +16,9 @@ SHARED = PartitionSpec()
 
 
 def use_all_cores() -> None:
-    """On a CPU, makes each core a device; to be called before anything is computed."""
-    jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+    """On a CPU, makes each core a device; where JAX has begun to compute, all stays as it is."""
+    with contextlib.suppress(RuntimeError):
+        jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
     # XLA runs a loop over small arrays as one function, and any other op by op. A pass of SGD in
     # Gram form touches 200 KB: with the limit above that, a whole run takes about a fifth less.
     small = "--xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold=300000"
