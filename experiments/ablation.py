@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments import output, plots
-from experiments.cells import Cell, load_all
+from experiments.cells import Cell, Kept, brief, load_all
 
 BETAS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 GAMMAS = (0.1, 0.3, 1.0)
@@ -25,11 +25,11 @@ def cells() -> list[Cell]:
 def draw(name: str, folder: Path) -> None:
     """Writes two grids, as Markdown, JSON and a heat map, from the cells there are."""
     known = load_all(cells(), folder / "cells")
-    entries = [entry for kept in known.values() for entry in kept["entries"].values()]
-    rates = [entry for cell in known if len(cell.changed[0][1]) > 1 for entry in
-             known[cell]["entries"].values()]  # fmt: skip
-    sizes = [entry for entry in entries if entry not in rates]
-    grids = [_grid(rates, "beta", "gamma"), _grid(sizes, "num_batches", "batch_size")]
+    rates, *sizes = cells()
+    grids = [
+        _grid(known, [rates], "beta", "gamma"),
+        _grid(known, sizes, "num_batches", "batch_size"),
+    ]
     parts = []
     for grid, (down, across) in zip(grids, (("β", "γ"), ("s", "k")), strict=True):
         columns = sorted({column for _, column in grid})
@@ -43,25 +43,18 @@ def draw(name: str, folder: Path) -> None:
         f"published value (α 0.1, β 0.01, γ 1, s 10, k 11). `python -m experiments.tables {name}`\n"
     )
     output.write_text(folder / f"{name}.md", "\n".join([*parts, caption]))
-    content = {
-        str(cell): {
-            "results": [
-                {key: entry[key] for key in ("settings", "retained_accuracy", "seconds")}
-                for entry in kept["entries"].values()
-            ],
-            "command": kept["command"],
-        }
-        for cell, kept in known.items()
-    }
-    output.write_json(folder / f"{name}.json", content)
+    output.write_json(folder / f"{name}.json", brief(known))
     output.write(
         folder / f"{name}.png",
         lambda part: plots.heat_maps(part, [(grids[0], "β", "γ"), (grids[1], "s", "k")]),
     )
 
 
-def _grid(entries: list[dict[str, Any]], down: str, across: str) -> dict[tuple[float, float], Any]:
-    """Retained accuracy by two settings."""
+def _grid(
+    known: dict[Cell, Kept], of: list[Cell], down: str, across: str
+) -> dict[tuple[float, float], Any]:
+    """Retained accuracy by two settings, as far as it is known."""
+    entries = [entry for cell in of if cell in known for entry in known[cell]["entries"].values()]
     return {
         (entry["settings"][down], entry["settings"][across]): entry["retained_accuracy"]
         for entry in entries

@@ -18,6 +18,7 @@ class Cell(NamedTuple):
     group: what it belongs to, if not to the tables of accuracy.
     changed: settings other than the published ones, each its name and values; several are a sweep.
     watched: whether transfer and interference are recorded.
+    on: flags of the benchmark and its draw that differ from the program's defaults.
     """
 
     benchmark: str
@@ -26,6 +27,7 @@ class Cell(NamedTuple):
     group: str = ""
     changed: tuple[tuple[str, tuple[float, ...]], ...] = ()
     watched: bool = False
+    on: tuple[tuple[str, Any], ...] = ()
 
     def __str__(self) -> str:
         parts = [self.method, *([] if self.capacity is None else [str(self.capacity)])]
@@ -36,7 +38,8 @@ class Cell(NamedTuple):
         return "/".join([*([self.group] if self.group else []), self.benchmark, "-".join(parts)])
 
     def config(self, **how: Any) -> supervised.Config:
-        """How it is learned; `how` are the flags that all cells share."""
+        """How it is learned; `how` are the flags that were given for all cells."""
+        how = dict(self.on) | how
         if self.capacity is not None:
             how["capacity"] = self.capacity
         for name, values in self.changed:
@@ -81,6 +84,20 @@ def load_all(cells: list[Cell], folder: Path) -> dict[Cell, Kept]:
     return known
 
 
+def brief(known: dict[Cell, Kept]) -> dict[str, Any]:
+    """What a table of sweeps keeps of its cells: what came of each of their settings."""
+    names = ("settings", "retained_accuracy", "learning_accuracy", "seconds")
+    return {
+        str(cell): {
+            "results": [
+                {name: entry[name] for name in names} for entry in kept["entries"].values()
+            ],
+            "command": kept["command"],
+        }
+        for cell, kept in known.items()
+    }
+
+
 def run(
     cell: Cell, config: supervised.Config, folder: Path, at_once: int, console: Console
 ) -> None:
@@ -119,17 +136,23 @@ def run(
         }
         seeds = kept["seeds"] + planned.seeds
         kept = {"entries": entries, "seeds": seeds, "asked": asked}
-        output.write_json(path, kept | {"command": _command(asked, seeds)} | output.environment())
+        command = _command(cell, asked, seeds)
+        output.write_json(path, kept | {"command": command} | output.environment())
 
 
-def _command(asked: dict[str, Any], seeds: list[int]) -> str:
+def _command(cell: Cell, asked: dict[str, Any], seeds: list[int]) -> str:
     """What makes the cell alone."""
+    asked = {
+        "benchmark": cell.benchmark,
+        "method": [cell.method],
+        "capacity": cell.capacity,
+    } | asked
 
     def flag(name: str, value: Any) -> str:
         values = value if isinstance(value, list) else [] if value is True else [value]
         return " ".join([methods.flag(name), *map(str, values)])
 
-    flags = [flag(name, value) for name, value in asked.items()]
+    flags = [flag(name, value) for name, value in asked.items() if value is not None]
     return " ".join(["python -m experiments.supervised", *flags, f"--seeds {len(seeds)}"])
 
 

@@ -16,7 +16,16 @@ import jax
 import tyro
 from rich.console import Console
 
-from experiments import ablation, accuracy_tables, alignment_table, cells, command_line, devices
+from experiments import (
+    ablation,
+    accuracy_tables,
+    alignment_table,
+    cells,
+    command_line,
+    devices,
+    methods,
+    sweeps,
+)
 from mer_jax import checks
 
 TABLES: dict[str, ModuleType] = {
@@ -24,6 +33,7 @@ TABLES: dict[str, ModuleType] = {
     "learning-accuracy": accuracy_tables,
     "alignment": alignment_table,
     "ablation": ablation,
+    "sweeps": sweeps,
 }
 """Each with `cells()`, what there is to run, and `draw(table, folder)`, which writes the files."""
 
@@ -33,24 +43,24 @@ class Config:
     """Makes one of the paper's tables: runs the cells that are missing, and draws it."""
 
     table: Annotated[
-        Literal["retained-accuracy", "learning-accuracy", "alignment", "ablation"],
+        Literal["retained-accuracy", "learning-accuracy", "alignment", "ablation", "sweeps"],
         tyro.conf.Positional,
     ] = "retained-accuracy"
     """Which table: what is retained at the end or learned on the way, of all methods (the two come
-    from the same runs); transfer and interference under ER and MER; or what MER's beta, gamma, s
-    and k each do."""
+    from the same runs); transfer and interference under ER and MER; what MER's beta, gamma, s and k
+    each do; or what was tried where hyper-parameters were not published."""
     cells: tuple[str, ...] = ()
     """Run only these, such as rotations/mer-200 or many-permutations/online; all if not given."""
     only_draw: bool = False
     """Run nothing: draw the table from the cells there are."""
     dataset: Literal["digits", "mnist", "fashion_mnist"] = "mnist"
     """Images; see experiments.supervised."""
-    seeds: int = 5
-    """How many seeds each cell has."""
-    seed: int = 0
-    """The first seed."""
+    seeds: int | None = None
+    """How many seeds each cell has; if not given 5, and 2 in sweeps."""
+    seed: int | None = None
+    """The first seed; if not given 0, and 100 in sweeps."""
     tasks: int | None = None
-    """How many tasks; the benchmark's own number if not given."""
+    """How many tasks; if not given the benchmark's own number, and half of it in sweeps."""
     examples_per_task: int | None = None
     """Training examples a task; the benchmark's own number if not given."""
     test_images: int | None = None
@@ -80,17 +90,18 @@ def main(args: list[str] | None = None) -> None:
     console = Console()
     config = command_line.parse(Config, args)
     with command_line.errors():
-        checks.positive_int("--seeds", config.seeds)
-        if config.seed_batch is not None:
-            checks.positive_int("--seed-batch", config.seed_batch)
+        for name in ("seeds", "seed_batch"):
+            if (count := getattr(config, name)) is not None:
+                checks.positive_int(methods.flag(name), count)
         wanted = [] if config.only_draw else chosen(config)
     devices.use_all_cores()
     jax.config.update("jax_default_matmul_precision", "highest")
     how = {
-        name: getattr(config, name)
+        name: value
         for name in (
             "dataset", "seeds", "seed", "tasks", "examples_per_task", "test_images", "data_dir"
         )
+        if (value := getattr(config, name)) is not None
     }  # fmt: skip
     with command_line.errors():
         for number, cell in enumerate(wanted, 1):

@@ -118,7 +118,7 @@ class Progress(NamedTuple):
     examples: examples of all tasks learned, each run.
     accuracies: `[R, N]` at the untrained start and after each task, as far as it is evaluated,
       which may be a task behind; NaN is not known.
-    infos: what the learner tells of the newest examples, `[R, ...]`; None before the first.
+    infos: what a watched learner tells of the newest examples, `[R, ...]`; else None.
     """
 
     examples: int

@@ -41,10 +41,10 @@ def summary(watched: Watched) -> dict[str, Any]:
         `dot` and `cosine`, `[S, N, 5]`, and `below_zero`, `[S, N]`, in percent.
     """
     dot, cosine, is_same = watched
-    is_below = np.where(np.isnan(dot), np.nan, dot < 0)
+    known = ~np.isnan(dot)
+    is_below = np.where(known, dot < 0, np.nan)
     by_task = {}
-    for which, chosen in (("same", is_same), ("other", ~is_same)):
-        chosen &= ~np.isnan(dot)
+    for which, chosen in (("same", is_same & known), ("other", ~is_same & known)):
         by_task[which] = {
             "dot": _of_chosen(lambda found: np.quantile(found, QUANTILES), dot, chosen),
             "cosine": _of_chosen(lambda found: np.quantile(found, QUANTILES), cosine, chosen),

@@ -87,6 +87,21 @@ def test_ablation_is_one_sweep_over_rates_and_a_program_for_sizes(tmp_path):
     assert (tmp_path / "ablation.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_sweep_marks_what_retained_most(tmp_path):
+    name = "sweeps/rotations/task-input-alpha"
+    run("sweeps", "--cells", name, "--out", tmp_path)
+    drawn = json.loads((tmp_path / "sweeps.json").read_text())[name]
+    assert "--tasks 2 " in drawn["command"]  # what is given comes before the sweep's own half
+    assert "--seed 100 --" in drawn["command"]
+    best = max(drawn["results"], key=lambda result: result["retained_accuracy"]["mean"])
+    bold = [line for line in (tmp_path / "sweeps.md").read_text().splitlines() if "**" in line]
+    assert len(drawn["results"]) == 5
+    assert len(bold) == 1
+    assert f"**alpha {best['settings']['alpha']:g}**" in bold[0]
+    assert len(best["retained_accuracy"]["per_seed"]) == 2
+    assert (tmp_path / "sweeps.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_the_tables_have_every_published_cell():
     have = {cell[:3] for cell in accuracy_tables.cells()}
     for (method, capacity), row in published.RETAINED_ACCURACY.items():
