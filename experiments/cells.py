@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -126,7 +127,11 @@ def run(
     wanted = range(config.seed, config.seed + config.seeds)
     while missing := [seed for seed in wanted if seed not in kept["seeds"]]:
         part = dataclasses.replace(
-            config, seed=missing[0], seeds=min(at_once, len(missing)), out=path.parent
+            config,
+            seed=missing[0],
+            seeds=min(at_once, len(missing)),
+            out=path.with_suffix(""),
+            resume=True,
         )
         planned = supervised.prepare(part, console.print)
         *_, results = comparison.run_method(cell.method, planned, console)
@@ -138,6 +143,7 @@ def run(
         kept = {"entries": entries, "seeds": seeds, "asked": asked}
         command = _command(cell, asked, seeds)
         output.write_json(path, kept | {"command": command} | output.environment())
+        shutil.rmtree(part.out)  # where it would have gone on
 
 
 def _command(cell: Cell, asked: dict[str, Any], seeds: list[int]) -> str:

@@ -1,6 +1,7 @@
 """Methods on the same draws of a benchmark, one after another, and what is kept of them."""
 
-import time
+import functools
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +11,8 @@ import numpy as np
 from rich import progress
 from rich.console import Console
 
-from experiments import command_line, devices, output, plots, training, transfer
+import mer_jax
+from experiments import checkpoints, command_line, devices, output, plots, training, transfer
 from experiments.methods import METHODS, Choice
 from mer_jax import networks
 from mer_jax.data import benchmarks
@@ -74,6 +76,7 @@ class Comparison(NamedTuple):
     out: the folder for what is kept; caption: what it is of; about: more on that, for metrics.json.
     networks: what is learned with.
     watched: whether transfer and interference are told of too, see `transfer.summary`.
+    checkpoint_every: examples between two checkpoints; None for one a minute.
     """
 
     choices: dict[str, list[Choice]]
@@ -88,20 +91,36 @@ class Comparison(NamedTuple):
     about: dict[str, Any]
     networks: Networks
     watched: bool = False
+    checkpoint_every: int | None = None
 
 
 Results = dict[str, dict[str, Any]]
 
 
 def run(comparison: Comparison, console: Console) -> Results:
-    """Learns with each method in turn; what is finished is on the disk before the next begins."""
+    """Learns with each method in turn; what is finished is on the disk before the next begins.
+
+    Raises:
+      ValueError: if something that was begun in the folder cannot be gone on with.
+    """
     results: Results = {}
     for name in comparison.choices:
         for known in run_method(name, comparison, console):
             results |= known
             if devices.is_first_process():
                 write_results(comparison, results)
+    forget(comparison)
     return results
+
+
+def checkpoint_folder(out: Path) -> Path:
+    """Where runs are kept while they are unfinished."""
+    return out / "checkpoints"
+
+
+def forget(comparison: Comparison) -> None:
+    """Deletes the checkpoints, after what they led to is on the disk."""
+    shutil.rmtree(checkpoint_folder(comparison.out), ignore_errors=True)
 
 
 def run_method(name: str, comparison: Comparison, console: Console) -> Iterator[Results]:
@@ -110,6 +129,8 @@ def run_method(name: str, comparison: Comparison, console: Console) -> Iterator[
     Yields:
       After each batch of runs what is known: for each of the method's choices its part of the
       metrics, over the seeds that are done.
+    Raises:
+      ValueError: if there are checkpoints that cannot be gone on with.
     """
     method, choices, seeds = METHODS[name], comparison.choices[name], comparison.seeds
     num_tasks, num_examples = comparison.tasks.images.shape[1:]
@@ -133,18 +154,30 @@ def run_method(name: str, comparison: Comparison, console: Console) -> Iterator[
     more = f" and {len(choices) - 1} more" if len(choices) > 1 else ""
     console.print(f"{method.title}: {choices[0]}{more}", highlight=False)
     console.print(f"{len(of_seed)} runs of {size / 1e6:.1f} MB, {batch} at once", highlight=False)
-    started, finished, watched = time.perf_counter(), [], []
+    seconds, finished, watched = 0.0, [], []
     for first in range(0, len(of_seed), batch):
-        part = jax.tree.map(lambda leaf: leaf[first : first + batch], draws)  # noqa: B023
+        runs = np.arange(len(of_seed))[first : first + batch]
+        part = jax.tree.map(lambda leaf: leaf[runs], draws)  # noqa: B023
         number = "" if batch == len(of_seed) else f" from run {first + 1}"
+        settings = [choices[i].settings for i in of_choice[runs]]
+        is_last = runs[-1] == len(of_seed) - 1 and name == list(comparison.choices)[-1]
+        kept = checkpoints.Checkpoints(
+            checkpoint_folder(comparison.out) / f"{name}-{first}",
+            functools.partial(_identity, name, settings, part, comparison),
+            comparison.checkpoint_every,
+            not is_last,
+            functools.partial(console.print, highlight=False),
+        )
         steps = training.learn(
             model, make_learner, part, comparison.train, comparison.test,
             comparison.evaluate_every, comparison.watched,
+            kept if jax.process_count() == 1 else None,
         )  # fmt: skip
-        rows, infos = _follow(method.title + number, steps, num_tasks * num_examples, console)
-        finished.append(np.stack(rows, axis=1))
+        last = _follow(method.title + number, steps, part.tasks, console)
+        seconds += kept.seconds
+        finished.append(np.stack(last.accuracies, axis=1))
         if comparison.watched:
-            watched.append(transfer.collect(infos, num_tasks))
+            watched.append(transfer.collect(last.infos, num_tasks))
         R = np.concatenate(finished)
 
         def alignment(runs: np.ndarray) -> dict[str, Any]:
@@ -162,12 +195,29 @@ def run_method(name: str, comparison: Comparison, console: Console) -> Iterator[
                 "settings_source": choice.source,
                 "examples_per_task": num_examples,
                 "evaluate_every": comparison.evaluate_every,
-                "seconds": round(time.perf_counter() - started, 2),
+                "seconds": round(seconds, 2),
             }
             | ({"alignment": alignment(done)} if comparison.watched else {})
             for choice, done in zip(choices, mine, strict=True)
             if len(done)
         }
+
+
+def _identity(
+    name: str, settings: list[dict[str, float]], draws: training.Draw, comparison: Comparison
+) -> dict[str, Any]:
+    """What decides how these runs go on."""
+    return {
+        "method": name,
+        "settings": settings,
+        "seeds": np.asarray(draws.seed).tolist(),
+        "tasks": checkpoints.checksum(draws.tasks),
+        "images": checkpoints.checksum((comparison.train, comparison.test)),
+        "network": comparison.networks.description,
+        "evaluate_every": comparison.evaluate_every,
+        "watched": comparison.watched,
+        "mer_jax": mer_jax.__version__,
+    }
 
 
 def _fitting(name: str, size: int) -> int:
@@ -182,9 +232,9 @@ def _fitting(name: str, size: int) -> int:
 
 
 def _follow(
-    title: str, steps: Iterator[training.Progress], total: int, console: Console
-) -> tuple[list[np.ndarray], list[Any]]:
-    """Shows a progress bar until the steps are done; returns accuracies and infos, row by row."""
+    title: str, steps: Iterator[training.Progress], tasks: Tasks, console: Console
+) -> training.Progress:
+    """Shows a progress bar until the steps are done; returns the last."""
     columns = (
         progress.TextColumn("{task.description}"),
         progress.BarColumn(),
@@ -192,18 +242,16 @@ def _follow(
         progress.TextColumn("examples, {task.fields[score]}"),
         progress.TimeRemainingColumn(),
     )
-    infos = []
+    total = int((tasks.images >= 0).sum() / len(tasks.images))
     with progress.Progress(*columns, console=console) as display:
         bar = display.add_task(title, total=total, score="compiling")
         for step in steps:
-            score, tasks = "learning", len(step.accuracies) - 1
-            if tasks > 0:
-                newest = step.accuracies[-1][:, tasks - 1].mean()
-                score = f"{100 * newest:.1f} % on task {tasks}"
-            if step.infos is not None:
-                infos.append(step.infos)
+            score, task = "learning", len(step.accuracies) - 1
+            if task > 0:
+                newest = step.accuracies[-1][:, task - 1].mean()
+                score = f"{100 * newest:.1f} % on task {task}"
             display.update(bar, completed=step.examples, score=score)
-    return step.accuracies, infos
+    return step
 
 
 def write_results(comparison: Comparison, results: Results) -> None:

@@ -101,6 +101,10 @@ class Config:
     seed_batch: int | None = None
     """How many runs (seeds times settings) are learned at once; as many as fit into half of the
     free memory if not given. What is finished is kept."""
+    checkpoint_every: int | None = None
+    """Examples of the stream between two checkpoints; about once a minute if not given."""
+    resume: bool = False
+    """Go on with what was begun in --out by the same command."""
     distributed: bool = False
     """Spread the runs over several processes, each started with the same flags; on a cluster that
     JAX knows nothing more is needed, elsewhere the three flags that follow."""
@@ -134,7 +138,7 @@ def prepare(config: Config, say: Callable[[str], object]) -> Comparison:
     """
     checks.positive_int("--seeds", config.seeds)
     checks.positive_int("--capacity", config.capacity)
-    for flag in ("evaluate_every", "seed_batch"):
+    for flag in ("evaluate_every", "seed_batch", "checkpoint_every"):
         if getattr(config, flag) is not None:
             checks.positive_int(methods.flag(flag), getattr(config, flag))
     if not 0 <= config.seed <= 2**32 - config.seeds:
@@ -154,6 +158,12 @@ def prepare(config: Config, say: Callable[[str], object]) -> Comparison:
         model = material.networks.of(name, num_tasks)
         for choice in choices[name]:
             METHODS[name].make(model.loss, num_tasks, **choice.settings)
+    begun = comparison.checkpoint_folder(config.out)
+    if begun.exists() and not config.resume:
+        raise ValueError(
+            f"{begun} holds an unfinished run: give --resume to go on with it, or delete it, or "
+            "choose another --out"
+        )
     config.out.mkdir(parents=True, exist_ok=True)
     return Comparison(
         choices,
@@ -175,6 +185,7 @@ def prepare(config: Config, say: Callable[[str], object]) -> Comparison:
         },
         networks=material.networks,
         watched=config.watch,
+        checkpoint_every=config.checkpoint_every,
     )
 
 
@@ -284,6 +295,8 @@ def main(args: list[str] | None = None) -> None:
         placed = (config.coordinator, config.num_processes, config.process_id)
         if not config.distributed and placed != (None, None, None):
             raise ValueError("--coordinator, --num-processes and --process-id need --distributed")
+        if config.distributed and (config.resume or config.checkpoint_every is not None):
+            raise ValueError("--distributed runs keep no checkpoints to go on from")
         planned = prepare(config, say=lambda message: console.print(message, highlight=False))
     devices.use_all_cores()
     jax.config.update("jax_default_matmul_precision", "highest")
@@ -294,9 +307,10 @@ def main(args: list[str] | None = None) -> None:
     console.print(planned.caption, highlight=False)
     planned.about.update(output.environment())
     try:
-        results = comparison.run(planned, console)
+        with command_line.errors():
+            results = comparison.run(planned, console)
     except KeyboardInterrupt:
-        console.print(f"stopped; what was finished is in {config.out}")
+        console.print(f"stopped; what was finished is in {config.out}, and --resume goes on")
         raise SystemExit(130) from None
     head, *body = output.rows(results)
     table = Table(*head)

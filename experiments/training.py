@@ -10,6 +10,7 @@ import numpy as np
 
 import mer_jax
 from experiments import devices
+from experiments.checkpoints import Arrays, Checkpoints
 from experiments.devices import SEED, SHARED
 from mer_jax.data import benchmarks
 from mer_jax.data.benchmarks import Base, Tasks, Visit
@@ -115,15 +116,15 @@ def programs(
 class Progress(NamedTuple):
     """Where the runs are.
 
-    examples: examples of all tasks learned, each run.
+    examples: examples of all tasks learned, the mean over the runs.
     accuracies: `[R, N]` at the untrained start and after each task, as far as it is evaluated,
       which may be a task behind; NaN is not known.
-    infos: what a watched learner tells of the newest examples, `[R, ...]`; else None.
+    infos: what a watched learner told, part by part of the stream, `[R, ...]` each.
     """
 
     examples: int
     accuracies: list[np.ndarray]
-    infos: Any
+    infos: list[Any]
 
 
 def learn(
@@ -134,6 +135,7 @@ def learn(
     test: Base,
     evaluate_every: int = 1,
     watched: bool = False,
+    checkpoints: Checkpoints | None = None,
 ) -> Iterator[Progress]:
     """Learns a benchmark's tasks one after another, in many runs side by side.
 
@@ -143,12 +145,18 @@ def learn(
       train, test: base images; the test images are shown under every task's transformation.
       evaluate_every: after how many tasks all of them are evaluated, as they are at the start and
         at the end; in between only the task just learned and the one that comes next.
+      checkpoints: keeps the runs, and knows those that are to be gone on with.
+    Raises:
+      ValueError: if there is a checkpoint, but not of these runs, or it is damaged.
     Yields:
       Progress, several times a task.
     """
     num_runs, num_tasks, num_examples = draws.tasks.images.shape
-    lengths = np.unique((draws.tasks.images >= 0).sum(-1))
+    present = draws.tasks.images >= 0
+    lengths = np.unique(present.sum(-1))
     chunk = chunk_size(int(np.gcd.reduce(lengths)))
+    total = num_tasks * num_examples
+    seen = np.append(0, present.reshape(num_runs, -1).mean(0).cumsum())
     mesh = devices.mesh(num_runs)
     # Every device learns equally many runs; what is added repeats some and is cut off again.
     padded = np.resize(np.arange(num_runs), devices.pad(num_runs, mesh))
@@ -167,37 +175,74 @@ def learn(
         row[:, which] = devices.fetch(evaluate(params, draws.tasks, test, which))[:num_runs]
         return row
 
+    shapes = jax.eval_shape(start, draws, train)
+
     def compiled_advance() -> Callable[..., Any]:
-        state = devices.placed(jax.eval_shape(start, draws, train), mesh, SEED)
+        state = devices.placed(shapes, mesh, SEED)
         return advance.lower(state, draws, train, np.int32(0), np.int32(0)).compile()
 
-    rows: list[np.ndarray] = []
+    def to_keep() -> Arrays:
+        def of_runs(leaf: jax.Array) -> np.ndarray:
+            return devices.fetch(leaf)[:num_runs]
+
+        told = zip(*map(jax.tree.leaves, infos), strict=True)
+        return {
+            "state": [of_runs(leaf) for leaf in jax.tree.leaves(state)],
+            "accuracies": [*rows],
+            "infos": [np.concatenate(parts, axis=1) for parts in told],
+        }
+
+    at, kept = (checkpoints and checkpoints.newest()) or (0, {})
+    rows: list[np.ndarray] = kept.get("accuracies", [])
+    infos: list[Any] = []
+    if "infos" in kept:
+        _, told = jax.eval_shape(advance, shapes, draws, train, np.int32(0), np.int32(0))
+        infos.append(jax.tree.unflatten(jax.tree.structure(told), kept["infos"]))
+    if len(rows) > num_tasks:  # these runs are done
+        yield Progress(int(seen[total]), rows, infos)
+        return
+    pending: list[Future[np.ndarray]] = []
+
+    def settle() -> None:
+        rows.extend(future.result() for future in pending)
+        pending.clear()
+
     with ThreadPoolExecutor(1) as aside:
         compiling = aside.submit(compiled_advance)
-        state = start(draws, train)
+        if kept:
+            leaves = [leaf[padded] for leaf in kept["state"]]
+            state = devices.put(jax.tree.unflatten(jax.tree.structure(shapes), leaves), mesh, SEED)
+        else:
+            state = start(draws, train)
 
-        def evaluated(task: int) -> Future[np.ndarray]:
+        def evaluate_aside(task: int) -> None:
             # A network is evaluated while the next task is learned, which writes over its state.
-            pending = aside.submit(accuracies, devices.copy(state.params), task)
+            pending.append(aside.submit(accuracies, devices.copy(state.params), task))
             if jax.process_count() > 1:  # which must agree on the order of what they exchange
-                pending.result()
-            return pending
+                settle()
 
-        pending = evaluated(0)
-        yield Progress(0, rows, None)
-        for task in range(num_tasks):
-            for first in range(0, num_examples, chunk):
-                state, infos = jax.block_until_ready(
-                    compiling.result()(state, draws, train, np.int32(task), np.int32(first))
-                )
-                told = None
-                if watched:
-                    told = jax.tree.map(lambda leaf: devices.fetch(leaf)[:num_runs], infos)
-                yield Progress(task * num_examples + first + chunk, rows, told)
-            rows.append(pending.result())
-            pending = evaluated(task + 1)
-        rows.append(pending.result())
-    yield Progress(num_tasks * num_examples, rows, None)
+        if len(rows) == at // num_examples:
+            evaluate_aside(at // num_examples)
+        yield Progress(int(seen[at]), rows, infos)
+        while at < total:
+            task, first = divmod(at, num_examples)
+            state, told = jax.block_until_ready(
+                compiling.result()(state, draws, train, np.int32(task), np.int32(first))
+            )
+            at += chunk
+            if watched:
+                infos.append(jax.tree.map(lambda leaf: devices.fetch(leaf)[:num_runs], told))
+            if checkpoints and at < total and checkpoints.due(at):
+                settle()
+                checkpoints.save(at, to_keep())
+            if at % num_examples == 0:
+                settle()
+                evaluate_aside(task + 1)
+            yield Progress(int(seen[at]), rows, infos)
+        settle()
+        if checkpoints and checkpoints.lasting:
+            checkpoints.save(at, to_keep())
+    yield Progress(int(seen[at]), rows, infos)
 
 
 def bytes_per_run(

@@ -1,0 +1,153 @@
+"""Runs that can go on: where they are, on the disk every so often."""
+
+import functools
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+Arrays = dict[str, list[np.ndarray]]
+KEPT = 2
+"""How many are kept: if the newest is damaged there is the one before."""
+SECONDS = 60
+"""The time between two where no other interval was asked for."""
+
+
+class Checkpoints:
+    """The checkpoints of one group of runs, learned side by side.
+
+    folder: where they are, theirs alone.
+    identity: tells what makes the runs what they are, as JSON values; no others are gone on with.
+    every: how many examples lie between two; None for one a minute.
+    lasting: whether the end is kept as well, since other runs come after these.
+    say: is told of a damaged checkpoint that is passed over.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        identity: Callable[[], dict[str, Any]],
+        every: int | None,
+        lasting: bool,
+        say: Callable[[str], object],
+    ) -> None:
+        self.folder = folder.absolute()
+        self.identity = functools.cache(lambda: json.loads(json.dumps(identity())))
+        self.every = every
+        self.lasting = lasting
+        self.say = say
+        self.saved_at, self.saved_on = 0, time.monotonic()
+        self.started = self.saved_on
+
+    @property
+    def seconds(self) -> float:
+        """How long the runs have taken, with what they took before they were interrupted."""
+        return time.monotonic() - self.started
+
+    def due(self, at: int) -> bool:
+        """Whether it is time for another one."""
+        if self.every is None:
+            return time.monotonic() - self.saved_on >= SECONDS
+        return at // self.every > self.saved_at // self.every
+
+    def save(self, at: int, arrays: Arrays) -> None:
+        """Keeps the runs as they are; one that is interrupted leaves the others whole."""
+        told = {
+            "identity": self.identity(),
+            "checksum": checksum(arrays),
+            "seconds": self.seconds,
+        }
+        flat = {
+            f"{name}.{i}": leaf for name, leaves in arrays.items() for i, leaf in enumerate(leaves)
+        }
+        orbax = _orbax()
+        with self._manager() as manager:
+            arrays_and_identity = orbax.args.Composite(
+                arrays=orbax.args.StandardSave(flat), told=orbax.args.JsonSave(told)
+            )
+            manager.save(at, args=arrays_and_identity, force=True)
+        self.saved_at, self.saved_on = at, time.monotonic()
+
+    def newest(self) -> tuple[int, Arrays] | None:
+        """At which example the newest one is that is whole, and what it kept; None without any.
+
+        Raises:
+          ValueError: if it is of other runs, or all are damaged.
+        """
+        if not self.folder.is_dir() or not any(self.folder.iterdir()):
+            return None
+        with self._manager() as manager:
+            steps = sorted(manager.all_steps(), reverse=True)
+            for step in steps:
+                try:
+                    told, arrays = self._read(manager, step)
+                except Exception as error:  # what is wrong with it has many names
+                    reason = f"{error}".strip().splitlines() or [type(error).__name__]
+                    self.say(
+                        f"passing over the damaged checkpoint {self.folder}/{step}: {reason[0]}"
+                    )
+                    continue
+                self._check(told["identity"])
+                self.saved_at = step
+                self.started -= told["seconds"]
+                return step, arrays
+        if not steps:
+            return None
+        raise ValueError(f"{self.folder}: every checkpoint is damaged; delete it to begin anew")
+
+    def _read(self, manager: Any, step: int) -> tuple[dict[str, Any], Arrays]:
+        orbax = _orbax()
+        kept = manager.restore(
+            step,
+            args=orbax.args.Composite(
+                arrays=orbax.args.StandardRestore(), told=orbax.args.JsonRestore()
+            ),
+        )
+        arrays: Arrays = {}
+        places = [(*name.rsplit(".", 1), leaf) for name, leaf in kept["arrays"].items()]
+        for name, _, leaf in sorted(places, key=lambda place: int(place[1])):
+            arrays.setdefault(name, []).append(np.asarray(leaf))
+        if checksum(arrays) != kept["told"]["checksum"]:
+            raise ValueError("its checksum is wrong")
+        return kept["told"], arrays
+
+    def _check(self, identity: dict[str, Any]) -> None:
+        mine = self.identity()
+        names = {*identity, *mine}
+        changed = sorted(name for name in names if identity.get(name) != mine.get(name))
+        if changed:
+            raise ValueError(
+                f"{self.folder} was made with other values of {', '.join(changed)}; delete it to "
+                "begin anew, or choose another --out"
+            )
+
+    def _manager(self) -> Any:
+        orbax = _orbax()
+        options = orbax.CheckpointManagerOptions(
+            max_to_keep=KEPT, create=True, enable_async_checkpointing=False
+        )
+        return orbax.CheckpointManager(self.folder, options=options)
+
+
+def checksum(tree: Any) -> str:
+    """Of all bytes, shapes and dtypes of a tree of arrays."""
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        array = np.ascontiguousarray(leaf)
+        digest.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
+        digest.update(array.data)
+    return digest.hexdigest()
+
+
+def _orbax() -> Any:
+    """Takes a second to import, which short runs can do without."""
+    import orbax.checkpoint
+
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    return orbax.checkpoint
