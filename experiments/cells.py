@@ -40,7 +40,8 @@ class Cell(NamedTuple):
 
     def config(self, **how: Any) -> supervised.Config:
         """How it is learned; `how` are the flags that were given for all cells."""
-        how = dict(self.on) | how
+        dataset = "omniglot" if self.benchmark == "omniglot" else "mnist"
+        how = {"dataset": dataset, **dict(self.on), **how}
         if self.capacity is not None:
             how["capacity"] = self.capacity
         for name, values in self.changed:

@@ -133,8 +133,9 @@ def run_method(name: str, comparison: Comparison, console: Console) -> Iterator[
       ValueError: if there are checkpoints that cannot be gone on with.
     """
     method, choices, seeds = METHODS[name], comparison.choices[name], comparison.seeds
-    num_tasks, num_examples = comparison.tasks.images.shape[1:]
+    num_tasks = comparison.tasks.images.shape[1]
     model = comparison.networks.of(name, num_tasks)
+    examples = (comparison.tasks.images >= 0).sum(-1).mean(0)
 
     def make_learner(loss: LossFn, **rates: Any) -> Learner:
         return method.make(loss, num_tasks, **choices[0].sizes(), **rates)
@@ -193,7 +194,7 @@ def run_method(name: str, comparison: Comparison, console: Console) -> Iterator[
                 "seeds": [seeds[of_seed[i]] for i in done],
                 "settings": choice.settings,
                 "settings_source": choice.source,
-                "examples_per_task": num_examples,
+                "examples_per_task": examples.tolist(),
                 "evaluate_every": comparison.evaluate_every,
                 "seconds": round(seconds, 2),
             }

@@ -17,7 +17,7 @@ def accuracy_over_stream(path: Path, results: dict[str, dict[str, Any]], title: 
 
     Args:
       results: for each method its `title`, `accuracy_matrix` `[S, T + 1, T]` in percent, and
-        `examples_per_task`.
+        `examples_per_task`, `[T]`.
     """
     columns = min(3, len(results))
     rows = -(-len(results) // columns)
@@ -40,7 +40,7 @@ def accuracy_over_stream(path: Path, results: dict[str, dict[str, Any]], title: 
 def _panel(axis: Axes, result: dict[str, Any]) -> None:
     R = np.asarray(result["accuracy_matrix"], np.float64)  # [S, T + 1, T]
     num_tasks = R.shape[-1]
-    examples = np.arange(num_tasks + 1) * result["examples_per_task"]
+    examples = np.append(0, np.cumsum(np.broadcast_to(result["examples_per_task"], num_tasks)))
     colors = colormaps["viridis"](np.linspace(0, 1, num_tasks))
     for task in range(num_tasks):
         # Dotted before the task has been seen, and from its own training on a line.
@@ -49,12 +49,10 @@ def _panel(axis: Axes, result: dict[str, Any]) -> None:
             known = ~np.isnan(line[part])
             x, y = examples[part][known], line[part][known]
             axis.plot(x, y, style, color=colors[task], lw=0.5 if style == ":" else 0.8)
-    whole = [row for row in range(1, num_tasks + 1) if not np.isnan(R[:, row]).any()]
+    whole, mean, std = seen_so_far(R)
     if not whole:  # diverged before the end
         axis.set_title(f"{result['title']}: diverged", fontsize=10)
         return
-    seen = np.stack([R[:, row, :row].mean(-1) for row in whole], axis=1)
-    mean, std = seen.mean(0), seen.std(0, ddof=1) if len(seen) > 1 else 0
     axis.fill_between(examples[whole], mean - std, mean + std, color="black", alpha=0.25, lw=0)
     axis.plot(examples[whole], mean, color="black", lw=2, label="mean of tasks seen")
     axis.set_title(f"{result['title']}: {mean[-1]:.1f} % retained", fontsize=10)
@@ -62,6 +60,45 @@ def _panel(axis: Axes, result: dict[str, Any]) -> None:
     axis.set_ylim(0, 100)
     axis.grid(alpha=0.3)
     axis.legend(loc="lower right", fontsize=8)
+
+
+def seen_so_far(R: np.ndarray) -> tuple[list[int], np.ndarray, np.ndarray]:
+    """The mean accuracy on the tasks seen so far, where all of them were evaluated.
+
+    Args:
+      R: `[S, T + 1, T]`, NaN where it is not known.
+    Returns:
+      After how many tasks that is known, and there its mean and standard deviation over seeds.
+    """
+    whole = [row for row in range(1, R.shape[1]) if not np.isnan(R[:, row]).any()]
+    seen = np.array([R[:, row, :row].mean(-1) for row in whole]).reshape(len(whole), len(R))
+    return whole, seen.mean(1), seen.std(1, ddof=1) if len(R) > 1 else np.zeros(len(whole))
+
+
+def retained(path: Path, panels: dict[str, dict[str, dict[str, Any]]], title: str) -> None:
+    """The mean accuracy on the tasks seen so far: a panel each key, a line each method."""
+    figure = Figure((2.5 + 4.2 * len(panels), 4), layout="constrained")
+    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    labels = list(dict.fromkeys(label for results in panels.values() for label in results))
+    colors = dict(zip(labels, colormaps["tab20"](np.arange(len(labels)) % 20), strict=True))
+    for axis, (name, results) in zip(axes, panels.items(), strict=True):
+        for label, result in results.items():
+            whole, mean, std = seen_so_far(np.asarray(result["accuracy_matrix"], np.float64))
+            width = 2.2 if result["method"] == "mer" else 1.2
+            axis.plot(whole, mean, color=colors[label], lw=width, label=label)
+            axis.fill_between(whole, mean - std, mean + std, color=colors[label], alpha=0.2, lw=0)
+        axis.set_title(name, fontsize=10)
+        axis.set_xlabel("tasks seen")
+        axis.grid(alpha=0.3)
+    axes[0].set_ylabel("mean accuracy on them, %")
+    handles = {
+        text: handle
+        for axis in axes
+        for handle, text in zip(*axis.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(handles.values(), handles, loc="outside right center", fontsize=8)
+    figure.suptitle(title, fontsize=10)
+    figure.savefig(path, dpi=150, format="png")
 
 
 class Bar(NamedTuple):

@@ -68,7 +68,7 @@ class Config:
     """Test images a task, spread evenly over the test set; all of them if not given."""
     evaluate_every: int | None = None
     """Test on all tasks after every so many tasks (and at the start and the end), in between on the
-    task just learned and the next: enough for every metric. If not given, 1 for up to 20 tasks and
+    task just learned and the next: enough for every metric. If not given, 1 for up to 50 tasks and
     10 for more."""
     watch: bool = False
     """Also record transfer and interference: the dot product of the gradient on each incoming
@@ -171,7 +171,7 @@ def prepare(config: Config, say: Callable[[str], object]) -> Comparison:
         tasks,
         material.train,
         material.test,
-        evaluate_every=config.evaluate_every or (1 if num_tasks <= 20 else 10),
+        evaluate_every=config.evaluate_every or (1 if num_tasks <= 50 else 10),
         run_batch=config.seed_batch,
         out=config.out,
         caption=describe(config, tasks, material.test),

@@ -8,22 +8,58 @@ from experiments.accuracy_tables import heading
 from experiments.cells import Cell, brief, load_all
 from experiments.methods import METHODS
 
-TASKS = {"rotations": 10, "permutations": 10, "many-permutations": 50}
-"""Half of each benchmark's tasks."""
-DRAW = (("seed", 100), ("seeds", 2))
-"""Seeds, thus tasks, images and networks, that no table reports."""
-CAPACITY = 500
-"""What is best with these is taken for other memories too."""
+TASKS = {"rotations": 10, "permutations": 10, "many-permutations": 50, "omniglot": 5}
+"""Half of each benchmark's tasks, a tenth of Omniglot's."""
+SEEDS = {"rotations": 2, "permutations": 2, "many-permutations": 2, "omniglot": 1}
+FIRST_SEED = 100
+"""Seeds from here on, thus tasks, images and networks, are in no table."""
 
-SWEPT: dict[str, tuple[int | None, dict[str, tuple[float, ...]]]] = {
-    "agem": (CAPACITY, {"alpha": (0.003, 0.01, 0.03, 0.1), "sample_size": (256,)}),
-    "exact-alignment": (
-        CAPACITY,
+Values = dict[str, tuple[float, ...]]
+
+# For each method its memories and the values that were tried. What is best with these memories is
+# taken for any number of them.
+MNIST: list[tuple[str, int | None, Values]] = [
+    ("agem", 500, {"alpha": (0.003, 0.01, 0.03, 0.1), "sample_size": (256,)}),
+    (
+        "exact-alignment",
+        500,
         {"alpha": (0.01, 0.03, 0.1), "alignment": (0.001, 0.01, 0.1), "batch_size": (26,)},
     ),
-    "task-input": (None, {"alpha": (0.001, 0.003, 0.01, 0.03, 0.1)}),
-}
-"""For each method its memories and the values that were tried."""
+    ("task-input", None, {"alpha": (0.001, 0.003, 0.01, 0.03, 0.1)}),
+]
+OMNIGLOT: list[tuple[str, int | None, Values]] = [
+    ("online", None, {"alpha": (0.001, 0.003, 0.01, 0.03, 0.1)}),
+    ("ewc", None, {"alpha": (0.003, 0.01, 0.03), "strength": (1, 10, 100), "num_memories": (10,)}),
+    ("er", 5120, {"alpha": (0.01, 0.03, 0.1, 0.3), "batch_size": (26,)}),
+    ("er", 5120, {"alpha": (0.03, 0.1, 0.3), "batch_size": (101,)}),
+    ("er-by-task", 5120, {"alpha": (0.01, 0.03, 0.1), "batch_size": (26,)}),
+    (
+        "mer",
+        5120,
+        {
+            "alpha": (0.01, 0.03),
+            "beta": (0.03, 0.1, 0.3),
+            "gamma": (1,),
+            "num_batches": (10,),
+            "batch_size": (11,),
+        },
+    ),
+    ("mer-big-batch", 5120, {"alpha": (0.03, 0.1), "gamma": (0.03, 0.1), "batch_size": (101,)}),
+    (
+        "mer-current-rate",
+        5120,
+        {"alpha": (0.01, 0.03), "gamma": (0.03, 0.1), "s": (5,), "batch_size": (101,)},
+    ),
+    ("gem", 510, {"alpha": (0.003, 0.01, 0.03), "margin": (0, 0.5)}),
+    ("agem", 5120, {"alpha": (0.003, 0.01, 0.03, 0.1), "sample_size": (100,)}),
+    (
+        "exact-alignment",
+        5120,
+        {"alpha": (0.01, 0.03, 0.1), "alignment": (0.001, 0.01), "batch_size": (26,)},
+    ),
+    ("independent", None, {"alpha": (0.003, 0.01, 0.03, 0.1)}),
+    ("task-input", None, {"alpha": (0.003, 0.01, 0.03, 0.1)}),
+]
 
 
 def cells() -> list[Cell]:
@@ -34,46 +70,54 @@ def cells() -> list[Cell]:
             capacity,
             group="sweeps",
             changed=tuple(values.items()),
-            on=(*DRAW, ("tasks", tasks)),
+            on=(("seed", FIRST_SEED), ("seeds", SEEDS[benchmark]), ("tasks", tasks)),
         )
-        for method, (capacity, values) in SWEPT.items()
         for benchmark, tasks in TASKS.items()
+        for method, capacity, values in (OMNIGLOT if benchmark == "omniglot" else MNIST)
     ]
 
 
-def best(entries: list[dict[str, Any]]) -> dict[str, float]:
-    """The settings that retained most."""
+def best(entries: list[dict[str, Any]]) -> dict[str, Any]:
+    """The entry that retained most."""
     learned = [entry for entry in entries if entry["retained_accuracy"]["mean"] is not None]
-    winner = max(learned, key=lambda entry: entry["retained_accuracy"]["mean"])
-    return {name: value for name, value in winner["settings"].items() if name != "capacity"}
+    return max(learned, key=lambda entry: entry["retained_accuracy"]["mean"])
 
 
 def draw(name: str, folder: Path) -> None:
     """Writes what came of every setting, as Markdown, JSON and bars, from the cells there are."""
     known = load_all(cells(), folder / "cells")
-    table = [["Method", "Benchmark", "Setting", "Retained accuracy", "Learning accuracy"]]
-    panels: dict[str, list[plots.Bar]] = {}
+    tried: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for cell, kept in known.items():
-        entries = list(kept["entries"].values())
+        entries = tried.setdefault((cell.benchmark, cell.method), [])
+        entries += kept["entries"].values()
+    table = [["Benchmark", "Method", "Settings", "Retained accuracy", "Learning accuracy"]]
+    panels: dict[str, list[plots.Bar]] = {}
+    for (benchmark, method), entries in tried.items():
         chosen = best(entries)
         for entry in entries:
-            settings = {key: entry["settings"][key] for key in chosen}
-            swept = [key for key, values in cell.changed if len(values) > 1]
-            text = ", ".join(f"{key} {settings[key]:g}" for key in swept)
-            retained = output.cell(entry["retained_accuracy"])
-            if settings == chosen:
-                text, retained = f"**{text}**", f"**{retained}**"
-            learned = output.cell(entry["learning_accuracy"])
-            title = METHODS[cell.method].title
-            table.append([title, heading(cell.benchmark), text, retained, learned])
-            if (metric := entry["retained_accuracy"])["mean"] is not None:
-                label = f"{title}, {text.strip('*')}"
-                bar = plots.Bar(label, metric["mean"], metric["std"], None, settings == chosen)
-                panels.setdefault(heading(cell.benchmark), []).append(bar)
+            text = ", ".join(
+                f"{key} {value:g}" for key, value in entry["settings"].items() if key != "capacity"
+            )
+            metric = entry["retained_accuracy"]
+            mark = "**" if entry is chosen else ""
+            table.append(
+                [
+                    heading(benchmark),
+                    METHODS[method].title,
+                    f"{mark}{text}{mark}",
+                    f"{mark}{output.cell(metric)}{mark}",
+                    output.cell(entry["learning_accuracy"]),
+                ]
+            )
+            if metric["mean"] is not None:
+                label = f"{METHODS[method].title}, {text}"
+                bar = plots.Bar(label, metric["mean"], metric["std"], None, entry is chosen)
+                panels.setdefault(heading(benchmark), []).append(bar)
     caption = (
-        "In %, mean ± standard deviation over seeds 100 and 101, on the first half of each "
-        "benchmark's tasks (which other seeds draw anew) and all test images; the best, bold, is "
-        f"what the tables use. `python -m experiments.tables {name}`"
+        f"In %, mean ± standard deviation over seeds from {FIRST_SEED} on (two for MNIST, one for "
+        "Omniglot), on the first half of the tasks of MNIST's benchmarks and five of Omniglot's "
+        "alphabets, which each seed draws anew; bold: the best, which the tables use. "
+        f"`python -m experiments.tables {name}`"
     )
     output.write_text(folder / f"{name}.md", output.markdown(table, caption))
     output.write_json(folder / f"{name}.json", brief(known))

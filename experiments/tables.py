@@ -24,6 +24,7 @@ from experiments import (
     command_line,
     devices,
     methods,
+    omniglot_table,
     sweeps,
 )
 from mer_jax import checks
@@ -33,6 +34,7 @@ TABLES: dict[str, ModuleType] = {
     "learning-accuracy": accuracy_tables,
     "alignment": alignment_table,
     "ablation": ablation,
+    "omniglot": omniglot_table,
     "sweeps": sweeps,
 }
 """Each with `cells()`, what there is to run, and `draw(table, folder)`, which writes the files."""
@@ -43,18 +45,22 @@ class Config:
     """Makes one of the paper's tables: runs the cells that are missing, and draws it."""
 
     table: Annotated[
-        Literal["retained-accuracy", "learning-accuracy", "alignment", "ablation", "sweeps"],
+        Literal[
+            "retained-accuracy", "learning-accuracy", "alignment", "ablation", "omniglot", "sweeps"
+        ],
         tyro.conf.Positional,
     ] = "retained-accuracy"
     """Which table: what is retained at the end or learned on the way, of all methods (the two come
     from the same runs); transfer and interference under ER and MER; what MER's beta, gamma, s and k
-    each do; or what was tried where hyper-parameters were not published."""
+    each do; all methods on Omniglot; or what was tried where hyper-parameters were not
+    published."""
     cells: tuple[str, ...] = ()
     """Run only these, such as rotations/mer-200 or many-permutations/online; all if not given."""
     only_draw: bool = False
     """Run nothing: draw the table from the cells there are."""
-    dataset: Literal["digits", "mnist", "fashion_mnist"] = "mnist"
-    """Images; see experiments.supervised."""
+    dataset: Literal["digits", "mnist", "fashion_mnist", "omniglot"] | None = None
+    """Images; if not given MNIST, and Omniglot for what is measured on that. See
+    experiments.supervised."""
     seeds: int | None = None
     """How many seeds each cell has; if not given 5, and 2 in sweeps."""
     seed: int | None = None

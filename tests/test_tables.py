@@ -5,7 +5,16 @@ import json
 import numpy as np
 import pytest
 
-from experiments import accuracy_tables, alignment_table, cells, plots, published, tables, transfer
+from experiments import (
+    accuracy_tables,
+    alignment_table,
+    cells,
+    plots,
+    published,
+    sweeps,
+    tables,
+    transfer,
+)
 from experiments.cells import Cell
 from mer_jax.data.benchmarks import BENCHMARKS
 
@@ -93,7 +102,10 @@ def test_a_sweep_marks_what_retained_most(tmp_path):
     drawn = json.loads((tmp_path / "sweeps.json").read_text())[name]
     assert "--tasks 2 " in drawn["command"]  # what is given comes before the sweep's own half
     assert "--seed 100 --" in drawn["command"]
-    best = max(drawn["results"], key=lambda result: result["retained_accuracy"]["mean"])
+    best = sweeps.best(drawn["results"])
+    assert best["retained_accuracy"]["mean"] == max(
+        result["retained_accuracy"]["mean"] for result in drawn["results"]
+    )
     bold = [line for line in (tmp_path / "sweeps.md").read_text().splitlines() if "**" in line]
     assert len(drawn["results"]) == 5
     assert len(bold) == 1
