@@ -6,11 +6,13 @@ from experiments import accuracy_tables, output, plots, published
 from experiments.accuracy_tables import heading
 from experiments.cells import Cell, load_all
 from experiments.methods import METHODS
+from mer_jax.data.benchmarks import BENCHMARKS
 
 
 def cells() -> list[Cell]:
     """ER and MER on each benchmark; the tables of accuracy share them."""
-    return [cell for cell in accuracy_tables.cells() if cell.watched]
+    watched = [cell for cell in accuracy_tables.cells() if cell.watched]
+    return sorted(watched, key=lambda cell: (list(BENCHMARKS).index(cell.benchmark), cell.method))
 
 
 def draw(name: str, folder: Path) -> None:

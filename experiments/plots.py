@@ -132,39 +132,44 @@ def bars(path: Path, panels: dict[str, list[Bar]], title: str) -> None:
 
 
 def alignment(path: Path, panels: dict[tuple[str, str], dict[str, Any]]) -> None:
-    """How the cosine of gradients develops, for pairs of one task and of two: a column each panel.
+    """How products of gradients develop, for pairs of one task and of two: a column each panel.
 
     Args:
       panels: for each benchmark and method what `transfer.summary` calls `by_task`.
     """
-    figure = Figure((1 + 2.6 * len(panels), 5.6), layout="constrained")
-    axes = figure.subplots(2, len(panels), sharey="row", squeeze=False)
+    figure = Figure((1 + 2.6 * len(panels), 8), layout="constrained")
+    axes = figure.subplots(3, len(panels), sharey="row", squeeze=False)
     for column, ((benchmark, method), by_task) in zip(axes.T, panels.items(), strict=True):
         for which, color in (("same", "C0"), ("other", "C3")):
             told = by_task[which]
-            missing = [np.nan] * 5
-            cosine = np.array(
-                [[missing if row is None else row for row in seed] for seed in told["cosine"]],
-                np.float64,
-            )
-            low, lower, middle, upper, high = np.nanmean(cosine[:, 1:], axis=0).T
-            tasks = np.arange(2, cosine.shape[1] + 1)
-            label = {"same": "same task", "other": "another task"}[which]
-            column[0].plot(tasks, middle, color=color, label=label)
-            column[0].fill_between(tasks, lower, upper, color=color, alpha=0.25, lw=0)
-            column[0].plot(tasks, low, color=color, lw=0.5, ls=":")
-            column[0].plot(tasks, high, color=color, lw=0.5, ls=":")
+            tasks = np.arange(2, len(told["dot"][0]) + 1)  # before there was no other task
+            for axis, name in zip(column, ("cosine", "dot"), strict=False):
+                low, lower, middle, upper, high = _quantiles(told[name])[1:].T
+                label = {"same": "same task", "other": "another task"}[which]
+                axis.plot(tasks, middle, color=color, label=label)
+                axis.fill_between(tasks, lower, upper, color=color, alpha=0.25, lw=0)
+                axis.plot(tasks, low, color=color, lw=0.5, ls=":")
+                axis.plot(tasks, high, color=color, lw=0.5, ls=":")
+                axis.axhline(0, color="black", lw=0.5)
             below = np.array(told["below_zero"], np.float64)[:, 1:]
-            column[1].plot(tasks, np.nanmean(below, axis=0), color=color, label=label)
+            column[2].plot(tasks, np.nanmean(below, axis=0), color=color)
         column[0].set_title(f"{benchmark}\n{method}", fontsize=10)
-        column[0].axhline(0, color="black", lw=0.5)
-        column[1].axhline(50, color="black", lw=0.5)
-        column[1].set_xlabel("task being learned")
+        column[1].set_yscale("symlog", linthresh=1e-3)
+        column[2].axhline(50, color="black", lw=0.5)
+        column[2].set_xlabel("task being learned")
     axes[0, 0].set_ylabel("cosine: median, quartiles,\n5 % and 95 %")
-    axes[1, 0].set_ylabel("interference: dot product\nbelow zero, %")
+    axes[1, 0].set_ylabel("dot product: the same")
+    axes[2, 0].set_ylabel("interference: dot product\nbelow zero, %")
     axes[0, 0].legend(fontsize=8)
     figure.suptitle("Gradient on the incoming example against that on an earlier one", fontsize=10)
     figure.savefig(path, dpi=150, format="png")
+
+
+def _quantiles(of_seeds: list[list[list[float] | None]]) -> np.ndarray:
+    """`[tasks, 5]`, the mean over seeds; None where a seed had no such pair."""
+    missing = [np.nan] * 5
+    filled = [[missing if row is None else row for row in seed] for seed in of_seeds]
+    return np.nanmean(np.array(filled, np.float64), axis=0)
 
 
 def heat_maps(
