@@ -1,5 +1,8 @@
 """Meta-Experience Replay (Riemer et al., ICLR 2019) and its rivals as pure JAX functions."""
 
+import importlib
+from typing import Any
+
 from mer_jax import metrics, networks
 from mer_jax.alignment import gradient_alignment, watch
 from mer_jax.buffer import ReservoirState, reservoir
@@ -62,3 +65,10 @@ __all__ = [
     "task_input",
     "watch",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`mer_jax.rl` is imported when it is asked for: it needs gymnax."""
+    if name == "rl":
+        return importlib.import_module("mer_jax.rl")
+    raise AttributeError(f"module 'mer_jax' has no attribute {name!r}")

@@ -1,0 +1,205 @@
+"""Catcher, of the PyGame Learning Environment: a paddle that catches falling fruit."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from gymnax.environments import environment, spaces
+
+from mer_jax import checks
+from mer_jax.rl import game
+from mer_jax.rl.game import FRAME_MS, NO_LIMIT
+
+LEFT, RIGHT, NO_OP = range(3)
+FRUIT_COLOUR = (255, 120, 120)
+
+
+@struct.dataclass
+class CatcherState:
+    """Centres of the boxes in pixels, from the top left corner; all positions are whole.
+
+    paddle_x, fruit_x, fruit_y: `[]` int32; paddle_vel: `[]` float32, pixels a frame.
+    lives: `[]` int32; time: `[]` int32, frames since the reset.
+    """
+
+    paddle_x: Any
+    paddle_vel: Any
+    fruit_x: Any
+    fruit_y: Any
+    lives: Any
+    time: Any
+
+
+@struct.dataclass
+class CatcherParams:
+    """How hard it is; all may be traced.
+
+    fall_speed: pixels a millisecond, 30 frames a second. lives: fruits that may be missed.
+    max_steps_in_episode: frames after which an episode is truncated; the game itself knows no end.
+    """
+
+    fall_speed: Any = 0.608
+    lives: Any = 3
+    max_steps_in_episode: Any = NO_LIMIT
+
+
+class Catcher(environment.Environment[CatcherState, CatcherParams]):
+    """A gymnax environment: actions 0 left, 1 right, 2 none; observations `[4]` float32.
+
+    +1 for a fruit that is caught, -1 for one that is missed, and -5 more when no life is left. What
+    an action leads to is judged a frame later. An observation is the game's own state vector: the
+    paddle's x and velocity, the fruit's x and y, in pixels.
+
+    Args:
+      size: pixels a side.
+      rounding: what makes whole pixels of the rest, "trunc" (towards 0; pygame up to 2.2, and so
+        all work up to 2019) or "round" (to the nearest; pygame from 2.3 on). The games differ.
+    Raises:
+      ValueError: if the size is too small or the rounding unknown.
+    """
+
+    def __init__(self, size: int = 640, rounding: str = "trunc") -> None:
+        super().__init__()
+        self.size = checks.positive_int("size", size)
+        if rounding not in ("trunc", "round"):
+            raise ValueError(f'rounding must be "trunc" or "round", got {rounding!r}')
+        self.rounding = rounding
+        self.fruit = round(0.06 * size)
+        self.paddle_width, self.paddle_height = round(0.2 * size), round(0.04 * size)
+        self.paddle_y = size - self.paddle_height - 3
+        start = size / 2 - self.paddle_width / 2
+        self.start_x = int(start if rounding == "trunc" else start + 0.5)
+        self.impulse = 0.021 * size
+        # A new fruit is at a multiple of its size, this far from the left and from the top.
+        if self.fruit < 1:
+            raise ValueError(f"size must leave a pixel for the fruit, at least 9, got {size}")
+        self.places_x = range(2 * self.fruit, size - 2 * self.fruit, self.fruit)
+        self.places_y = range(self.fruit, size // 2, self.fruit)
+
+    @property
+    def default_params(self) -> CatcherParams:
+        return CatcherParams()
+
+    def reset_env(self, key: jax.Array, params: CatcherParams) -> tuple[jax.Array, CatcherState]:
+        """A new episode: the paddle in the middle, a fruit above the screen."""
+        fruit_x, fruit_y = self._new_fruit(key)
+        state = CatcherState(
+            paddle_x=jnp.int32(self.start_x),
+            paddle_vel=jnp.float32(0),
+            fruit_x=fruit_x,
+            fruit_y=fruit_y,
+            lives=jnp.asarray(params.lives, jnp.int32),
+            time=jnp.int32(0),
+        )
+        return self.get_obs(state), state
+
+    def step_env(
+        self, key: jax.Array, state: CatcherState, action: Any, params: CatcherParams
+    ) -> tuple[jax.Array, CatcherState, jax.Array, jax.Array, dict[Any, Any]]:
+        """One frame; after the game is over nothing changes any more."""
+        state = game.as_types(_TYPES, state)
+        missed = state.fruit_y >= self.size
+        caught = ~missed & self._touches(state)
+        new_x, new_y = self._new_fruit(key)
+        is_new = missed | caught
+        fruit_x = jnp.where(is_new, new_x, state.fruit_x)
+        fruit_y = jnp.where(is_new, new_y, state.fruit_y)
+        paddle_x, paddle_vel = self._moved_paddle(state, jnp.asarray(action))
+        fall = jnp.asarray(params.fall_speed, jnp.float32) * FRAME_MS
+        moved = CatcherState(
+            paddle_x=paddle_x,
+            paddle_vel=paddle_vel,
+            fruit_x=fruit_x,
+            fruit_y=self._whole(fruit_y.astype(jnp.float32) + fall).astype(jnp.int32),
+            lives=state.lives - missed,
+            time=state.time + 1,
+        )
+        reward = caught.astype(jnp.float32) - missed + game.OVER * (moved.lives <= 0)
+        return game.outcome(self, state, moved, reward, params)
+
+    def is_terminated(self, state: CatcherState, params: CatcherParams) -> jax.Array:
+        return jnp.asarray(state.lives) <= 0
+
+    def get_obs(self, state: CatcherState, params: Any = None, key: Any = None) -> jax.Array:
+        values = (state.paddle_x, state.paddle_vel, state.fruit_x, state.fruit_y)
+        return jnp.stack([jnp.asarray(value, jnp.float32) for value in values])
+
+    def render(self, state: CatcherState, params: CatcherParams | None = None) -> jax.Array:
+        """What the original shows, `[size, size, 3]` uint8.
+
+        It draws from a box's centre on to the right and down, so that what is seen is not quite
+        what collides.
+        """
+        screen = game.screen(self.size, self.size, (0, 0, 0))
+        at = state.fruit_y, state.fruit_x, self.fruit, self.fruit
+        screen = game.paint(screen, *at, FRUIT_COLOUR)
+        at = self.paddle_y, state.paddle_x, self.paddle_height, self.paddle_width
+        return game.paint(screen, *at, (255, 255, 255))
+
+    @property
+    def num_actions(self) -> int:
+        return 3
+
+    def action_space(self, params: CatcherParams | None = None) -> spaces.Discrete:
+        return spaces.Discrete(3)
+
+    def observation_space(self, params: CatcherParams | None = None) -> spaces.Box:
+        size, speed = self.size, 10 * self.impulse  # more than holding a key leads to
+        low = jnp.array([0, -speed, 0, -size], jnp.float32)
+        return spaces.Box(low, jnp.array([size, speed, size, 2 * size], jnp.float32), (4,))
+
+    def state_space(self, params: CatcherParams | None = None) -> spaces.Dict:
+        params = self.default_params if params is None else params
+        speed = 10 * self.impulse
+        return spaces.Dict(
+            {
+                "paddle_x": spaces.Box(0, self.size, (), jnp.int32),
+                "paddle_vel": spaces.Box(-speed, speed, (), jnp.float32),
+                "fruit_x": spaces.Box(0, self.size, (), jnp.int32),
+                "fruit_y": spaces.Box(-self.size, 2 * self.size, (), jnp.int32),
+                "lives": spaces.Discrete(int(params.lives) + 1),
+                "time": spaces.Discrete(NO_LIMIT),
+            }
+        )
+
+    def _new_fruit(self, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        column, row = game.draws(key, 2)
+        x = self.fruit * (2 + game.index(column, len(self.places_x)))
+        return x, -self.fruit * (1 + game.index(row, len(self.places_y)))
+
+    def _touches(self, state: CatcherState) -> jax.Array:
+        """Whether the boxes of paddle and fruit overlap; edges that touch do not count."""
+        right = state.fruit_x - self.fruit // 2 - (state.paddle_x - self.paddle_width // 2)
+        down = state.fruit_y - self.fruit // 2 - (self.paddle_y - self.paddle_height // 2)
+        return (
+            (-self.fruit < right)
+            & (right < self.paddle_width)
+            & (-self.fruit < down)
+            & (down < self.paddle_height)
+        )
+
+    def _moved_paddle(self, state: CatcherState, action: jax.Array) -> tuple[jax.Array, jax.Array]:
+        push = self.impulse * ((action == RIGHT).astype(jnp.float32) - (action == LEFT))
+        vel = (state.paddle_vel + push) * 0.9
+        x = state.paddle_x
+        # The whole part of x + vel, without a sum in which a small velocity would be lost.
+        if self.rounding == "trunc":
+            whole = jnp.floor(vel)
+            # In the original's double precision x + vel is x once vel is this small.
+            exponent = 32 - jax.lax.clz(x - 1)  # of the power of two at or above x
+            whole = jnp.where((vel < 0) & (vel >= -jnp.exp2(exponent - 54.0)), 0, whole)
+        else:
+            whole = jnp.floor(vel + 0.5)
+        rightmost = self.size - self.paddle_width
+        at_left, at_right = vel <= -x, vel >= rightmost - x
+        moved = jnp.where(at_left, 0, jnp.where(at_right, rightmost, x + whole.astype(jnp.int32)))
+        return moved, jnp.where(at_left | at_right, 0, vel)
+
+    def _whole(self, value: jax.Array) -> jax.Array:
+        if self.rounding == "trunc":
+            return jnp.trunc(value)
+        return jnp.sign(value) * jnp.floor(jnp.abs(value) + 0.5)
+
+
+_TYPES = CatcherState(jnp.int32, jnp.float32, jnp.int32, jnp.int32, jnp.int32, jnp.int32)

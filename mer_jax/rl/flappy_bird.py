@@ -1,0 +1,184 @@
+"""Flappy Bird, of the PyGame Learning Environment: a bird that flaps through gaps between pipes."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from gymnax.environments import environment, spaces
+
+from mer_jax.rl import game
+from mer_jax.rl.game import NO_LIMIT
+
+FLAP, NO_OP = range(2)
+WIDTH, HEIGHT = 288, 512
+BIRD_X, BIRD_WIDTH, BIRD_HEIGHT = 57, 34, 24
+PIPE_WIDTH = 52
+NEW_PIPE_X = 397.6
+START_X = (340.0, 484.0, 628.0)
+SCROLL = 4.0
+GROUND_Y = 0.79 * HEIGHT
+"""Upper edge of the ground, and what the gaps are placed by."""
+
+
+@struct.dataclass
+class FlappyBirdState:
+    """In pixels from the top left corner; y of the bird is its upper edge, x of a pipe its centre.
+
+    bird_y, bird_vel: `[]` float32, whole numbers. flapped: `[]` bool, a flap is to come; thrust:
+    `[]` bool, one has just come. pipe_x: `[3]` float32. pipe_gap_start: `[3]` int32, the upper edge
+    of the gap. lives: `[]` int32; time: `[]` int32, frames since the reset.
+    """
+
+    bird_y: Any
+    bird_vel: Any
+    flapped: Any
+    thrust: Any
+    pipe_x: Any
+    pipe_gap_start: Any
+    lives: Any
+    time: Any
+
+
+@struct.dataclass
+class FlappyBirdParams:
+    """How hard it is; both may be traced.
+
+    pipe_gap: height of the gaps in pixels.
+    max_steps_in_episode: frames after which an episode is truncated; the game itself knows no end.
+    """
+
+    pipe_gap: Any = 100
+    max_steps_in_episode: Any = NO_LIMIT
+
+
+class FlappyBird(environment.Environment[FlappyBirdState, FlappyBirdParams]):
+    """A gymnax environment: actions 0 flap, 1 none; observations `[8]` float32.
+
+    +1 for a pipe that is passed, -5 for a crash, which ends it. An observation is the game's own
+    state vector: the bird's y and velocity and, for the next pipe and the one after, the distance
+    to its right edge and the upper and the lower edge of its gap, in pixels.
+
+    A reset starts at velocity 0; the original keeps the velocity of the episode before.
+    """
+
+    @property
+    def default_params(self) -> FlappyBirdParams:
+        return FlappyBirdParams()
+
+    def reset_env(
+        self, key: jax.Array, params: FlappyBirdParams
+    ) -> tuple[jax.Array, FlappyBirdState]:
+        """A new episode: the bird in the middle, about to flap, and three pipes to come."""
+        state = FlappyBirdState(
+            bird_y=jnp.float32(HEIGHT / 2),
+            bird_vel=jnp.float32(0),
+            flapped=jnp.bool_(True),
+            thrust=jnp.bool_(False),
+            pipe_x=jnp.array(START_X, jnp.float32),
+            pipe_gap_start=self._new_gaps(game.draws(key, 3), params),
+            lives=jnp.int32(1),
+            time=jnp.int32(0),
+        )
+        return self.get_obs(state, params), state
+
+    def step_env(
+        self, key: jax.Array, state: FlappyBirdState, action: Any, params: FlappyBirdParams
+    ) -> tuple[jax.Array, FlappyBirdState, jax.Array, jax.Array, dict[Any, Any]]:
+        """One frame; after the game is over nothing changes any more."""
+        state = game.as_types(_TYPES, state)
+        flaps = jnp.asarray(action) == FLAP
+        vel, flapped = jnp.where(flaps, 0, state.bird_vel), state.flapped | flaps
+
+        x, start, y = state.pipe_x, state.pipe_gap_start, state.bird_y
+        near = (x > 31) & (x < 100)
+        too_high, too_low = y <= start, y + BIRD_HEIGHT > start + self._gap(params)
+        crashes = (near & too_high).sum() + (near & too_low).sum()
+        passed = ((x > 79) & (x <= 83)).sum()
+        gone = x < -PIPE_WIDTH
+        new = self._new_gaps(game.draws(key, 1), params)  # never more than one pipe a frame
+        crashes += (y >= GROUND_Y - BIRD_HEIGHT).astype(jnp.int32) + (y <= 0)
+
+        kicks = flapped & ~state.thrust
+        vel += (vel < 10) & ~state.thrust
+        vel -= 9.0 * kicks
+        moved = FlappyBirdState(
+            bird_y=y + vel,
+            bird_vel=vel,
+            flapped=kicks,
+            thrust=kicks,
+            pipe_x=jnp.where(gone, NEW_PIPE_X, x) - SCROLL,
+            pipe_gap_start=jnp.where(gone, new, start),
+            lives=state.lives - crashes,
+            time=state.time + 1,
+        )
+        reward = passed.astype(jnp.float32) + game.OVER * (moved.lives <= 0)
+        return game.outcome(self, state, moved, reward, params)
+
+    def is_terminated(self, state: FlappyBirdState, params: FlappyBirdParams) -> jax.Array:
+        return jnp.asarray(state.lives) <= 0
+
+    def get_obs(
+        self, state: FlappyBirdState, params: FlappyBirdParams | None = None, key: Any = None
+    ) -> jax.Array:
+        params = self.default_params if params is None else params
+        ahead = jnp.asarray(state.pipe_x, jnp.float32) - 31
+        nearest = jnp.argsort(jnp.where(ahead > 0, ahead, jnp.inf))[:2]
+        start = jnp.asarray(state.pipe_gap_start)[nearest]
+        pipes = jnp.stack([ahead[nearest], start, start + self._gap(params)], axis=1)
+        bird = [jnp.asarray(value, jnp.float32) for value in (state.bird_y, state.bird_vel)]
+        return jnp.concatenate([jnp.stack(bird), pipes.ravel()])
+
+    def render(self, state: FlappyBirdState, params: FlappyBirdParams | None = None) -> jax.Array:
+        """The game in plain rectangles, `[512, 288, 3]` uint8, in colours of our own."""
+        params = self.default_params if params is None else params
+        screen = game.screen(HEIGHT, WIDTH, (113, 197, 207))
+        for pipe in range(3):
+            left, start = state.pipe_x[pipe] - PIPE_WIDTH // 2, state.pipe_gap_start[pipe]
+            end = start + self._gap(params)
+            screen = game.paint(screen, 0, left, start, PIPE_WIDTH, (84, 168, 60))
+            screen = game.paint(screen, end, left, HEIGHT, PIPE_WIDTH, (84, 168, 60))
+        screen = game.paint(screen, GROUND_Y, 0, HEIGHT, WIDTH, (222, 216, 149))
+        return game.paint(screen, state.bird_y, BIRD_X, BIRD_HEIGHT, BIRD_WIDTH, (240, 160, 40))
+
+    @property
+    def num_actions(self) -> int:
+        return 2
+
+    def action_space(self, params: FlappyBirdParams | None = None) -> spaces.Discrete:
+        return spaces.Discrete(2)
+
+    def observation_space(self, params: FlappyBirdParams | None = None) -> spaces.Box:
+        pipe_low, pipe_high = [0, 0, 0], [2 * WIDTH + PIPE_WIDTH, HEIGHT, HEIGHT]
+        low = jnp.array([-HEIGHT, -9, *pipe_low, *pipe_low], jnp.float32)
+        high = jnp.array([HEIGHT, 10, *pipe_high, *pipe_high], jnp.float32)
+        return spaces.Box(low, high, (8,))
+
+    def state_space(self, params: FlappyBirdParams | None = None) -> spaces.Dict:
+        return spaces.Dict(
+            {
+                "bird_y": spaces.Box(-HEIGHT, HEIGHT, (), jnp.float32),
+                "bird_vel": spaces.Box(-9, 10, (), jnp.float32),
+                "flapped": spaces.Discrete(2),
+                "thrust": spaces.Discrete(2),
+                "pipe_x": spaces.Box(-2 * PIPE_WIDTH, 2 * WIDTH + PIPE_WIDTH, (3,), jnp.float32),
+                "pipe_gap_start": spaces.Box(0, HEIGHT, (3,), jnp.int32),
+                "lives": spaces.Discrete(2),
+                "time": spaces.Discrete(NO_LIMIT),
+            }
+        )
+
+    def _gap(self, params: FlappyBirdParams) -> jax.Array:
+        return jnp.asarray(params.pipe_gap, jnp.float32)
+
+    def _new_gaps(self, draws: jax.Array, params: FlappyBirdParams) -> jax.Array:
+        """Upper edges, uniform over the whole numbers from a quarter of the gap on."""
+        gap = self._gap(params)
+        first = jnp.floor(gap / 4).astype(jnp.int32)
+        last = jnp.floor(0.6 * GROUND_Y - gap / 2).astype(jnp.int32)
+        return first + game.index(draws, last - first + 1)
+
+
+_TYPES = FlappyBirdState(
+    jnp.float32, jnp.float32, jnp.bool_, jnp.bool_, jnp.float32, jnp.int32, jnp.int32, jnp.int32
+)
