@@ -53,12 +53,15 @@ class MLP(nn.Module):
         return preactivation
 
 
-def mlp(sizes: Sequence[int]) -> Model:
+def mlp(sizes: Sequence[int], judge: Callable[[jax.Array, Any], jax.Array] | None = None) -> Model:
     """The paper's fully connected network; for MNIST `sizes` is `(784, 100, 100, 10)`.
 
     Inputs of any shape are flattened, and unsigned 8-bit images scaled to [0, 1]. The task id is
     not read. Its loss shows its first layer, so learners may take the Gram form.
 
+    Args:
+      judge: `judge(outputs [C], example) -> []`, the loss; cross-entropy with `example.y` if not
+        given. The input is always `example.x`.
     Raises:
       ValueError: if `sizes` has fewer than two entries or one that is not a whole number >= 1.
     """
@@ -81,9 +84,11 @@ def mlp(sizes: Sequence[int]) -> Model:
     def merge(kernel: jax.Array, bias: jax.Array, rest: Params) -> Params:
         return {FIRST: {"kernel": kernel, "bias": bias}, **rest}
 
-    def tail(rest: Params, preactivation: jax.Array, example: Example) -> jax.Array:
+    def tail(rest: Params, preactivation: jax.Array, example: Any) -> jax.Array:
         logits = module.apply({"params": rest}, preactivation, method=MLP.after_first)
-        return cross_entropy(cast(jax.Array, logits), example.y)
+        if judge is None:
+            return cross_entropy(cast(jax.Array, logits), example.y)
+        return judge(cast(jax.Array, logits), example)
 
     loss = DenseFirstLoss(lambda example: as_features(example.x), split, merge, tail)
     return Model(init, apply, loss)

@@ -286,4 +286,6 @@ def test_without_gymnax_the_rest_works():
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True,
         env=os.environ | {"JAX_PLATFORMS": "cpu"},
     )  # fmt: skip
-    assert result.stdout.strip() == "mer_jax.rl needs gymnax: pip install 'mer_jax[rl]'"
+    assert (
+        result.stdout.strip() == "mer_jax.rl needs gymnax and flashbax: pip install 'mer_jax[rl]'"
+    )

@@ -55,6 +55,9 @@ class Catcher(environment.Environment[CatcherState, CatcherParams]):
       size: pixels a side.
       rounding: what makes whole pixels of the rest, "trunc" (towards 0; pygame up to 2.2, and so
         all work up to 2019) or "round" (to the nearest; pygame from 2.3 on). The games differ.
+    centre, scale: what makes observations about as large as 1, see `Scaled`: half the screen, and
+    for the velocity what five frames on a key give.
+
     Raises:
       ValueError: if the size is too small or the rounding unknown.
     """
@@ -76,6 +79,8 @@ class Catcher(environment.Environment[CatcherState, CatcherParams]):
             raise ValueError(f"size must leave a pixel for the fruit, at least 9, got {size}")
         self.places_x = range(2 * self.fruit, size - 2 * self.fruit, self.fruit)
         self.places_y = range(self.fruit, size // 2, self.fruit)
+        self.centre = (size / 2, 0, size / 2, size / 2)
+        self.scale = (size / 2, 5 * self.impulse, size / 2, size / 2)
 
     @property
     def default_params(self) -> CatcherParams:

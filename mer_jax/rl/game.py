@@ -13,6 +13,42 @@ OVER = -5.0
 State = TypeVar("State")
 
 
+class Scaled:
+    """A gymnax environment whose observations are about as large as 1, for a network to see.
+
+    env: any environment with vectors as observations; what is not said here is its own.
+    centre, scale: `[d]`; what is seen is `(observation - centre) / scale`. The games know theirs.
+    """
+
+    def __init__(self, env: Any, centre: Any = None, scale: Any = None) -> None:
+        self.env = env
+        self.centre = jnp.asarray(env.centre if centre is None else centre, jnp.float32)
+        self.scale = jnp.asarray(env.scale if scale is None else scale, jnp.float32)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.env, name)
+
+    def seen(self, observation: jax.Array) -> jax.Array:
+        return (observation - self.centre) / self.scale
+
+    def reset(self, key: jax.Array, params: Any = None) -> tuple[jax.Array, Any]:
+        obs, state = self.env.reset(key, params)
+        return self.seen(obs), state
+
+    def reset_env(self, key: jax.Array, params: Any) -> tuple[jax.Array, Any]:
+        obs, state = self.env.reset_env(key, params)
+        return self.seen(obs), state
+
+    def step(self, key: jax.Array, state: Any, action: Any, params: Any = None) -> tuple[Any, ...]:
+        obs, *rest, info = self.env.step(key, state, action, params)
+        info |= {"final_observation": self.seen(info["final_observation"])}
+        return self.seen(obs), *rest, info
+
+    def step_env(self, key: jax.Array, state: Any, action: Any, params: Any) -> tuple[Any, ...]:
+        obs, *rest = self.env.step_env(key, state, action, params)
+        return self.seen(obs), *rest
+
+
 def as_types(types: State, state: State) -> State:
     """The state with each leaf of its own type, whatever it was made of."""
     return jax.tree.map(lambda dtype, leaf: jnp.asarray(leaf).astype(dtype), types, state)

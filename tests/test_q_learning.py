@@ -1,0 +1,286 @@
+"""Deep Q-learning and its MER form: by hand, against plain loops, and as parts of a program."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+pytest.importorskip("gymnax", reason="mer_jax.rl needs it")
+pytest.importorskip("flashbax", reason="mer_jax.rl needs it")
+
+import mer_jax
+from mer_jax import rl
+from mer_jax.rl import q_learning
+from mer_jax.rl.q_learning import Judged, Transition
+
+ALWAYS_GREEDY = optax.constant_schedule(0.0)
+
+
+def linear(obs_size, num_actions):
+    """Q(s, a) = w[:, a] . s + b[a], whose steps can be written down."""
+    return rl.q_network((obs_size, num_actions))
+
+
+def weights(w, b):
+    return {"layers_0": {"kernel": jnp.float32(w), "bias": jnp.float32(b)}}
+
+
+def transition(obs, action, reward, next_obs, terminal=False):
+    return Transition(
+        jnp.float32(obs), jnp.int32(action), jnp.float32(reward), jnp.float32(next_obs),
+        jnp.bool_(terminal),
+    )  # fmt: skip
+
+
+def mer_agent(model, **changed):
+    settings = dict(
+        alpha=0.5, beta=0.4, gamma=0.5, num_batches=1, batch_size=2, capacity=4, discount=0.9,
+        epsilon=ALWAYS_GREEDY, target_every=1000,
+    )  # fmt: skip
+    return rl.dqn_mer(model, **(settings | changed))
+
+
+def test_one_update_on_two_states_by_hand():
+    """States are the unit vectors. In state 0 action 1 gives 1 and leads to state 1.
+
+    Q = 0 but for Q(1, 0) = 0.5, so the target is 1 + 0.9 * 0.5 = 1.45. The batch is the transition
+    and its one replay, itself. Huber's slope is -1 at first (the error is above 1): a step of
+    alpha = 0.5 adds 0.5 to w[0, 1] and to b[1], so Q(0, 1) = 1. The error is then 0.45: another
+    step adds 0.225 to each. Within the batch beta = 0.4 leaves 0.29 of 0.725, and gamma 0.145.
+    """
+    agent = mer_agent(linear(2, 2))
+    start = weights([[0, 0], [0.5, 0]], [0, 0])
+    seen = transition([1, 0], 1, 1.0, [0, 1])
+    state, info = agent.update(jax.random.key(0), agent.init(start, seen), seen)
+    expected = weights([[0, 0.145], [0.5, 0]], [0, 0.145])
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), state.params, expected)
+    np.testing.assert_allclose(info.loss, 1.45 - 0.5)
+    jax.tree.map(np.testing.assert_array_equal, state.target, start)
+    # The end of a game is worth its reward alone: error 1, where Huber's slope is 1 as well.
+    over = seen._replace(terminal=jnp.bool_(True))
+    state, info = agent.update(jax.random.key(0), agent.init(start, over), over)
+    np.testing.assert_allclose(info.loss, 0.5)
+    np.testing.assert_allclose(state.params["layers_0"]["bias"], [0, 0.5 * 0.4 * 0.5], atol=1e-6)
+
+
+def test_a_q_learning_step_by_hand():
+    """The same transition, once: one step on the mean loss, whatever the buffer."""
+    seen = transition([1, 0], 1, 1.0, [0, 1])
+    start = weights([[0, 0], [0.5, 0]], [0, 0])
+    for memory in (mer_jax.reservoir(4), rl.fifo(4)):
+        agent = rl.dqn(
+            linear(2, 2), optimizer=optax.sgd(0.5), batch_size=3, memory=memory, discount=0.9,
+            epsilon=ALWAYS_GREEDY, target_every=1,
+        )  # fmt: skip
+        state, _ = agent.update(jax.random.key(0), agent.init(start, seen), seen)
+        expected = weights([[0, 0.5], [0.5, 0]], [0, 0.5])
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), state.params, expected
+        )
+        jax.tree.map(np.testing.assert_array_equal, state.target, state.params)
+
+
+def stream(length, seed=0):
+    rng = np.random.default_rng(seed)
+    return Transition(
+        jnp.float32(rng.normal(size=(length, 3))),
+        jnp.int32(rng.integers(0, 2, length)),
+        jnp.float32(rng.normal(size=length)),
+        jnp.float32(rng.normal(size=(length, 3))),
+        jnp.asarray(rng.random(length) < 0.2),
+    )
+
+
+def learned(agent, model, frames, key=3):
+    """The state after the frames, and after the first half of them."""
+    first = jax.tree.map(lambda leaf: leaf[0], frames)
+    state = agent.init(model.init(jax.random.key(9)), first)
+
+    def step(state, frame):
+        return agent.update(jax.random.fold_in(jax.random.key(key), state.step), state, frame)
+
+    return jax.jit(lambda state: jax.lax.scan(step, state, frames))(state)
+
+
+def test_without_the_pulls_mer_is_per_example_q_learning():
+    """beta = gamma = 1 and s = 1: plain SGD, one transition at a time, the newest first."""
+    model = rl.q_network((3, 8, 2))
+    frames = stream(30)
+    agent = mer_agent(model, beta=1.0, gamma=1.0, batch_size=4, capacity=8, target_every=7)
+    state, _ = learned(agent, model, frames)
+
+    memory = mer_jax.reservoir(8)
+    params = target = model.init(jax.random.key(9))
+    kept = memory.init(jax.tree.map(lambda leaf: leaf[0], frames))
+    for number in range(30):
+        newest = jax.tree.map(lambda leaf: leaf[number], frames)  # noqa: B023
+        key = jax.random.fold_in(jax.random.key(3), number)
+        add_key, learn_key = jax.random.split(key)
+        kept = memory.add(add_key, kept, newest)
+        (batch_key,) = jax.random.split(learn_key, 1)
+        replays, valid = memory.sample(batch_key, kept, 3)
+        batch = [newest]
+        batch += [jax.tree.map(lambda leaf: leaf[i], replays) for i in range(3) if valid[i]]  # noqa: B023
+        for one in batch:
+            ahead = 0 if one.terminal else model.apply(target, one.next_obs, None).max()
+
+            def loss(params, one=one, ahead=ahead):
+                error = model.apply(params, one.obs, None)[one.action] - one.reward - 0.9 * ahead
+                return jnp.where(abs(error) < 1, error**2 / 2, abs(error) - 0.5)
+
+            grads = jax.grad(loss)(params)
+            params = jax.tree.map(lambda p, g: p - 0.5 * g, params, grads)
+        if (number + 1) % 7 == 0:
+            target = params
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), state.params, params)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), state.target, target)
+
+
+def test_the_gram_form_and_the_plain_scan_agree(monkeypatch):
+    model = rl.q_network((3, 8, 8, 2))
+    plain = model._replace(loss=lambda params, judged: model.loss(params, judged))
+    ends = [
+        learned(mer_agent(either, batch_size=5, num_batches=2, capacity=9), model, stream(40))[0]
+        for either in (model, plain)
+    ]
+    assert mer_jax.gram.fits(model.loss, ends[0].params)
+    assert not mer_jax.gram.fits(plain.loss, ends[1].params)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), *ends)
+
+
+def test_fifo_keeps_the_newest_and_draws_evenly():
+    memory = rl.fifo(5)
+    state = memory.init(jnp.int32(0))
+    _, valid = memory.sample(jax.random.key(0), memory.add(None, state, jnp.int32(7)), 3)
+    np.testing.assert_array_equal(valid, [True, False, False])
+    for number in range(8):
+        state = memory.add(None, state, jnp.int32(number))
+    keys = jax.random.split(jax.random.key(0), 1000)
+    drawn, valid = jax.vmap(lambda key: memory.sample(key, state, 5))(keys)
+    assert valid.all()
+    counts = np.bincount(drawn.ravel(), minlength=8)
+    np.testing.assert_array_equal(counts[:3], 0)
+    assert abs(counts[3:] - 1000).max() < 150
+
+
+@pytest.fixture(scope="module")
+def catching():
+    """An agent that plays a small and short Catcher."""
+    env = rl.Scaled(rl.Catcher(64))
+    params = rl.CatcherParams(fall_speed=0.06, max_steps_in_episode=40)
+    model = rl.q_network((4, 16, 3))
+    agent = mer_agent(
+        model, alpha=0.02, gamma=1.0, batch_size=4, capacity=50, target_every=20,
+        epsilon=optax.linear_schedule(1.0, 0.1, 100),
+    )  # fmt: skip
+
+    def begin(seed):
+        network_key, game_key = jax.random.split(jax.random.key(seed))
+        return rl.start(game_key, agent, env, params, model.init(network_key))
+
+    def frames(seed, state, count):
+        return rl.play(jax.random.key(seed + 100), agent, env, params, state, count)
+
+    return env, params, model, jax.jit(begin), jax.jit(frames, static_argnums=2)
+
+
+def test_frames_in_pieces_give_the_same_bits(catching):
+    *_, begin, frames = catching
+    whole, infos = frames(1, begin(1), 90)
+    part, first = frames(1, begin(1), 60)
+    part, second = frames(1, part, 30)
+    jax.tree.map(np.testing.assert_array_equal, part, whole)
+    np.testing.assert_array_equal(np.concatenate([first.loss, second.loss]), infos.loss)
+
+
+def test_seeds_differ_and_repeat_and_may_be_vmapped(catching):
+    *_, begin, frames = catching
+    many, _ = jax.vmap(lambda seed: frames(seed, begin(seed), 50))(jnp.arange(3))
+    once, _ = frames(1, begin(1), 50)
+    again, _ = frames(1, begin(1), 50)
+    jax.tree.map(np.testing.assert_array_equal, once, again)
+    of_one = jax.tree.map(lambda leaf: leaf[1], many)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
+        of_one.agent.params, once.agent.params,
+    )  # fmt: skip
+    kernels = many.agent.params["layers_0"]["kernel"]
+    assert abs(kernels[0] - kernels[1]).max() > 0.01
+
+
+def test_what_is_kept_is_what_was_seen_and_a_time_limit_is_no_end(catching):
+    """40 frames at most an episode: the frame that is cut short is followed by what it led to."""
+    env, *_, begin, frames = catching
+    state, _ = frames(2, begin(2), 50)  # all are kept
+    kept = jax.tree.map(lambda rows: np.asarray(rows), state.agent.memory.examples)
+    assert not kept.terminal[39]
+    fall = int(0.06 * 1000 / 30) / env.scale[3]
+    np.testing.assert_allclose(
+        kept.next_obs[39, 3] - kept.obs[39, 3], fall, atol=0.6 * fall, rtol=0
+    )
+    assert abs(kept.obs[40] - kept.next_obs[39]).max() > 0.1  # another episode has begun
+    same = np.r_[0:39, 40:49]
+    np.testing.assert_array_equal(kept.obs[same + 1], kept.next_obs[same])
+    starts = env.seen(rl.Catcher(64).get_obs(rl.CatcherState(25, 0.0, 0, 0, 3, 0)))
+    np.testing.assert_allclose(kept.obs[40, :2], starts[:2], atol=1e-6)
+
+
+def test_exploration_goes_by_the_schedule():
+    model = linear(2, 4)
+    agent = mer_agent(model, epsilon=optax.linear_schedule(1.0, 0.0, 10))
+    seen = transition([1, 0], 0, 0.0, [0, 1])
+    state = agent.init(weights([[0, 0, 1, 0], [0, 0, 0, 0]], [0, 0, 0, 0]), seen)
+    keys = jax.random.split(jax.random.key(0), 4000)
+    for step, share in ((0, 0.25), (5, 0.625), (10, 1.0), (99, 1.0)):
+        now = state._replace(step=jnp.int32(step))
+        actions = jax.vmap(lambda key: agent.act(key, now, seen.obs))(keys)  # noqa: B023
+        assert abs((actions == 2).mean() - share) < 0.03
+        assert actions.dtype == jnp.int32
+
+
+def test_scores_are_sums_of_rewards_up_to_the_end_or_the_cap():
+    """A paddle that stays on the left misses three fruits unless they fall on it: -3 - 5."""
+    env, params = rl.Catcher(), rl.CatcherParams()
+
+    def score(policy, cap):
+        return rl.scores(jax.random.key(0), policy, env, params, 8, cap)
+
+    stay = score(lambda obs: 0, 10_000)
+    assert (stay <= 0).all()
+    assert (stay == -8).any()
+    np.testing.assert_array_equal(score(lambda obs: 0, 20), 0)
+
+    def follow(obs):
+        ahead = obs[2] - obs[0] - 5 * obs[1]
+        return jnp.where(jnp.abs(ahead) < 20, 2, jnp.where(ahead > 0, 1, 0))
+
+    assert score(follow, 1000).mean() > 15
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"batch_size": 0}, "batch_size must be a whole number"),
+        ({"num_batches": 0}, "num_batches must be a whole number"),
+        ({"capacity": 0}, "capacity must be a whole number"),
+        ({"target_every": 0}, "target_every must be a whole number"),
+        ({"discount": 1.5}, "discount must be"),
+        ({"beta": -0.1}, "beta must be"),
+        ({"alpha": -1}, "alpha must be"),
+    ],
+)
+def test_bad_settings(change, says):
+    with pytest.raises(ValueError, match=says):
+        mer_agent(linear(2, 2), **change)
+
+
+def test_a_judgement_is_of_the_target_network():
+    model = linear(2, 2)
+    judge = q_learning._judging(model, 0.5)
+    batch = Transition(
+        jnp.eye(2), jnp.int32([0, 1]), jnp.float32([1, 2]), jnp.eye(2), jnp.array([False, True])
+    )
+    judged = judge(weights([[3, 4], [5, 6]], [0, 0]), batch)
+    assert isinstance(judged, Judged)
+    np.testing.assert_allclose(judged.target, [1 + 0.5 * 4, 2])
