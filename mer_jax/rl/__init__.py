@@ -7,10 +7,10 @@ except ImportError as error:
     raise ImportError("mer_jax.rl needs gymnax and flashbax: pip install 'mer_jax[rl]'") from error
 
 from mer_jax.rl.catcher import Catcher, CatcherParams, CatcherState
-from mer_jax.rl.q_learning import Agent, AgentState, Transition, dqn, dqn_mer, fifo, q_network
 from mer_jax.rl.flappy_bird import FlappyBird, FlappyBirdParams, FlappyBirdState
 from mer_jax.rl.game import Scaled
 from mer_jax.rl.play import PlayState, play, scores, start
+from mer_jax.rl.q_learning import Agent, AgentState, Transition, dqn, dqn_mer, fifo, q_network
 
 __all__ = [
     "Agent",
