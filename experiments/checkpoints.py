@@ -4,6 +4,7 @@ import functools
 import hashlib
 import json
 import logging
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -133,6 +134,29 @@ class Checkpoints:
             max_to_keep=KEPT, create=True, enable_async_checkpointing=False
         )
         return orbax.CheckpointManager(self.folder, options=options)
+
+
+def folder(out: Path) -> Path:
+    """Where runs are kept while they are unfinished."""
+    return out / "checkpoints"
+
+
+def check_begun(out: Path, resume: bool) -> None:
+    """Whether what was begun there may be gone on with.
+
+    Raises:
+      ValueError: if there is something, and nobody said that it should.
+    """
+    if folder(out).exists() and not resume:
+        raise ValueError(
+            f"{folder(out)} holds an unfinished run: give --resume to go on with it, or delete it, "
+            "or choose another --out"
+        )
+
+
+def forget(out: Path) -> None:
+    """Deletes the checkpoints, after what they led to is on the disk."""
+    shutil.rmtree(folder(out), ignore_errors=True)
 
 
 def checksum(tree: Any) -> str:

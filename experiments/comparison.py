@@ -1,7 +1,6 @@
 """Methods on the same draws of a benchmark, one after another, and what is kept of them."""
 
 import functools
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -109,18 +108,8 @@ def run(comparison: Comparison, console: Console) -> Results:
             results |= known
             if devices.is_first_process():
                 write_results(comparison, results)
-    forget(comparison)
+    checkpoints.forget(comparison.out)
     return results
-
-
-def checkpoint_folder(out: Path) -> Path:
-    """Where runs are kept while they are unfinished."""
-    return out / "checkpoints"
-
-
-def forget(comparison: Comparison) -> None:
-    """Deletes the checkpoints, after what they led to is on the disk."""
-    shutil.rmtree(checkpoint_folder(comparison.out), ignore_errors=True)
 
 
 def run_method(name: str, comparison: Comparison, console: Console) -> Iterator[Results]:
@@ -163,7 +152,7 @@ def run_method(name: str, comparison: Comparison, console: Console) -> Iterator[
         settings = [choices[i].settings for i in of_choice[runs]]
         is_last = runs[-1] == len(of_seed) - 1 and name == list(comparison.choices)[-1]
         kept = checkpoints.Checkpoints(
-            checkpoint_folder(comparison.out) / f"{name}-{first}",
+            checkpoints.folder(comparison.out) / f"{name}-{first}",
             functools.partial(_identity, name, settings, part, comparison),
             comparison.checkpoint_every,
             not is_last,

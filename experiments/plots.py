@@ -199,3 +199,39 @@ def heat_maps(
         axis.set_ylabel(down)
     figure.colorbar(ScalarMappable(colors, "viridis"), ax=axes, label="retained accuracy, %")
     figure.savefig(path, dpi=150, format="png")
+
+
+def scores(path: Path, curves: dict[str, Any], frames: list[int], title: str) -> None:
+    """One panel a task: each agent's score over the frames, with a band of standard deviations.
+
+    Args:
+      curves: `[S, evaluations, tasks]` scores by agent.
+      frames: `[evaluations]`.
+    """
+    num_tasks = np.shape(next(iter(curves.values())))[-1]
+    columns = min(3, num_tasks)
+    lines = -(-num_tasks // columns)
+    figure = Figure((1.5 + 3.6 * columns, 0.8 + 2.4 * lines), layout="constrained")
+    axes = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
+    colors = colormaps["tab10" if len(curves) <= 10 else "viridis"](
+        np.arange(len(curves)) if len(curves) <= 10 else np.linspace(0, 1, len(curves))
+    )
+    x, span = np.array(frames), frames[-1] / num_tasks
+    for task, axis in enumerate(axes.flat[:num_tasks]):
+        axis.axvspan(task * span, (task + 1) * span, color="black", alpha=0.07, lw=0)
+        for (label, values), color in zip(curves.items(), colors, strict=True):
+            seeds = np.asarray(values, np.float64)[:, :, task]
+            mean, std = seeds.mean(0), seeds.std(0, ddof=1) if len(seeds) > 1 else 0
+            axis.plot(x, mean, color=color, lw=1.2, label=label)
+            axis.fill_between(x, mean - std, mean + std, color=color, alpha=0.2, lw=0)
+        axis.set_title(f"task {task + 1}", fontsize=10)
+        axis.grid(alpha=0.3)
+    for axis in axes.flat[num_tasks:]:
+        axis.set_axis_off()
+    for axis in axes[-1]:
+        axis.set_xlabel("frames; shaded: the task is played")
+    for axis in axes[:, 0]:
+        axis.set_ylabel("score")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center", fontsize=8)
+    figure.suptitle(title, fontsize=10)
+    figure.savefig(path, dpi=150, format="png")

@@ -17,7 +17,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from experiments import command_line, comparison, devices, methods, output
+from experiments import checkpoints, command_line, comparison, devices, methods, output
 from experiments.comparison import Comparison
 from experiments.methods import METHODS
 from mer_jax import checks
@@ -158,12 +158,7 @@ def prepare(config: Config, say: Callable[[str], object]) -> Comparison:
         model = material.networks.of(name, num_tasks)
         for choice in choices[name]:
             METHODS[name].make(model.loss, num_tasks, **choice.settings)
-    begun = comparison.checkpoint_folder(config.out)
-    if begun.exists() and not config.resume:
-        raise ValueError(
-            f"{begun} holds an unfinished run: give --resume to go on with it, or delete it, or "
-            "choose another --out"
-        )
+    checkpoints.check_begun(config.out, config.resume)
     config.out.mkdir(parents=True, exist_ok=True)
     return Comparison(
         choices,

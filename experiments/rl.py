@@ -1,0 +1,525 @@
+"""Learns a game that gets harder from task to task, and shows what is left of the easier ones.
+
+python -m experiments.rl --game catcher --agent dqn-mer --seeds 5
+python -m experiments.rl --game flappy-bird --agent dqn --out runs/flappy-bird
+"""
+
+import dataclasses
+import functools
+import itertools
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from PIL import Image
+from rich import progress
+from rich.console import Console
+from rich.table import Table
+
+import mer_jax
+from experiments import checkpoints, command_line, devices, output, plots
+from experiments.devices import SEED
+from experiments.methods import flag
+from mer_jax import checks, rl
+from mer_jax.networks import Model
+
+GIF_FRAMES, GIF_EVERY, GIF_MS = 450, 3, 100
+"""Fifteen seconds of play, ten pictures a second."""
+
+
+class Game(NamedTuple):
+    """A game with tasks of growing difficulty.
+
+    make: the environment; params: `params(task) -> its parameters`, the task may be traced.
+    max_frames: after which an episode that is judged ends.
+    """
+
+    make: Callable[[], Any]
+    params: Callable[[Any], Any]
+    max_frames: int
+
+
+GAMES = {
+    "catcher": Game(
+        rl.Catcher, lambda task: rl.CatcherParams(fall_speed=0.608 + 0.03 * task), 1000
+    ),
+    "flappy-bird": Game(
+        rl.FlappyBird, lambda task: rl.FlappyBirdParams(pipe_gap=100.0 - 5 * task), 2000
+    ),
+}
+TITLES = {"dqn": "DQN", "dqn-reservoir": "DQN with a reservoir", "dqn-mer": "DQN-MER"}
+RATES = ("alpha", "beta", "gamma")
+
+# Chosen by the sweep in experiments/results/rl, on other seeds: {game: {agent: rates}}.
+CHOSEN: dict[str, dict[str, dict[str, float]]] = {
+    game: {
+        "dqn": {"alpha": 0.01},
+        "dqn-reservoir": {"alpha": 0.01},
+        "dqn-mer": {"alpha": 0.01, "beta": 1.0, "gamma": 0.3},
+    }
+    for game in GAMES
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Learns a game that gets harder from task to task, and shows what is left of the easier ones.
+
+    The agent is not told the task; every so often it plays all of them greedily, learning nothing.
+    """
+
+    game: Literal["catcher", "flappy-bird"] = "catcher"
+    """Fruits that fall faster from task to task, or gaps between pipes that become narrower."""
+    agent: Literal["dqn", "dqn-reservoir", "dqn-mer"] = "dqn-mer"
+    """Deep Q-learning with a buffer of the newest transitions or with a reservoir, or with
+    Meta-Experience Replay."""
+    tasks: int = 6
+    """How many tasks, from the easiest on."""
+    frames_per_task: int = 25_000
+    """Frames of play in each task."""
+    evaluate_every: int = 1000
+    """Frames between two evaluations on all tasks."""
+    episodes: int = 5
+    """Episodes of each task in an evaluation; the last has four times as many."""
+    max_frames: int | None = None
+    """Frames after which such an episode ends; 1000 (Catcher) or 2000 (Flappy Bird) if not
+    given."""
+    seeds: int = 5
+    """How many seeds, each with its own games and network."""
+    seed: int = 0
+    """The first seed."""
+    alpha: tuple[float, ...] = ()
+    """Learning rate of SGD. Several values, here or of --beta or --gamma, are a sweep: every
+    combination is learned with every seed."""
+    beta: tuple[float, ...] = ()
+    """DQN-MER's within-batch Reptile rate, in [0, 1]."""
+    gamma: tuple[float, ...] = ()
+    """DQN-MER's across-batch Reptile rate, in [0, 1]."""
+    replays: int = 16
+    """Transitions of the buffer that are learned from after each frame; DQN-MER adds the newest to
+    each of its batches."""
+    num_batches: int = 1
+    """DQN-MER's s, batches after each frame, among which the replays are shared out."""
+    capacity: int = 50_000
+    """Transitions that the buffer holds."""
+    discount: float = 0.99
+    """What the next frame is worth of this one, in [0, 1]."""
+    epsilon: float = 0.05
+    """How often it plays at random in the end."""
+    epsilon_frames: int = 10_000
+    """Frames until then, from always at random on."""
+    target_every: int = 1000
+    """Frames between two copies into the target network."""
+    hidden: tuple[int, ...] = (64, 64)
+    """Units of each hidden layer."""
+    seed_batch: int | None = None
+    """How many runs (seeds times settings) are learned at once; all of them if not given."""
+    checkpoint_every: int | None = None
+    """Frames between two checkpoints; about one a minute if not given."""
+    resume: bool = False
+    """Go on with what was begun in --out by the same command."""
+    out: Path = Path("runs/rl")
+    """Folder for metrics.json, table.md, scores.png and a GIF of each task."""
+
+    def rates(self) -> list[dict[str, float]]:
+        """Every combination of what was given, and what was chosen for the rest."""
+        known = CHOSEN[self.game][self.agent]
+        given = {name: getattr(self, name) or (known[name],) for name in known}
+        return [
+            dict(zip(given, values, strict=True)) for values in itertools.product(*given.values())
+        ]
+
+    def cap(self) -> int:
+        return GAMES[self.game].max_frames if self.max_frames is None else self.max_frames
+
+
+def check(config: Config) -> None:
+    """Checks all that can be checked before learning.
+
+    Raises:
+      ValueError: in one line, if something cannot be right.
+    """
+    for name in (
+        "tasks", "frames_per_task", "evaluate_every", "episodes", "seeds", "replays", "num_batches",
+        "capacity", "epsilon_frames", "target_every",
+    ):  # fmt: skip
+        checks.positive_int(flag(name), getattr(config, name))
+    for name in ("max_frames", "seed_batch", "checkpoint_every"):
+        if getattr(config, name) is not None:
+            checks.positive_int(flag(name), getattr(config, name))
+    for size in config.hidden:
+        checks.positive_int("each of --hidden", size)
+    checks.rate("--epsilon", config.epsilon, largest=1)
+    checks.rate("--discount", config.discount, largest=1)
+    for name in RATES:
+        if getattr(config, name) and name not in CHOSEN[config.game][config.agent]:
+            raise ValueError(f"{flag(name)} is nothing that {config.agent} reads")
+        for value in getattr(config, name):
+            checks.rate(flag(name), value, largest=np.inf if name == "alpha" else 1)
+    if config.frames_per_task % config.evaluate_every:
+        raise ValueError(
+            f"--frames-per-task must be a multiple of --evaluate-every, got "
+            f"{config.frames_per_task} and {config.evaluate_every}"
+        )
+    if config.agent == "dqn-mer" and config.replays % config.num_batches:
+        raise ValueError(
+            f"--replays must be a multiple of --num-batches, got {config.replays} and "
+            f"{config.num_batches}"
+        )
+    if config.agent != "dqn-mer" and config.num_batches != 1:
+        raise ValueError(f"--num-batches is nothing that {config.agent} reads")
+    if config.replays > config.capacity:
+        raise ValueError(
+            f"--replays must be at most --capacity, got {config.replays} and {config.capacity}"
+        )
+    if not 0 <= config.seed <= 2**32 - config.seeds:
+        raise ValueError(f"--seed must be in [0, {2**32 - config.seeds}], got {config.seed}")
+    checkpoints.check_begun(config.out, config.resume)
+
+
+class Draw(NamedTuple):
+    """What makes one run differ from the others; a leading axis holds many.
+
+    seed: `[]` uint32. rates: `{name: []}`.
+    """
+
+    seed: Any
+    rates: dict[str, Any]
+
+
+class Programs(NamedTuple):
+    """What is compiled, for one run.
+
+    start: `start(draw) -> state`.
+    advance: `advance(state, draw, task) -> state`, `evaluate_every` frames of a task.
+    judge: `judge(params, draw, number) -> [tasks, episodes]`, the scores of the greedy agent.
+    show: `show(params, draw, task) -> [frames, ...]`, the games that it goes through.
+    """
+
+    start: Callable[..., rl.PlayState]
+    advance: Callable[..., rl.PlayState]
+    judge: Callable[..., jax.Array]
+    show: Callable[..., Any]
+
+
+def programs(config: Config, episodes: int) -> Programs:
+    game = GAMES[config.game]
+    env = rl.Scaled(game.make())
+    params = game.params(0)
+    sizes = (*env.observation_space(params).shape, *config.hidden, env.num_actions)
+    model = rl.q_network(sizes)
+
+    def keys(draw: Draw) -> jax.Array:
+        return jax.random.split(jax.random.key(draw.seed), 4)
+
+    def start(draw: Draw) -> rl.PlayState:
+        network_key, game_key, *_ = keys(draw)
+        agent = make_agent(config, model, draw.rates)
+        return rl.start(game_key, agent, env, params, model.init(network_key))
+
+    def advance(state: rl.PlayState, draw: Draw, task: jax.Array) -> rl.PlayState:
+        play_key = keys(draw)[2]
+        agent = make_agent(config, model, draw.rates)
+        frames = config.evaluate_every
+        return rl.play(play_key, agent, env, game.params(task), state, frames)[0]
+
+    def policy(params: Any) -> Callable[[jax.Array], jax.Array]:
+        return lambda obs: jnp.argmax(model.apply(params, obs, None)).astype(jnp.int32)
+
+    def judge(params: Any, draw: Draw, number: jax.Array) -> jax.Array:
+        def one_task(task: jax.Array) -> jax.Array:
+            key = jax.random.fold_in(jax.random.fold_in(keys(draw)[3], number), task)
+            return rl.scores(key, policy(params), env, game.params(task), episodes, config.cap())
+
+        return jax.lax.map(one_task, jnp.arange(config.tasks))
+
+    def show(params: Any, draw: Draw, task: jax.Array) -> Any:
+        reset_key, play_key = jax.random.split(keys(draw)[3])
+        obs, state = env.reset(reset_key, game.params(task))
+
+        def frame(carry: tuple[Any, Any], key: jax.Array) -> tuple[tuple[Any, Any], Any]:
+            obs, state = carry
+            following = env.step(key, state, policy(params)(obs), game.params(task))[:2]
+            return following, state
+
+        return jax.lax.scan(frame, (obs, state), jax.random.split(play_key, GIF_FRAMES))[1]
+
+    return Programs(start, advance, judge, show)
+
+
+def make_agent(config: Config, model: Model, rates: dict[str, Any]) -> rl.Agent:
+    shared: dict[str, Any] = dict(
+        discount=config.discount,
+        epsilon=optax.linear_schedule(1.0, config.epsilon, config.epsilon_frames),
+        target_every=config.target_every,
+    )
+    if config.agent == "dqn-mer":
+        batch_size = 1 + config.replays // config.num_batches
+        return rl.dqn_mer(
+            model,
+            **rates,
+            **shared,
+            num_batches=config.num_batches,
+            batch_size=batch_size,
+            capacity=config.capacity,
+        )
+    memory = rl.fifo if config.agent == "dqn" else mer_jax.reservoir
+    return rl.dqn(
+        model,
+        optimizer=optax.sgd(rates["alpha"]),
+        batch_size=config.replays,
+        memory=memory(config.capacity),
+        **shared,
+    )
+
+
+class Progress(NamedTuple):
+    """frames: of each run so far; scores: `[R, tasks]` at each evaluation; params: `[R, ...]`."""
+
+    frames: int
+    scores: list[np.ndarray]
+    params: Any
+
+
+def learn(config: Config, draws: Draw, kept: checkpoints.Checkpoints | None) -> Iterator[Progress]:
+    """Plays the tasks one after another, in many runs side by side.
+
+    Yields:
+      Progress, after each evaluation; the last is of more episodes.
+    """
+    num_runs = len(draws.seed)
+    mesh = devices.mesh(num_runs)
+    padded = np.resize(np.arange(num_runs), devices.pad(num_runs, mesh))
+    draws = devices.put(jax.tree.map(lambda leaf: leaf[padded], draws), mesh, SEED)
+    single = programs(config, config.episodes)
+    start = devices.over_seeds(single.start, mesh, own=1)
+    advance = devices.over_seeds(single.advance, mesh, own=2, donate=(0,))
+    judge = devices.over_seeds(single.judge, mesh, own=2)
+    last = devices.over_seeds(programs(config, 4 * config.episodes).judge, mesh, own=2)
+
+    def fetched(leaf: jax.Array) -> np.ndarray:
+        return devices.fetch(leaf)[:num_runs]
+
+    shapes = jax.eval_shape(start, draws)
+    at, arrays = (kept and kept.newest()) or (0, {})
+    scores: list[np.ndarray] = arrays.get("scores", [])
+    if arrays:
+        leaves = [leaf[padded] for leaf in arrays["state"]]
+        state = devices.put(jax.tree.unflatten(jax.tree.structure(shapes), leaves), mesh, SEED)
+    else:
+        state = start(draws)
+    total = config.tasks * config.frames_per_task
+    while len(scores) <= total // config.evaluate_every:
+        if scores:
+            state = advance(state, draws, np.int32(at // config.frames_per_task))
+            at += config.evaluate_every
+        judged = (last if at == total else judge)(state.agent.params, draws, np.int32(at))
+        scores.append(fetched(judged).mean(-1))
+        if kept and (kept.due(at) if at < total else kept.lasting):
+            leaves = [fetched(leaf) for leaf in jax.tree.leaves(state)]
+            kept.save(at, {"state": leaves, "scores": scores})
+        yield Progress(at, scores, state.agent.params)
+    yield Progress(at, scores, state.agent.params)
+
+
+Results = dict[str, dict[str, Any]]
+
+
+def run(config: Config, console: Console) -> Results:
+    """Learns, behind a progress bar, and leaves everything in the folder.
+
+    Returns:
+      For each setting its part of the metrics.
+    Raises:
+      ValueError: if what was begun in the folder cannot be gone on with.
+    """
+    settings = config.rates()
+    seeds = [config.seed + i for i in range(config.seeds)]
+    of_seed, of_setting = np.indices((len(seeds), len(settings))).reshape(2, -1)
+    draws = Draw(
+        np.asarray(seeds, np.uint32)[of_seed],
+        {
+            name: np.array([setting[name] for setting in settings], np.float32)[of_setting]
+            for name in settings[0]
+        },
+    )
+    config.out.mkdir(parents=True, exist_ok=True)
+    batch = min(config.seed_batch or len(of_seed), len(of_seed))
+    seconds, finished, params = 0.0, [], None
+    for first in range(0, len(of_seed), batch):
+        part = jax.tree.map(lambda leaf: leaf[first : first + batch], draws)  # noqa: B023
+        kept = checkpoints.Checkpoints(
+            checkpoints.folder(config.out) / str(first),
+            functools.partial(_identity, config, part),
+            config.checkpoint_every,
+            first + batch < len(of_seed),
+            functools.partial(console.print, highlight=False),
+        )
+        number = "" if batch == len(of_seed) else f" from run {first + 1}"
+        last = _follow(TITLES[config.agent] + number, learn(config, part, kept), config, console)
+        seconds += kept.seconds
+        finished.append(np.stack(last.scores, axis=1))
+        params = last.params if params is None else params
+    scores = np.concatenate(finished)  # [R, evaluations, tasks]
+    swept = [name for name in settings[0] if len(getattr(config, name)) > 1]
+    results = {}
+    for index, setting in enumerate(settings):
+        mine = scores[of_setting == index]
+        label = ", ".join(f"{name} {setting[name]:g}" for name in swept)
+        results[label or config.agent] = summary(mine) | {
+            "title": ", ".join(filter(None, (TITLES[config.agent], label))),
+            "settings": setting,
+            "seconds": round(seconds, 2),
+        }
+    write_results(config, results)
+    write_films(config, jax.tree.map(lambda leaf: leaf[:1], draws), params)
+    checkpoints.forget(config.out)
+    return results
+
+
+def _identity(config: Config, draws: Draw) -> dict[str, Any]:
+    """What decides how these runs go on."""
+    names = (
+        "game", "agent", "tasks", "frames_per_task", "evaluate_every", "episodes", "replays",
+        "num_batches", "capacity", "discount", "epsilon", "epsilon_frames", "target_every",
+        "hidden",
+    )  # fmt: skip
+    return {
+        **{name: getattr(config, name) for name in names},
+        "max_frames": config.cap(),
+        "seeds": np.asarray(draws.seed).tolist(),
+        "rates": {name: np.asarray(values).tolist() for name, values in draws.rates.items()},
+        "mer_jax": mer_jax.__version__,
+    }
+
+
+def summary(scores: np.ndarray) -> dict[str, Any]:
+    """The metrics of `[S, evaluations, tasks]` scores, with every seed's."""
+    final = scores[:, -1].astype(np.float64)
+    return {
+        "final_score": output.spread(final.mean(1)),
+        "score_by_task": [output.spread(final[:, task]) for task in range(final.shape[1])],
+        "scores": np.round(scores.astype(np.float64), 3).tolist(),
+    }
+
+
+def _follow(title: str, steps: Iterator[Progress], config: Config, console: Console) -> Progress:
+    columns = (
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TextColumn("frames, {task.fields[score]}"),
+        progress.TimeRemainingColumn(),
+    )
+    total = config.tasks * config.frames_per_task
+    with progress.Progress(*columns, console=console) as display:
+        bar = display.add_task(title, total=total, score="compiling")
+        for step in steps:
+            score = f"score {step.scores[-1].mean():.1f} over all tasks"
+            display.update(bar, completed=step.frames, score=score)
+    return step
+
+
+def describe(config: Config) -> str:
+    """One sentence on what the numbers are of."""
+    return (
+        f"{config.game}, {config.tasks} tasks of {config.frames_per_task} frames; after them "
+        f"{4 * config.episodes} greedy episodes of each, of at most {config.cap()} frames; "
+        f"{config.replays} replays a frame; {config.seeds} seeds from {config.seed}, ± is their "
+        "standard deviation."
+    )
+
+
+def rows(results: Results) -> list[list[str]]:
+    """A table of agents with its head, all text."""
+    num_tasks = len(next(iter(results.values()))["score_by_task"])
+    head = ["Agent", "Final score", *(f"Task {task + 1}" for task in range(num_tasks)), "Seconds"]
+    return [
+        head,
+        *(
+            [
+                result["title"],
+                output.cell(result["final_score"]),
+                *(output.cell(spread, digits=1) for spread in result["score_by_task"]),
+                f"{result['seconds']:.0f}",
+            ]
+            for result in results.values()
+        ),
+    ]
+
+
+def write_results(config: Config, results: Results) -> None:
+    """metrics.json, table.md and scores.png; a single setting is at the top level."""
+    about = {
+        "config": dataclasses.asdict(config),
+        "command": ["python", "-m", "experiments.rl", *sys.argv[1:]],
+        "seeds": [config.seed + i for i in range(config.seeds)],
+        "frames": list(range(0, config.tasks * config.frames_per_task + 1, config.evaluate_every)),
+        **output.environment(),
+    }
+    content = next(iter(results.values())) if len(results) == 1 else {"settings": results}
+    output.write_json(config.out / "metrics.json", about | content)
+    table = output.markdown(rows(results), describe(config))
+    output.write_text(config.out / "table.md", table)
+    curves = {result["title"]: result["scores"] for result in results.values()}
+    output.write(
+        config.out / "scores.png",
+        lambda part: plots.scores(part, curves, about["frames"], config.game),
+    )
+
+
+def write_films(config: Config, draw: Draw, params: Any) -> None:
+    """A GIF of each task, played by the first seed's agent after all of them."""
+    game = GAMES[config.game]
+    env, single = game.make(), programs(config, config.episodes)
+    params = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)[0]), params)
+    draw = jax.tree.map(lambda leaf: leaf[0], draw)
+    show, paint = jax.jit(single.show), jax.jit(env.render)
+    for task in range(config.tasks):
+        states = show(params, draw, np.int32(task))
+        shown = [
+            jax.tree.map(lambda leaf: leaf[at], states) for at in range(0, GIF_FRAMES, GIF_EVERY)
+        ]  # noqa: B023
+        pictures = [Image.fromarray(np.asarray(paint(state, game.params(task)))) for state in shown]
+        height = 240
+        width = round(pictures[0].width * height / pictures[0].height)
+        small = [picture.resize((width, height)) for picture in pictures]
+        path = config.out / f"task-{task + 1}.gif"
+        output.write(path, functools.partial(_save_film, small))
+
+
+def _save_film(pictures: list[Image.Image], path: Path) -> None:
+    first, *rest = pictures
+    first.save(path, format="GIF", save_all=True, append_images=rest, duration=GIF_MS, loop=0)
+
+
+def main(args: list[str] | None = None) -> None:
+    console = Console()
+    config = command_line.parse(Config, args)
+    with command_line.errors():
+        check(config)
+    devices.use_all_cores()
+    jax.config.update("jax_default_matmul_precision", "highest")
+    console.print(describe(config), highlight=False)
+    try:
+        with command_line.errors():
+            results = run(config, console)
+    except KeyboardInterrupt:
+        console.print(f"stopped; --resume goes on from the last checkpoint in {config.out}")
+        raise SystemExit(130) from None
+    head, *body = rows(results)
+    table = Table(*head)
+    for row in body:
+        table.add_row(*row)
+    console.print(table)
+    files = "metrics.json, table.md, scores.png, task-*.gif"
+    console.print(f"{config.out}: {files}", highlight=False)
+
+
+if __name__ == "__main__":
+    main()
