@@ -53,6 +53,10 @@ class Cell(NamedTuple):
             **how,
         )
 
+    def run(self, how: dict[str, Any], folder: Path, at_once: int, console: Console) -> None:
+        """Learns what is missing in the folder; see `run`."""
+        run(self, self.config(**how), folder, at_once, console)
+
 
 Kept = dict[str, Any]
 """A cell's file: under `entries` a result for each setting, and how they were made."""

@@ -8,50 +8,30 @@ import dataclasses
 import functools
 import itertools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from PIL import Image
+from PIL import Image, ImageOps
 from rich import progress
 from rich.console import Console
 from rich.table import Table
 
 import mer_jax
-from experiments import checkpoints, command_line, devices, output, plots
-from experiments.devices import SEED
+from experiments import checkpoints, command_line, devices, output, playing, plots
 from experiments.methods import flag
+from experiments.playing import GAMES, Draw, Plan
 from mer_jax import checks, rl
 from mer_jax.networks import Model
 
-GIF_FRAMES, GIF_EVERY, GIF_MS = 450, 3, 100
-"""Fifteen seconds of play, ten pictures a second."""
+FILM_EVERY, FILM_MS = 3, 100
+"""Every third frame, ten pictures a second: as fast as it was played."""
 
 
-class Game(NamedTuple):
-    """A game with tasks of growing difficulty.
-
-    make: the environment; params: `params(task) -> its parameters`, the task may be traced.
-    max_frames: after which an episode that is judged ends.
-    """
-
-    make: Callable[[], Any]
-    params: Callable[[Any], Any]
-    max_frames: int
-
-
-GAMES = {
-    "catcher": Game(
-        rl.Catcher, lambda task: rl.CatcherParams(fall_speed=0.608 + 0.03 * task), 1000
-    ),
-    "flappy-bird": Game(
-        rl.FlappyBird, lambda task: rl.FlappyBirdParams(pipe_gap=100.0 - 5 * task), 2000
-    ),
-}
 TITLES = {"dqn": "DQN", "dqn-reservoir": "DQN with a reservoir", "dqn-mer": "DQN-MER"}
 RATES = ("alpha", "beta", "gamma")
 
@@ -134,8 +114,43 @@ class Config:
             dict(zip(given, values, strict=True)) for values in itertools.product(*given.values())
         ]
 
-    def cap(self) -> int:
-        return GAMES[self.game].max_frames if self.max_frames is None else self.max_frames
+    def plan(self) -> Plan:
+        game = GAMES[self.game]
+        return Plan(
+            game,
+            self.make_agent,
+            self.hidden,
+            self.tasks,
+            self.frames_per_task,
+            self.evaluate_every,
+            self.episodes,
+            game.max_frames if self.max_frames is None else self.max_frames,
+        )
+
+    def make_agent(self, model: Model, rates: dict[str, Any]) -> rl.Agent:
+        shared: dict[str, Any] = dict(
+            discount=self.discount,
+            epsilon=optax.linear_schedule(1.0, self.epsilon, self.epsilon_frames),
+            target_every=self.target_every,
+        )
+        if self.agent == "dqn-mer":
+            batch_size = 1 + self.replays // self.num_batches
+            return rl.dqn_mer(
+                model,
+                **rates,
+                **shared,
+                num_batches=self.num_batches,
+                batch_size=batch_size,
+                capacity=self.capacity,
+            )
+        memory = rl.fifo if self.agent == "dqn" else mer_jax.reservoir
+        return rl.dqn(
+            model,
+            optimizer=optax.sgd(rates["alpha"]),
+            batch_size=self.replays,
+            memory=memory(self.capacity),
+            **shared,
+        )
 
 
 def check(config: Config) -> None:
@@ -182,151 +197,6 @@ def check(config: Config) -> None:
     checkpoints.check_begun(config.out, config.resume)
 
 
-class Draw(NamedTuple):
-    """What makes one run differ from the others; a leading axis holds many.
-
-    seed: `[]` uint32. rates: `{name: []}`.
-    """
-
-    seed: Any
-    rates: dict[str, Any]
-
-
-class Programs(NamedTuple):
-    """What is compiled, for one run.
-
-    start: `start(draw) -> state`.
-    advance: `advance(state, draw, task) -> state`, `evaluate_every` frames of a task.
-    judge: `judge(params, draw, number) -> [tasks, episodes]`, the scores of the greedy agent.
-    show: `show(params, draw, task) -> [frames, ...]`, the games that it goes through.
-    """
-
-    start: Callable[..., rl.PlayState]
-    advance: Callable[..., rl.PlayState]
-    judge: Callable[..., jax.Array]
-    show: Callable[..., Any]
-
-
-def programs(config: Config, episodes: int) -> Programs:
-    game = GAMES[config.game]
-    env = rl.Scaled(game.make())
-    params = game.params(0)
-    sizes = (*env.observation_space(params).shape, *config.hidden, env.num_actions)
-    model = rl.q_network(sizes)
-
-    def keys(draw: Draw) -> jax.Array:
-        return jax.random.split(jax.random.key(draw.seed), 4)
-
-    def start(draw: Draw) -> rl.PlayState:
-        network_key, game_key, *_ = keys(draw)
-        agent = make_agent(config, model, draw.rates)
-        return rl.start(game_key, agent, env, params, model.init(network_key))
-
-    def advance(state: rl.PlayState, draw: Draw, task: jax.Array) -> rl.PlayState:
-        play_key = keys(draw)[2]
-        agent = make_agent(config, model, draw.rates)
-        frames = config.evaluate_every
-        return rl.play(play_key, agent, env, game.params(task), state, frames)[0]
-
-    def policy(params: Any) -> Callable[[jax.Array], jax.Array]:
-        return lambda obs: jnp.argmax(model.apply(params, obs, None)).astype(jnp.int32)
-
-    def judge(params: Any, draw: Draw, number: jax.Array) -> jax.Array:
-        def one_task(task: jax.Array) -> jax.Array:
-            key = jax.random.fold_in(jax.random.fold_in(keys(draw)[3], number), task)
-            return rl.scores(key, policy(params), env, game.params(task), episodes, config.cap())
-
-        return jax.lax.map(one_task, jnp.arange(config.tasks))
-
-    def show(params: Any, draw: Draw, task: jax.Array) -> Any:
-        reset_key, play_key = jax.random.split(keys(draw)[3])
-        obs, state = env.reset(reset_key, game.params(task))
-
-        def frame(carry: tuple[Any, Any], key: jax.Array) -> tuple[tuple[Any, Any], Any]:
-            obs, state = carry
-            following = env.step(key, state, policy(params)(obs), game.params(task))[:2]
-            return following, state
-
-        return jax.lax.scan(frame, (obs, state), jax.random.split(play_key, GIF_FRAMES))[1]
-
-    return Programs(start, advance, judge, show)
-
-
-def make_agent(config: Config, model: Model, rates: dict[str, Any]) -> rl.Agent:
-    shared: dict[str, Any] = dict(
-        discount=config.discount,
-        epsilon=optax.linear_schedule(1.0, config.epsilon, config.epsilon_frames),
-        target_every=config.target_every,
-    )
-    if config.agent == "dqn-mer":
-        batch_size = 1 + config.replays // config.num_batches
-        return rl.dqn_mer(
-            model,
-            **rates,
-            **shared,
-            num_batches=config.num_batches,
-            batch_size=batch_size,
-            capacity=config.capacity,
-        )
-    memory = rl.fifo if config.agent == "dqn" else mer_jax.reservoir
-    return rl.dqn(
-        model,
-        optimizer=optax.sgd(rates["alpha"]),
-        batch_size=config.replays,
-        memory=memory(config.capacity),
-        **shared,
-    )
-
-
-class Progress(NamedTuple):
-    """frames: of each run so far; scores: `[R, tasks]` at each evaluation; params: `[R, ...]`."""
-
-    frames: int
-    scores: list[np.ndarray]
-    params: Any
-
-
-def learn(config: Config, draws: Draw, kept: checkpoints.Checkpoints | None) -> Iterator[Progress]:
-    """Plays the tasks one after another, in many runs side by side.
-
-    Yields:
-      Progress, after each evaluation; the last is of more episodes.
-    """
-    num_runs = len(draws.seed)
-    mesh = devices.mesh(num_runs)
-    padded = np.resize(np.arange(num_runs), devices.pad(num_runs, mesh))
-    draws = devices.put(jax.tree.map(lambda leaf: leaf[padded], draws), mesh, SEED)
-    single = programs(config, config.episodes)
-    start = devices.over_seeds(single.start, mesh, own=1)
-    advance = devices.over_seeds(single.advance, mesh, own=2, donate=(0,))
-    judge = devices.over_seeds(single.judge, mesh, own=2)
-    last = devices.over_seeds(programs(config, 4 * config.episodes).judge, mesh, own=2)
-
-    def fetched(leaf: jax.Array) -> np.ndarray:
-        return devices.fetch(leaf)[:num_runs]
-
-    shapes = jax.eval_shape(start, draws)
-    at, arrays = (kept and kept.newest()) or (0, {})
-    scores: list[np.ndarray] = arrays.get("scores", [])
-    if arrays:
-        leaves = [leaf[padded] for leaf in arrays["state"]]
-        state = devices.put(jax.tree.unflatten(jax.tree.structure(shapes), leaves), mesh, SEED)
-    else:
-        state = start(draws)
-    total = config.tasks * config.frames_per_task
-    while len(scores) <= total // config.evaluate_every:
-        if scores:
-            state = advance(state, draws, np.int32(at // config.frames_per_task))
-            at += config.evaluate_every
-        judged = (last if at == total else judge)(state.agent.params, draws, np.int32(at))
-        scores.append(fetched(judged).mean(-1))
-        if kept and (kept.due(at) if at < total else kept.lasting):
-            leaves = [fetched(leaf) for leaf in jax.tree.leaves(state)]
-            kept.save(at, {"state": leaves, "scores": scores})
-        yield Progress(at, scores, state.agent.params)
-    yield Progress(at, scores, state.agent.params)
-
-
 Results = dict[str, dict[str, Any]]
 
 
@@ -361,7 +231,9 @@ def run(config: Config, console: Console) -> Results:
             functools.partial(console.print, highlight=False),
         )
         number = "" if batch == len(of_seed) else f" from run {first + 1}"
-        last = _follow(TITLES[config.agent] + number, learn(config, part, kept), config, console)
+        last = _follow(
+            TITLES[config.agent] + number, playing.learn(config.plan(), part, kept), config, console
+        )
         seconds += kept.seconds
         finished.append(np.stack(last.scores, axis=1))
         params = last.params if params is None else params
@@ -391,7 +263,7 @@ def _identity(config: Config, draws: Draw) -> dict[str, Any]:
     )  # fmt: skip
     return {
         **{name: getattr(config, name) for name in names},
-        "max_frames": config.cap(),
+        "max_frames": config.plan().max_frames,
         "seeds": np.asarray(draws.seed).tolist(),
         "rates": {name: np.asarray(values).tolist() for name, values in draws.rates.items()},
         "mer_jax": mer_jax.__version__,
@@ -408,7 +280,9 @@ def summary(scores: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _follow(title: str, steps: Iterator[Progress], config: Config, console: Console) -> Progress:
+def _follow(
+    title: str, steps: Iterator[playing.Progress], config: Config, console: Console
+) -> playing.Progress:
     columns = (
         progress.TextColumn("{task.description}"),
         progress.BarColumn(),
@@ -427,9 +301,10 @@ def _follow(title: str, steps: Iterator[Progress], config: Config, console: Cons
 
 def describe(config: Config) -> str:
     """One sentence on what the numbers are of."""
+    plan = config.plan()
     return (
-        f"{config.game}, {config.tasks} tasks of {config.frames_per_task} frames; after them "
-        f"{4 * config.episodes} greedy episodes of each, of at most {config.cap()} frames; "
+        f"{config.game}, {plan.tasks} tasks of {plan.frames_per_task} frames; after them "
+        f"{4 * plan.episodes} greedy episodes of each, of at most {plan.max_frames} frames; "
         f"{config.replays} replays a frame; {config.seeds} seeds from {config.seed}, ± is their "
         "standard deviation."
     )
@@ -475,27 +350,20 @@ def write_results(config: Config, results: Results) -> None:
 
 def write_films(config: Config, draw: Draw, params: Any) -> None:
     """A GIF of each task, played by the first seed's agent after all of them."""
-    game = GAMES[config.game]
-    env, single = game.make(), programs(config, config.episodes)
-    params = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)[0]), params)
-    draw = jax.tree.map(lambda leaf: leaf[0], draw)
-    show, paint = jax.jit(single.show), jax.jit(env.render)
+    plan = config.plan()
+    params, draw = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)[0]), (params, draw))
+    show = jax.jit(playing.programs(plan, plan.episodes).show)
+    paint = jax.jit(jax.vmap(plan.game.make().render, (0, None)))
     for task in range(config.tasks):
-        states = show(params, draw, np.int32(task))
-        shown = [
-            jax.tree.map(lambda leaf: leaf[at], states) for at in range(0, GIF_FRAMES, GIF_EVERY)
-        ]  # noqa: B023
-        pictures = [Image.fromarray(np.asarray(paint(state, game.params(task)))) for state in shown]
-        height = 240
-        width = round(pictures[0].width * height / pictures[0].height)
-        small = [picture.resize((width, height)) for picture in pictures]
-        path = config.out / f"task-{task + 1}.gif"
-        output.write(path, functools.partial(_save_film, small))
+        games = jax.tree.map(lambda leaf: leaf[::FILM_EVERY], show(params, draw, np.int32(task)))
+        images = map(Image.fromarray, np.asarray(paint(games, plan.game.params(task))))
+        pictures = [ImageOps.contain(image, (240, 240)) for image in images]
+        output.write(config.out / f"task-{task + 1}.gif", functools.partial(_save_film, pictures))
 
 
 def _save_film(pictures: list[Image.Image], path: Path) -> None:
     first, *rest = pictures
-    first.save(path, format="GIF", save_all=True, append_images=rest, duration=GIF_MS, loop=0)
+    first.save(path, format="GIF", save_all=True, append_images=rest, duration=FILM_MS, loop=0)
 
 
 def main(args: list[str] | None = None) -> None:

@@ -10,7 +10,7 @@ where it was.
 import dataclasses
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import tyro
@@ -20,11 +20,11 @@ from experiments import (
     ablation,
     accuracy_tables,
     alignment_table,
-    cells,
     command_line,
     devices,
     methods,
     omniglot_table,
+    rl_table,
     sweeps,
 )
 from mer_jax import checks
@@ -35,9 +35,11 @@ TABLES: dict[str, ModuleType] = {
     "alignment": alignment_table,
     "ablation": ablation,
     "omniglot": omniglot_table,
+    "rl": rl_table,
     "sweeps": sweeps,
 }
-"""Each with `cells()`, what there is to run, and `draw(table, folder)`, which writes the files."""
+"""Each with `cells()`, what there is to run, and `draw(table, folder)`, which writes the files. A
+cell's string is its name, and its `run(how, folder, at_once, console)` runs what is missing."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,13 +48,19 @@ class Config:
 
     table: Annotated[
         Literal[
-            "retained-accuracy", "learning-accuracy", "alignment", "ablation", "omniglot", "sweeps"
+            "retained-accuracy",
+            "learning-accuracy",
+            "alignment",
+            "ablation",
+            "omniglot",
+            "rl",
+            "sweeps",
         ],
         tyro.conf.Positional,
     ] = "retained-accuracy"
     """Which table: what is retained at the end or learned on the way, of all methods (the two come
     from the same runs); transfer and interference under ER and MER; what MER's beta, gamma, s and k
-    each do; all methods on Omniglot; or what was tried where hyper-parameters were not
+    each do; all methods on Omniglot; the games; or what was tried where hyper-parameters were not
     published."""
     cells: tuple[str, ...] = ()
     """Run only these, such as rotations/mer-200 or many-permutations/online; all if not given."""
@@ -80,7 +88,7 @@ class Config:
     """Folder for the tables and, below it, `cells`."""
 
 
-def chosen(config: Config) -> list[cells.Cell]:
+def chosen(config: Config) -> list[Any]:
     """The cells to run.
 
     Raises:
@@ -114,7 +122,7 @@ def main(args: list[str] | None = None) -> None:
             console.rule(f"{cell}, {number} of {len(wanted)}")
             at_once = config.seed_batch or len(jax.devices())
             try:
-                cells.run(cell, cell.config(**how), config.out / "cells", at_once, console)
+                cell.run(how, config.out / "cells", at_once, console)
             except KeyboardInterrupt:
                 console.print("stopped; the same command goes on from here")
                 raise SystemExit(130) from None

@@ -1,0 +1,179 @@
+"""A game's tasks, one after another, in many runs side by side, judged on all tasks as they go."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import devices
+from experiments.checkpoints import Checkpoints
+from experiments.devices import SEED
+from mer_jax import rl
+from mer_jax.networks import Model
+
+FILM_FRAMES = 450
+
+
+class Game(NamedTuple):
+    """A game with tasks of growing difficulty.
+
+    make: makes the environment. params: `params(task)` gives its parameters; task may be traced.
+    max_frames: after which an episode that is judged ends, if nothing else is said.
+    """
+
+    make: Callable[[], Any]
+    params: Callable[[Any], Any]
+    max_frames: int
+
+
+GAMES = {
+    "catcher": Game(
+        rl.Catcher, lambda task: rl.CatcherParams(fall_speed=0.608 + 0.03 * task), 1000
+    ),
+    "flappy-bird": Game(
+        rl.FlappyBird, lambda task: rl.FlappyBirdParams(pipe_gap=100.0 - 5 * task), 2000
+    ),
+}
+
+
+class Plan(NamedTuple):
+    """What all runs share.
+
+    game: with its tasks.
+    make_agent: `make_agent(model, rates) -> Agent`; the model is a `q_network`.
+    hidden: units of its hidden layers.
+    tasks, frames_per_task: how much is played, in the order of difficulty.
+    evaluate_every: frames between two evaluations on all tasks.
+    episodes: of each task in an evaluation; the last has four times as many.
+    max_frames: after which an episode that is judged ends.
+    """
+
+    game: Game
+    make_agent: Callable[[Model, dict[str, Any]], rl.Agent]
+    hidden: tuple[int, ...]
+    tasks: int
+    frames_per_task: int
+    evaluate_every: int
+    episodes: int
+    max_frames: int
+
+
+class Draw(NamedTuple):
+    """What makes one run differ from the others; a leading axis holds many.
+
+    seed: `[]` uint32. rates: `{name: []}`.
+    """
+
+    seed: Any
+    rates: dict[str, Any]
+
+
+class Programs(NamedTuple):
+    """What is compiled, for one run.
+
+    start: `start(draw) -> state`.
+    advance: `advance(state, draw, task) -> state`, `evaluate_every` frames of a task.
+    judge: `judge(params, draw, number) -> [tasks, episodes]`, the scores of the greedy agent.
+    show: `show(params, draw, task) -> [FILM_FRAMES, ...]`, the games that it goes through.
+    """
+
+    start: Callable[..., rl.PlayState]
+    advance: Callable[..., rl.PlayState]
+    judge: Callable[..., jax.Array]
+    show: Callable[..., Any]
+
+
+def programs(plan: Plan, episodes: int) -> Programs:
+    game = plan.game
+    env = rl.Scaled(game.make())
+    params = game.params(0)
+    sizes = (*env.observation_space(params).shape, *plan.hidden, env.num_actions)
+    model = rl.q_network(sizes)
+
+    def keys(draw: Draw) -> jax.Array:
+        return jax.random.split(jax.random.key(draw.seed), 4)
+
+    def start(draw: Draw) -> rl.PlayState:
+        network_key, game_key, *_ = keys(draw)
+        agent = plan.make_agent(model, draw.rates)
+        return rl.start(game_key, agent, env, params, model.init(network_key))
+
+    def advance(state: rl.PlayState, draw: Draw, task: jax.Array) -> rl.PlayState:
+        play_key = keys(draw)[2]
+        agent = plan.make_agent(model, draw.rates)
+        frames = plan.evaluate_every
+        return rl.play(play_key, agent, env, game.params(task), state, frames)[0]
+
+    def policy(params: Any) -> Callable[[jax.Array], jax.Array]:
+        return lambda obs: jnp.argmax(model.apply(params, obs, None)).astype(jnp.int32)
+
+    def judge(params: Any, draw: Draw, number: jax.Array) -> jax.Array:
+        def one_task(task: jax.Array) -> jax.Array:
+            key = jax.random.fold_in(jax.random.fold_in(keys(draw)[3], number), task)
+            return rl.scores(key, policy(params), env, game.params(task), episodes, plan.max_frames)
+
+        return jax.lax.map(one_task, jnp.arange(plan.tasks))
+
+    def show(params: Any, draw: Draw, task: jax.Array) -> Any:
+        reset_key, play_key = jax.random.split(keys(draw)[3])
+        obs, state = env.reset(reset_key, game.params(task))
+
+        def frame(carry: tuple[Any, Any], key: jax.Array) -> tuple[tuple[Any, Any], Any]:
+            obs, state = carry
+            following = env.step(key, state, policy(params)(obs), game.params(task))[:2]
+            return following, state
+
+        return jax.lax.scan(frame, (obs, state), jax.random.split(play_key, FILM_FRAMES))[1]
+
+    return Programs(start, advance, judge, show)
+
+
+class Progress(NamedTuple):
+    """frames: of each run so far; scores: `[R, tasks]` at each evaluation; params: `[R, ...]`."""
+
+    frames: int
+    scores: list[np.ndarray]
+    params: Any
+
+
+def learn(plan: Plan, draws: Draw, kept: Checkpoints | None) -> Iterator[Progress]:
+    """Plays the tasks one after another, in many runs side by side.
+
+    Yields:
+      Progress, after each evaluation; the last is of more episodes.
+    """
+    num_runs = len(draws.seed)
+    mesh = devices.mesh(num_runs)
+    padded = np.resize(np.arange(num_runs), devices.pad(num_runs, mesh))
+    draws = devices.put(jax.tree.map(lambda leaf: leaf[padded], draws), mesh, SEED)
+    single = programs(plan, plan.episodes)
+    start = devices.over_seeds(single.start, mesh, own=1)
+    advance = devices.over_seeds(single.advance, mesh, own=2, donate=(0,))
+    judge = devices.over_seeds(single.judge, mesh, own=2)
+    last = devices.over_seeds(programs(plan, 4 * plan.episodes).judge, mesh, own=2)
+
+    def fetched(leaf: jax.Array) -> np.ndarray:
+        return devices.fetch(leaf)[:num_runs]
+
+    shapes = jax.eval_shape(start, draws)
+    at, arrays = (kept and kept.newest()) or (0, {})
+    scores: list[np.ndarray] = arrays.get("scores", [])
+    if arrays:
+        leaves = [leaf[padded] for leaf in arrays["state"]]
+        state = devices.put(jax.tree.unflatten(jax.tree.structure(shapes), leaves), mesh, SEED)
+    else:
+        state = start(draws)
+    total = plan.tasks * plan.frames_per_task
+    while len(scores) <= total // plan.evaluate_every:
+        if scores:
+            state = advance(state, draws, np.int32(at // plan.frames_per_task))
+            at += plan.evaluate_every
+        judged = (last if at == total else judge)(state.agent.params, draws, np.int32(at))
+        scores.append(fetched(judged).mean(-1))
+        if kept and (kept.due(at) if at < total else kept.lasting):
+            leaves = [fetched(leaf) for leaf in jax.tree.leaves(state)]
+            kept.save(at, {"state": leaves, "scores": scores})
+        yield Progress(at, scores, state.agent.params)
+    yield Progress(at, scores, state.agent.params)

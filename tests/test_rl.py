@@ -1,0 +1,158 @@
+"""The experiment on games: what it leaves behind, what it refuses, and how it goes on."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("gymnax", reason="mer_jax.rl needs it")
+
+from experiments import playing, rl, rl_table, tables
+
+SMALL = [
+    "--tasks", "2", "--frames-per-task", "100", "--evaluate-every", "50", "--episodes", "2",
+    "--max-frames", "60", "--seeds", "2", "--hidden", "8", "--capacity", "60", "--replays", "4",
+]  # fmt: skip
+
+
+def run(out, *more):
+    rl.main([*SMALL, "--out", str(out), *more])
+    return json.loads((out / "metrics.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("game", "agent"),
+    [("catcher", "dqn"), ("catcher", "dqn-reservoir"), ("flappy-bird", "dqn-mer")],
+)
+def test_what_a_run_leaves_behind(game, agent, tmp_path):
+    metrics = run(tmp_path, "--game", game, "--agent", agent)
+    scores = np.array(metrics["scores"])
+    assert scores.shape == (2, 5, 2)  # seeds, evaluations, tasks
+    assert metrics["frames"] == [0, 50, 100, 150, 200]
+    final = metrics["final_score"]
+    np.testing.assert_allclose(final["per_seed"], scores[:, -1].mean(1), atol=1e-3)
+    np.testing.assert_allclose(final["mean"], np.mean(final["per_seed"]), rtol=1e-6)
+    by_task = [spread["mean"] for spread in metrics["score_by_task"]]
+    np.testing.assert_allclose(by_task, scores[:, -1].mean(0), atol=1e-3)
+    assert metrics["seconds"] > 0
+    assert metrics["config"]["agent"] == agent
+    table = (tmp_path / "table.md").read_text()
+    assert f"| {final['mean']:.2f} ± {final['std']:.2f} |" in table
+    assert (tmp_path / "scores.png").read_bytes().startswith(b"\x89PNG")
+    with Image.open(tmp_path / "task-2.gif") as film:
+        assert film.n_frames > 10
+        assert max(film.size) == 240
+
+
+def test_a_sweep_has_an_entry_for_each_combination(tmp_path):
+    metrics = run(tmp_path, "--alpha", "0.01", "0.001", "--gamma", "0.3", "1", "--seed-batch", "3")
+    entries = metrics["settings"]
+    assert list(entries) == [
+        f"alpha {alpha}, gamma {gamma}" for alpha in ("0.01", "0.001") for gamma in ("0.3", "1")
+    ]
+    alone = run(tmp_path / "alone", "--alpha", "0.001", "--gamma", "0.3")
+    np.testing.assert_allclose(
+        entries["alpha 0.001, gamma 0.3"]["scores"], alone["scores"], atol=0.01
+    )
+
+
+class Stop(Exception):
+    pass
+
+
+def test_it_goes_on_with_the_same_bits(tmp_path, monkeypatch):
+    """Stopped after three of five evaluations, and then gone on with."""
+    whole = run(tmp_path / "whole")
+    flags = ["--checkpoint-every", "50"]
+    learn = playing.learn
+
+    def stopping(plan, draws, kept):
+        for number, step in enumerate(learn(plan, draws, kept)):
+            if number == 3:
+                raise Stop
+            yield step
+
+    monkeypatch.setattr(playing, "learn", stopping)
+    with pytest.raises(Stop):
+        run(tmp_path / "part", *flags)
+    monkeypatch.undo()
+    with pytest.raises(SystemExit):
+        run(tmp_path / "part", *flags)  # something was begun there
+    again = run(tmp_path / "part", *flags, "--resume")
+    assert again["scores"] == whole["scores"]
+    assert again["final_score"] == whole["final_score"]
+    assert not (tmp_path / "part/checkpoints").exists()
+
+
+def test_differences_by_hand():
+    """Differences 1, 2, 3: mean 2, standard error 1 / sqrt(3), t(2) = 4.3027."""
+    mean, low, high = rl_table.difference([2, 4, 6], [1, 2, 3])
+    assert (mean, low, high) == pytest.approx(
+        (2, 2 - 4.3027 / 3**0.5, 2 + 4.3027 / 3**0.5), abs=1e-3
+    )
+
+
+def test_the_table_of_games(tmp_path):
+    """Drawn from cells as runs leave them; one that is there is not run again."""
+    for agent in ("dqn", "dqn-mer", "dqn-reservoir"):
+        out = tmp_path / "cells/catcher" / agent
+        rng = np.random.default_rng(len(agent))
+        config = rl.Config(agent=agent, seeds=3, out=out)
+        out.mkdir(parents=True)
+        result = rl.summary(rng.normal(size=(3, 151, 6))) | {
+            "title": "-", "settings": {"alpha": 0.1}, "seconds": 1.0
+        }  # fmt: skip
+        rl.write_results(config, {agent: result})
+    tables.main(["rl", "--only-draw", "--out", str(tmp_path)])
+    drawn = json.loads((tmp_path / "rl.json").read_text())["catcher"]
+    assert set(drawn["differences"]) == {
+        "DQN with a reservoir over DQN", "DQN-MER over DQN with a reservoir"
+    }  # fmt: skip
+    assert "95 % interval" in (tmp_path / "rl.md").read_text()
+    assert (tmp_path / "rl-catcher.png").read_bytes().startswith(b"\x89PNG")
+    written = (tmp_path / "cells/catcher/dqn/metrics.json").stat().st_mtime_ns
+    tables.main(["rl", "--cells", "catcher/dqn", "--seeds", "3", "--out", str(tmp_path)])
+    assert (tmp_path / "cells/catcher/dqn/metrics.json").stat().st_mtime_ns == written
+    for more in (["--seeds", "4"], ["--test-images", "3", "--seeds", "3"]):
+        with pytest.raises(SystemExit) as stop:
+            tables.main(["rl", "--cells", "catcher/dqn", "--out", str(tmp_path), *more])
+        assert stop.value.code == 2
+
+
+def test_the_tasks_get_harder():
+    catcher, flappy = (playing.GAMES[name] for name in ("catcher", "flappy-bird"))
+    speeds = [catcher.params(task).fall_speed for task in range(6)]
+    np.testing.assert_allclose(speeds, [0.608, 0.638, 0.668, 0.698, 0.728, 0.758])
+    gaps = [flappy.params(task).pipe_gap for task in range(6)]
+    assert gaps == [100, 95, 90, 85, 80, 75]
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--game", "pong"], "invalid choice"),
+        (["--tasks", "0"], "--tasks must be a whole number"),
+        (["--evaluate-every", "30"], "--frames-per-task must be a multiple of --evaluate-every"),
+        (["--replays", "100"], "--replays must be at most --capacity"),
+        (["--num-batches", "3"], "--replays must be a multiple of --num-batches"),
+        (["--agent", "dqn", "--num-batches", "2"], "--num-batches is nothing that dqn reads"),
+        (["--agent", "dqn", "--beta", "0.5"], "--beta is nothing that dqn reads"),
+        (["--beta", "1.5"], r"--beta must be in \[0, 1\]"),
+        (["--alpha", "-1"], "--alpha must be a finite number"),
+        (["--epsilon", "2"], "--epsilon must be in"),
+        (["--discount", "nan"], "--discount must be in"),
+        (["--hidden", "0"], "each of --hidden must be a whole number"),
+        (["--seed", "-1"], "--seed must be in"),
+        (["--max-frames", "0"], "--max-frames must be a whole number"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_flags_get_one_clear_line(flags, says, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        run(tmp_path, *flags)
+    assert stop.value.code == 2
+    complaint = capsys.readouterr().err
+    assert re.search(says, complaint)
+    assert complaint.count("\n") == 1
