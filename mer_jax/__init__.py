@@ -14,7 +14,7 @@ from mer_jax.learners.gem import agem, gem
 from mer_jax.learners.mer import mer, mer_big_batch, mer_current_rate, mer_update
 from mer_jax.learners.online import online
 from mer_jax.learners.replay import er, er_by_task
-from mer_jax.meta import interpolate
+from mer_jax.meta import interpolate, reptile
 from mer_jax.metrics import (
     accuracy_matrix,
     backward_transfer,
@@ -22,6 +22,7 @@ from mer_jax.metrics import (
     learning_accuracy,
     retained_accuracy,
 )
+from mer_jax.mixing import mix
 from mer_jax.sgd import sgd_pass
 from mer_jax.stream import accuracy, map_examples, run
 from mer_jax.task_params import TaskParams
@@ -56,8 +57,10 @@ __all__ = [
     "mer_current_rate",
     "mer_update",
     "metrics",
+    "mix",
     "networks",
     "online",
+    "reptile",
     "reservoir",
     "retained_accuracy",
     "run",

@@ -51,7 +51,7 @@ def reservoir(capacity: int) -> Reservoir:
     return Reservoir(init, add, sample)
 
 
-def add(key: jax.Array, state: ReservoirState, example: Any) -> ReservoirState:
+def add(key: jax.Array, state: ReservoirState, example: Any, offered: Any = True) -> ReservoirState:
     """Offers one example; every example offered so far is then held with equal chance.
 
     The n-th example takes slot n - 1 while there is room; later it draws a slot from `[0, n)`,
@@ -61,6 +61,7 @@ def add(key: jax.Array, state: ReservoirState, example: Any) -> ReservoirState:
     Args:
       key: random key, consumed.
       example: like one row of `state.examples`: same structure, shapes and dtypes.
+      offered: `[]` bool; where it is False nothing happens.
     Raises:
       ValueError: while tracing, if `example` is not like a row.
     Source: Vitter (1985), "Random Sampling with a Reservoir", Algorithm R.
@@ -68,11 +69,12 @@ def add(key: jax.Array, state: ReservoirState, example: Any) -> ReservoirState:
     _check_row(state, example)
     n, room = state.num_seen, capacity(state)
     slot = jnp.where(n < room, n, jax.random.randint(key, (), 0, n + 1))
+    slot = jnp.where(offered, slot, room)
     # A write past the end is the dropped example, so no branch on traced values is needed.
     examples = jax.tree.map(
         lambda rows, x: rows.at[slot].set(x, mode="drop"), state.examples, example
     )
-    return ReservoirState(examples, n + 1)
+    return ReservoirState(examples, n + jnp.asarray(offered, jnp.int32))
 
 
 def sample(key: jax.Array, state: ReservoirState, n: int) -> tuple[Any, jax.Array]:

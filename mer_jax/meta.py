@@ -1,9 +1,13 @@
 """Reptile, the one meta-update there is."""
 
+from typing import Any, NamedTuple
+
 import jax
 import jax.numpy as jnp
+import optax
 
-from mer_jax.types import Params
+from mer_jax import checks
+from mer_jax.types import Params, exportable
 
 
 def interpolate(start: Params, end: Params, rate: jax.typing.ArrayLike) -> Params:
@@ -22,3 +26,76 @@ def interpolate(start: Params, end: Params, rate: jax.typing.ArrayLike) -> Param
         return (1 - r) * s + r * e
 
     return jax.tree.map(leaf, start, end)
+
+
+@exportable
+class ReptileState(NamedTuple):
+    """inner: the inner optimizer's; anchor: the parameters at the last pull, of at least 32 bits.
+
+    steps: `[]` int32, taken since then.
+    """
+
+    inner: optax.OptState
+    anchor: Params
+    steps: jax.Array
+
+
+def reptile(
+    inner: optax.GradientTransformation, every: int, rate: Any
+) -> optax.GradientTransformation:
+    """Any optimizer, with a Reptile step: every so often its parameters are pulled back part way.
+
+    At each `every`-th step the parameters become `anchor + rate (params - anchor)`, which is the
+    next anchor; the first one are the parameters at `init`. The inner optimizer's state and its
+    schedule know nothing of it. What is updated may have fewer than 32 bits, the anchor has not.
+
+    Args:
+      inner: any optax transformation.
+      every: steps from one pull to the next.
+      rate: how much of the way is kept, in [0, 1]; 1, as a plain number, is the inner optimizer
+        alone, to the last bit. May be traced.
+    Raises:
+      ValueError: if `every` or `rate` makes no sense, or `update` is not given the parameters.
+    Source: Riemer et al. (2019), line 12 of algorithm 1; every 500 batches with rate 0.1 in Abbes
+      et al. (2025), "Revisiting Replay and Gradient Alignment for Continual Pre-Training of Large
+      Language Models", beside replay (see `mix`).
+    """
+    every, rate = checks.positive_int("every", every), checks.rate("rate", rate, largest=1)
+    # Then nothing is done at all, so that the compiler cannot round otherwise.
+    keeps_all = not isinstance(rate, jax.Array) and rate == 1
+
+    def init(params: Params) -> ReptileState:
+        return ReptileState(inner.init(params), _wide(params), jnp.zeros((), jnp.int32))
+
+    def update(
+        grads: Params, state: ReptileState, params: Params | None = None
+    ) -> tuple[Params, ReptileState]:
+        if params is None:
+            raise ValueError("reptile must be given the parameters: update(grads, state, params)")
+        updates, inner_state = inner.update(grads, state.inner, params)
+        if keeps_all:
+            return updates, ReptileState(inner_state, state.anchor, state.steps)
+        updates = jax.tree.map(lambda u, a: u.astype(a.dtype), updates, state.anchor)
+        steps = state.steps + 1
+
+        def pulled() -> tuple[Params, Params]:
+            def leaf(p: jax.Array, u: jax.Array, anchor: jax.Array) -> jax.Array:
+                moved = p.astype(anchor.dtype) + u - anchor
+                return u + (jnp.asarray(rate, anchor.dtype) - 1) * moved
+
+            pull = jax.tree.map(leaf, params, updates, state.anchor)
+            return pull, _wide(optax.apply_updates(params, pull))
+
+        updates, anchor = jax.lax.cond(steps == every, pulled, lambda: (updates, state.anchor))
+        return updates, ReptileState(inner_state, anchor, steps % every)
+
+    return optax.GradientTransformation(init, update)
+
+
+def _wide(params: Params) -> Params:
+    """A copy of the parameters with at least 32 bits, where they are."""
+
+    def leaf(p: jax.Array) -> jax.Array:
+        return jnp.array(p, jnp.promote_types(jnp.result_type(p), jnp.float32))
+
+    return jax.tree.map(leaf, params)

@@ -1,0 +1,51 @@
+"""Replay for training in batches: a share of each batch comes from the reservoir."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from mer_jax import buffer, checks
+from mer_jax.buffer import ReservoirState
+
+
+def mix(
+    key: jax.Array, buffer_state: ReservoirState, batch: Any, replay_share: float
+) -> tuple[Any, ReservoirState]:
+    """Replaces a share of a batch by draws from the reservoir, and offers it the rest.
+
+    The last rows of the batch are replaced; they are then neither learned from nor offered. While
+    the reservoir holds fewer examples than are to be drawn, fewer are replaced.
+
+    Args:
+      key: random key, consumed.
+      buffer_state: of a `reservoir` whose examples are like rows of the batch.
+      batch: pytree of `[B, ...]`, new examples.
+      replay_share: in [0, 1]; `round(B * replay_share)` rows are replays. Static.
+    Returns:
+      The batch, `[B, ...]`, new examples first, and the reservoir after them.
+    Raises:
+      ValueError: if the share is not in [0, 1], or the rows are not like the reservoir's.
+    Source: Abbes et al. (2025), "Revisiting Replay and Gradient Alignment for Continual
+      Pre-Training of Large Language Models".
+    """
+    size = jax.tree.leaves(batch)[0].shape[0]
+    num_replays = round(size * float(checks.rate("replay_share", replay_share, largest=1)))
+    draw_key, add_key = jax.random.split(key)
+    replays, valid = buffer.sample(draw_key, buffer_state, num_replays)
+    is_replay = jnp.concatenate([jnp.zeros(size - num_replays, bool), valid])
+
+    def replace(new: jax.Array, drawn: jax.Array) -> jax.Array:
+        last = jnp.expand_dims(valid, range(1, drawn.ndim))
+        kept, replaced = new[: size - num_replays], new[size - num_replays :]
+        return jnp.concatenate([kept, jnp.where(last, drawn, replaced)])
+
+    mixed = jax.tree.map(replace, batch, replays)
+
+    def offer(state: ReservoirState, row: tuple[Any, ...]) -> tuple[ReservoirState, None]:
+        row_key, example, replayed = row
+        return buffer.add(row_key, state, example, ~replayed), None
+
+    rows = (jax.random.split(add_key, size), batch, is_replay)
+    state, _ = jax.lax.scan(offer, buffer.after(buffer_state, mixed), rows)
+    return mixed, state

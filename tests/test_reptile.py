@@ -1,0 +1,198 @@
+"""MER as parts: pulls in any optimizer, and batches with a share of replays."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.sharding import NamedSharding, PartitionSpec
+
+import mer_jax
+
+OPTIMIZERS = {
+    "sgd": lambda: optax.sgd(0.1),
+    "momentum": lambda: optax.sgd(optax.linear_schedule(0.1, 0.01, 50), momentum=0.9),
+    "adamw": lambda: optax.adamw(0.01, weight_decay=0.1),
+    "chain": lambda: optax.chain(optax.clip_by_global_norm(0.5), optax.adam(0.01)),
+    "adafactor": lambda: optax.adafactor(0.01),
+}
+PARAMS = {"w": jnp.linspace(-1, 1, 12).reshape(3, 4), "b": jnp.float32([0.3, -2.0])}
+
+
+def gradient(params, step):
+    """Of a bowl whose middle goes round."""
+    return jax.tree.map(lambda p: p - jnp.sin(step / 30), params)
+
+
+def train(optimizer, params, num_steps):
+    @jax.jit
+    def go(params):
+        def step(carry, number):
+            params, state = carry
+            updates, state = optimizer.update(gradient(params, number), state, params)
+            params = optax.apply_updates(params, updates)
+            return (params, state), params
+
+        start = (params, optimizer.init(params))
+        return jax.lax.scan(step, start, jnp.arange(num_steps, dtype=jnp.float32))
+
+    return go(params)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_as_a_loop_written_by_hand(name):
+    """A thousand steps: the inner optimizer, and every 7 steps a pull."""
+    _, path = train(mer_jax.reptile(OPTIMIZERS[name](), 7, 0.3), PARAMS, 1000)
+    inner = OPTIMIZERS[name]()
+    params = anchor = PARAMS
+    state = inner.init(params)
+    step = jax.jit(lambda params, state, number: inner.update(
+        gradient(params, number), state, params))  # fmt: skip
+    for number in range(1000):
+        updates, state = step(params, state, jnp.float32(number))
+        params = optax.apply_updates(params, updates)
+        if number % 7 == 6:
+            params = anchor = jax.tree.map(lambda a, p: a + 0.3 * (p - a), anchor, params)
+        now = jax.tree.map(lambda leaf: leaf[number], path)  # noqa: B023
+        chex.assert_trees_all_close(now, params, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("every", [1, 3])
+def test_at_rate_1_it_is_the_inner_optimizer_bit_for_bit(name, every):
+    (params, state), _ = train(mer_jax.reptile(OPTIMIZERS[name](), every, 1.0), PARAMS, 100)
+    (expected, inner), _ = train(OPTIMIZERS[name](), PARAMS, 100)
+    chex.assert_trees_all_equal(params, expected)
+    chex.assert_trees_all_equal(state.inner, inner)
+
+
+def test_sgd_pulled_at_every_step_is_sgd_with_a_smaller_learning_rate():
+    (params, _), _ = train(mer_jax.reptile(optax.sgd(0.1), 1, 0.25), PARAMS, 200)
+    (expected, _), _ = train(optax.sgd(0.025), PARAMS, 200)
+    chex.assert_trees_all_close(params, expected, atol=1e-6, rtol=1e-6)
+
+
+def test_at_rate_0_everything_is_taken_back():
+    _, path = train(mer_jax.reptile(optax.adam(0.1), 5, 0.0), PARAMS, 20)
+    for number in (4, 9, 19):
+        now = jax.tree.map(lambda leaf: leaf[number], path)  # noqa: B023
+        chex.assert_trees_all_close(now, PARAMS, atol=1e-6)
+    assert abs(path["w"][3] - PARAMS["w"]).max() > 0.1
+
+
+def test_rates_may_be_swept():
+    ends = jax.vmap(
+        lambda rate: train(mer_jax.reptile(optax.adam(0.01), 3, rate), PARAMS, 10)[0][0]
+    )(jnp.float32([0.1, 1.0]))
+    for index, rate in enumerate((0.1, 1.0)):
+        (alone, _), _ = train(mer_jax.reptile(optax.adam(0.01), 3, rate), PARAMS, 10)
+        chex.assert_trees_all_close(
+            jax.tree.map(lambda leaf: leaf[index], ends), alone, atol=1e-6  # noqa: B023
+        )  # fmt: skip
+
+
+def test_small_parameters_have_large_anchors():
+    """In bfloat16 a hundredth of a small step is lost; the anchor is not rounded more than once."""
+    small = jax.tree.map(lambda p: p.astype(jnp.bfloat16), PARAMS)
+    optimizer = mer_jax.reptile(optax.sgd(0.1), 4, 0.5)
+    (params, state), path = train(optimizer, small, 8)
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("bfloat16")}
+    assert {leaf.dtype for leaf in jax.tree.leaves(state.anchor)} == {jnp.dtype("float32")}
+    before = jax.tree.map(lambda leaf: leaf[2].astype(jnp.float32), path)
+    grads = gradient(jax.tree.map(lambda leaf: leaf[2], path), jnp.float32(3))
+    expected = jax.tree.map(
+        lambda a, p, g: (a.astype(jnp.float32) + 0.5 * (p - 0.1 * g.astype(jnp.float32)
+                         - a.astype(jnp.float32))), small, before, grads)  # fmt: skip
+    now = jax.tree.map(lambda leaf: leaf[3].astype(jnp.float32), path)
+    chex.assert_trees_all_close(now, expected, rtol=2**-7, atol=1e-3)
+
+
+def test_masters_of_32_bits_and_gradients_of_16():
+    optimizer = mer_jax.reptile(optax.adam(0.01), 2, 0.5)
+    state = optimizer.init(PARAMS)
+    params = PARAMS
+    for number in range(4):
+        low = jax.tree.map(lambda p: p.astype(jnp.bfloat16), params)
+        grads = jax.tree.map(lambda g: g.astype(jnp.float32), gradient(low, number))
+        updates, state = optimizer.update(grads, state, params)
+        params = optax.apply_updates(params, updates)
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
+    chex.assert_trees_all_close(state.anchor, params)
+
+
+def test_an_anchor_lies_where_its_parameters_lie():
+    mesh = jax.make_mesh((1,), ("x",))
+    where = NamedSharding(mesh, PartitionSpec("x"))
+    params = jax.device_put({"w": jnp.ones((4, 2))}, where)
+    optimizer = mer_jax.reptile(optax.sgd(0.1), 2, 0.5)
+    state = jax.jit(optimizer.init)(params)
+    assert state.anchor["w"].sharding.is_equivalent_to(where, 2)
+    _, state = jax.jit(optimizer.update)(params, state, params)
+    assert state.anchor["w"].sharding.is_equivalent_to(where, 2)
+
+
+@pytest.mark.parametrize(
+    ("every", "rate", "says"),
+    [(0, 0.5, "every must be a whole number"), (2, 1.5, "rate must be in"), (2, -1, "rate must")],
+)
+def test_bad_pulls(every, rate, says):
+    with pytest.raises(ValueError, match=says):
+        mer_jax.reptile(optax.sgd(0.1), every, rate)
+
+
+def test_without_parameters_there_is_nothing_to_pull():
+    optimizer = mer_jax.reptile(optax.sgd(0.1), 2, 0.5)
+    with pytest.raises(ValueError, match=r"update\(grads, state, params\)"):
+        optimizer.update(PARAMS, optimizer.init(PARAMS))
+
+
+def batches(count, size):
+    return jnp.arange(count * size, dtype=jnp.int32).reshape(count, size)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 0.5, 1.0])
+def test_a_batch_has_its_share_of_replays_and_the_reservoir_only_what_was_new(share):
+    buffer = mer_jax.reservoir(1000)
+    state = buffer.init(jnp.int32(0))
+    num_replays = round(8 * share)
+    learned = []
+    for number, batch in enumerate(batches(12, 8)):
+        before = set(learned)
+        mixed, state = mer_jax.mix(jax.random.key(number), state, batch, share)
+        assert mixed.shape == (8,)
+        replaced = min(num_replays, len(before))
+        np.testing.assert_array_equal(mixed[: 8 - num_replays], batch[: 8 - num_replays])
+        drawn = mixed[8 - num_replays : 8 - num_replays + replaced]
+        assert set(drawn.tolist()) <= before
+        rest = 8 - num_replays + replaced
+        np.testing.assert_array_equal(mixed[rest:], batch[rest:])
+        learned += batch[: 8 - num_replays].tolist() + batch[rest:].tolist()
+        assert int(state.num_seen) == len(learned)
+        np.testing.assert_array_equal(state.examples[: len(learned)], learned)
+
+
+def test_what_is_mixed_may_be_any_pytree_in_one_program():
+    buffer = mer_jax.reservoir(16)
+    tokens = jnp.arange(60, dtype=jnp.int32).reshape(5, 4, 3)
+    stream = {"tokens": tokens, "weight": jnp.ones((5, 4))}
+    first = jax.tree.map(lambda leaf: leaf[0, 0], stream)
+
+    def step(carry, batch):
+        key, state = carry
+        mix_key, key = jax.random.split(key)
+        mixed, state = mer_jax.mix(mix_key, state, batch, 0.5)
+        return (key, state), mixed
+
+    start = (jax.random.key(0), buffer.init(first))
+    (_, state), mixed = jax.jit(lambda start: jax.lax.scan(step, start, stream))(start)
+    assert mixed["tokens"].shape == (5, 4, 3)
+    assert int(state.num_seen) == 4 + 4 * 2  # the first batch finds nothing to replay
+    np.testing.assert_array_equal(mixed["tokens"][:, :2], tokens[:, :2])
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
+def test_bad_shares(share):
+    buffer = mer_jax.reservoir(4)
+    with pytest.raises(ValueError, match="replay_share must be in"):
+        mer_jax.mix(jax.random.key(0), buffer.init(jnp.int32(0)), jnp.arange(4), share)
