@@ -147,7 +147,8 @@ def run(
         seeds = kept["seeds"] + planned.seeds
         kept = {"entries": entries, "seeds": seeds, "asked": asked}
         command = _command(cell, asked, seeds)
-        output.write_json(path, kept | {"command": command} | output.environment())
+        about = {"command": command, "data_checksum": planned.about["data_checksum"]}
+        output.write_json(path, kept | about | output.environment())
         shutil.rmtree(part.out)  # where it would have gone on
 
 

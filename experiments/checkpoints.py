@@ -1,12 +1,15 @@
 """Runs that can go on: where they are, on the disk every so often."""
 
+import contextlib
 import functools
 import hashlib
 import json
 import logging
 import shutil
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,13 +55,19 @@ class Checkpoints:
         return time.monotonic() - self.started
 
     def due(self, at: int) -> bool:
-        """Whether it is time for another one."""
+        """Whether it is time for another one, or the last moment for one."""
+        if _asked_to_stop.is_set():
+            return True
         if self.every is None:
             return time.monotonic() - self.saved_on >= SECONDS
         return at // self.every > self.saved_at // self.every
 
     def save(self, at: int, arrays: Arrays) -> None:
-        """Keeps the runs as they are; one that is interrupted leaves the others whole."""
+        """Keeps the runs as they are; one that is interrupted leaves the others whole.
+
+        Raises:
+          KeyboardInterrupt: afterwards, if the program was asked to stop; see `interruptible`.
+        """
         told = {
             "identity": self.identity(),
             "checksum": checksum(arrays),
@@ -74,6 +83,8 @@ class Checkpoints:
             )
             manager.save(at, args=arrays_and_identity, force=True)
         self.saved_at, self.saved_on = at, time.monotonic()
+        if _asked_to_stop.is_set():
+            raise KeyboardInterrupt
 
     def newest(self) -> tuple[int, Arrays] | None:
         """At which example the newest one is that is whole, and what it kept; None without any.
@@ -134,6 +145,52 @@ class Checkpoints:
             max_to_keep=KEPT, create=True, enable_async_checkpointing=False
         )
         return orbax.CheckpointManager(self.folder, options=options)
+
+
+_asked_to_stop = threading.Event()
+
+
+@contextlib.contextmanager
+def interruptible(say: Callable[[str], object]) -> Iterator[None]:
+    """Within it, who asks the program to stop waits for a checkpoint; who asks twice does not."""
+
+    def note(number: int, frame: Any) -> None:
+        if _asked_to_stop.is_set():
+            raise KeyboardInterrupt
+        _asked_to_stop.set()
+        say("stopping at the next checkpoint; once more to stop at once")
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        _asked_to_stop.clear()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class Diverged(ValueError):
+    """A run whose numbers are no longer finite, which to go on with would be a waste."""
+
+
+def check_finite(is_finite: np.ndarray, runs: list[str], where: str, kept: Checkpoints) -> None:
+    """Stops runs that diverged, before a checkpoint is made of them.
+
+    Args:
+      is_finite: `[R]`, whether each run's numbers all are.
+      runs: what the runs are called.
+      where: how far they are.
+    Raises:
+      Diverged: if one is not, with what can be done.
+    """
+    if is_finite.all():
+        return
+    lost = ", ".join(run for run, fine in zip(runs, is_finite, strict=True) if not fine)
+    last = f"{kept.folder}/{kept.saved_at}" if kept.saved_at else "none"
+    raise Diverged(
+        f"{lost}: no longer finite {where}; the last good checkpoint is {last}. "
+        "Choose a smaller learning rate, and another --out"
+    )
 
 
 def folder(out: Path) -> Path:

@@ -161,7 +161,7 @@ def run_method(name: str, comparison: Comparison, console: Console) -> Iterator[
         steps = training.learn(
             model, make_learner, part, comparison.train, comparison.test,
             comparison.evaluate_every, comparison.watched,
-            kept if jax.process_count() == 1 else None,
+            kept if jax.process_count() == 1 else None, may_diverge=len(choices) > 1,
         )  # fmt: skip
         last = _follow(method.title + number, steps, part.tasks, console)
         seconds += kept.seconds
@@ -202,7 +202,7 @@ def _identity(
         "settings": settings,
         "seeds": np.asarray(draws.seed).tolist(),
         "tasks": checkpoints.checksum(draws.tasks),
-        "images": checkpoints.checksum((comparison.train, comparison.test)),
+        "images": comparison.about["data_checksum"],
         "network": comparison.networks.description,
         "evaluate_every": comparison.evaluate_every,
         "watched": comparison.watched,

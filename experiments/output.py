@@ -4,6 +4,7 @@ import json
 import math
 import os
 import platform
+import subprocess
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -79,7 +80,21 @@ def environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "devices": [str(device) for device in jax.devices()],
         "cpu_count": os.cpu_count(),
+        "git_revision": _git_revision(),
     }
+
+
+def _git_revision() -> str | None:
+    """The commit that ran, with a + if there were changes beside it; None outside of git."""
+
+    def git(*args: str) -> str:
+        command = ["git", "-C", str(Path(__file__).parent), *args]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
 
 
 def cell(spread: dict[str, Any], digits: int = 2) -> str:

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import devices
-from experiments.checkpoints import Checkpoints
+from experiments.checkpoints import Checkpoints, check_finite
 from experiments.devices import SEED
+from experiments.training import is_finite
 from mer_jax import rl
 from mer_jax.networks import Model
 
@@ -138,21 +139,29 @@ class Progress(NamedTuple):
     params: Any
 
 
-def learn(plan: Plan, draws: Draw, kept: Checkpoints | None) -> Iterator[Progress]:
+def learn(
+    plan: Plan, draws: Draw, kept: Checkpoints | None, may_diverge: bool = True
+) -> Iterator[Progress]:
     """Plays the tasks one after another, in many runs side by side.
 
+    Args:
+      kept: keeps the runs, and knows those that are to be gone on with.
+      may_diverge: see `training.learn`, as for what is raised.
     Yields:
       Progress, after each evaluation; the last is of more episodes.
     """
     num_runs = len(draws.seed)
     mesh = devices.mesh(num_runs)
     padded = np.resize(np.arange(num_runs), devices.pad(num_runs, mesh))
+    seeds = np.asarray(draws.seed).tolist()
     draws = devices.put(jax.tree.map(lambda leaf: leaf[padded], draws), mesh, SEED)
     single = programs(plan, plan.episodes)
     start = devices.over_seeds(single.start, mesh, own=1)
     advance = devices.over_seeds(single.advance, mesh, own=2, donate=(0,))
     judge = devices.over_seeds(single.judge, mesh, own=2)
     last = devices.over_seeds(programs(plan, 4 * plan.episodes).judge, mesh, own=2)
+
+    finite = devices.over_seeds(is_finite, mesh, own=1)
 
     def fetched(leaf: jax.Array) -> np.ndarray:
         return devices.fetch(leaf)[:num_runs]
@@ -173,6 +182,11 @@ def learn(plan: Plan, draws: Draw, kept: Checkpoints | None) -> Iterator[Progres
         judged = (last if at == total else judge)(state.agent.params, draws, np.int32(at))
         scores.append(fetched(judged).mean(-1))
         if kept and (kept.due(at) if at < total else kept.lasting):
+            if not may_diverge:
+                names = [f"seed {seed}" for seed in seeds]
+                where = f"after {at} frames"
+                fine = fetched(finite(state.agent.params))
+                check_finite(fine, names, where, kept)
             leaves = [fetched(leaf) for leaf in jax.tree.leaves(state)]
             kept.save(at, {"state": leaves, "scores": scores})
         yield Progress(at, scores, state.agent.params)

@@ -231,9 +231,8 @@ def run(config: Config, console: Console) -> Results:
             functools.partial(console.print, highlight=False),
         )
         number = "" if batch == len(of_seed) else f" from run {first + 1}"
-        last = _follow(
-            TITLES[config.agent] + number, playing.learn(config.plan(), part, kept), config, console
-        )
+        steps = playing.learn(config.plan(), part, kept, may_diverge=len(settings) > 1)
+        last = _follow(TITLES[config.agent] + number, steps, config, console)
         seconds += kept.seconds
         finished.append(np.stack(last.scores, axis=1))
         params = last.params if params is None else params
@@ -375,7 +374,7 @@ def main(args: list[str] | None = None) -> None:
     jax.config.update("jax_default_matmul_precision", "highest")
     console.print(describe(config), highlight=False)
     try:
-        with command_line.errors():
+        with command_line.errors(), checkpoints.interruptible(console.print):
             results = run(config, console)
     except KeyboardInterrupt:
         console.print(f"stopped; --resume goes on from the last checkpoint in {config.out}")

@@ -177,6 +177,7 @@ def prepare(config: Config, say: Callable[[str], object]) -> Comparison:
             "num_tasks": num_tasks,
             "test_images": len(material.test.labels),
             "network": material.networks.description,
+            "data_checksum": checkpoints.checksum((material.train, material.test)),
         },
         networks=material.networks,
         watched=config.watch,
@@ -302,7 +303,7 @@ def main(args: list[str] | None = None) -> None:
     console.print(planned.caption, highlight=False)
     planned.about.update(output.environment())
     try:
-        with command_line.errors():
+        with command_line.errors(), checkpoints.interruptible(console.print):
             results = comparison.run(planned, console)
     except KeyboardInterrupt:
         console.print(f"stopped; what was finished is in {config.out}, and --resume goes on")

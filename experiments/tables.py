@@ -20,6 +20,7 @@ from experiments import (
     ablation,
     accuracy_tables,
     alignment_table,
+    checkpoints,
     command_line,
     devices,
     methods,
@@ -122,7 +123,8 @@ def main(args: list[str] | None = None) -> None:
             console.rule(f"{cell}, {number} of {len(wanted)}")
             at_once = config.seed_batch or len(jax.devices())
             try:
-                cell.run(how, config.out / "cells", at_once, console)
+                with checkpoints.interruptible(console.print):
+                    cell.run(how, config.out / "cells", at_once, console)
             except KeyboardInterrupt:
                 console.print("stopped; the same command goes on from here")
                 raise SystemExit(130) from None

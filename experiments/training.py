@@ -10,7 +10,7 @@ import numpy as np
 
 import mer_jax
 from experiments import devices
-from experiments.checkpoints import Arrays, Checkpoints
+from experiments.checkpoints import Arrays, Checkpoints, check_finite
 from experiments.devices import SEED, SHARED
 from mer_jax.data import benchmarks
 from mer_jax.data.benchmarks import Base, Tasks, Visit
@@ -136,6 +136,7 @@ def learn(
     evaluate_every: int = 1,
     watched: bool = False,
     checkpoints: Checkpoints | None = None,
+    may_diverge: bool = True,
 ) -> Iterator[Progress]:
     """Learns a benchmark's tasks one after another, in many runs side by side.
 
@@ -146,8 +147,10 @@ def learn(
       evaluate_every: after how many tasks all of them are evaluated, as they are at the start and
         at the end; in between only the task just learned and the one that comes next.
       checkpoints: keeps the runs, and knows those that are to be gone on with.
+      may_diverge: whether runs are gone on with, at a checkpoint, of which some are not finite.
     Raises:
-      ValueError: if there is a checkpoint, but not of these runs, or it is damaged.
+      ValueError: if there is a checkpoint, but not of these runs, or it is damaged; `Diverged` if
+        one must not and did.
     Yields:
       Progress, several times a task.
     """
@@ -160,6 +163,7 @@ def learn(
     mesh = devices.mesh(num_runs)
     # Every device learns equally many runs; what is added repeats some and is cut off again.
     padded = np.resize(np.arange(num_runs), devices.pad(num_runs, mesh))
+    seeds = np.asarray(draws.seed).tolist()
     draws = devices.put(jax.tree.map(lambda leaf: leaf[padded], draws), mesh, SEED)
     train, test = devices.put((train, test), mesh, SHARED)
 
@@ -167,6 +171,7 @@ def learn(
     start = devices.over_seeds(single.start, mesh, own=1)
     advance = devices.over_seeds(single.advance, mesh, own=2, donate=(0,))
     evaluate = devices.over_seeds(single.evaluate, mesh, own=2)
+    finite = devices.over_seeds(is_finite, mesh, own=1)
 
     def accuracies(params: Params, learned: int) -> np.ndarray:
         everything = learned % evaluate_every == 0 or learned == num_tasks
@@ -233,6 +238,11 @@ def learn(
             if watched:
                 infos.append(jax.tree.map(lambda leaf: devices.fetch(leaf)[:num_runs], told))
             if checkpoints and at < total and checkpoints.due(at):
+                if not may_diverge:
+                    names = [f"seed {seed}" for seed in seeds]
+                    where = f"after {seen[at]:.0f} examples, in task {task + 1}"
+                    fine = devices.fetch(finite(state.params))[:num_runs]
+                    check_finite(fine, names, where, checkpoints)
                 settle()
                 checkpoints.save(at, to_keep())
             if at % num_examples == 0:
@@ -243,6 +253,11 @@ def learn(
         if checkpoints and checkpoints.lasting:
             checkpoints.save(at, to_keep())
     yield Progress(int(seen[at]), rows, infos)
+
+
+def is_finite(tree: Any) -> jax.Array:
+    """`[]` bool, whether all numbers of a tree are."""
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
 
 
 def bytes_per_run(

@@ -85,6 +85,43 @@ def test_what_was_begun_is_neither_overwritten_nor_gone_on_with_by_other_runs(be
         assert says in capsys.readouterr().err
 
 
+def test_asked_to_stop_it_keeps_what_it_has_and_says_how_to_go_on(tmp_path):
+    """Ctrl-C in the middle, long before the first checkpoint would be due."""
+    flags = ["--method", "online", "--tasks", "20", "--checkpoint-every", "100000"]
+    command = [sys.executable, "-m", "experiments.supervised", *flags, "--out", str(tmp_path)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    for line in process.stdout:
+        if "runs of" in line:
+            break
+    time.sleep(3)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=300)
+    assert "stopping at the next checkpoint" in said
+    assert "--resume goes on" in " ".join(said.split())
+    assert process.returncode == 130
+    (at,) = [path.name for path in (tmp_path / "checkpoints/online-0").iterdir()]
+    assert 0 < int(at) < 4000
+
+
+def test_a_run_that_diverged_stops_at_the_next_checkpoint(tmp_path, capsys):
+    flags = [
+        "--method", "online", "--alpha", "1e30", "--seeds", "2", "--tasks", "2",
+        "--examples-per-task", "40", "--checkpoint-every", "20", "--out", str(tmp_path),
+    ]  # fmt: skip
+    with pytest.raises(SystemExit) as stop:
+        supervised.main(flags)
+    assert stop.value.code == 2
+    said = capsys.readouterr().err
+    assert "seed 0, seed 1: no longer finite after " in said
+    assert "in task 1; the last good checkpoint is none" in said
+    # In a sweep the others go on.
+    shutil.rmtree(tmp_path / "checkpoints", ignore_errors=True)
+    supervised.main([*flags, "--alpha", "1e30", "0.01"])
+    settings = json.loads((tmp_path / "metrics.json").read_text())["methods"]
+    assert settings["online alpha 1e+30"]["retained_accuracy"]["mean"] is None
+    assert settings["online alpha 0.01"]["retained_accuracy"]["mean"] > 0
+
+
 ARRAYS = {"state": [np.arange(5.0), np.array([[1, 2]], np.int32)], "accuracies": [np.ones((2, 3))]}
 
 
