@@ -186,6 +186,7 @@ def run_method(name: str, comparison: Comparison, console: Console) -> Iterator[
                 "examples_per_task": examples.tolist(),
                 "evaluate_every": comparison.evaluate_every,
                 "seconds": round(seconds, 2),
+                "bytes_per_run": size,
             }
             | ({"alignment": alignment(done)} if comparison.watched else {})
             for choice, done in zip(choices, mine, strict=True)

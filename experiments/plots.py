@@ -89,6 +89,7 @@ def retained(path: Path, panels: dict[str, dict[str, dict[str, Any]]], title: st
             axis.fill_between(whole, mean - std, mean + std, color=colors[label], alpha=0.2, lw=0)
         axis.set_title(name, fontsize=10)
         axis.set_xlabel("tasks seen")
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("mean accuracy on them, %")
     handles = {
@@ -235,3 +236,60 @@ def scores(path: Path, curves: dict[str, Any], frames: list[int], title: str) ->
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center", fontsize=8)
     figure.suptitle(title, fontsize=10)
     figure.savefig(path, dpi=150, format="png")
+
+
+def accuracy_by_task(
+    path: Path, results: dict[str, dict[str, Any]], title: str, most: int = 20
+) -> None:
+    """One small panel a task, of at most `most` tasks: a line a method, with a band over seeds."""
+    matrices = {
+        label: np.asarray(result["accuracy_matrix"], np.float64)
+        for label, result in results.items()
+    }
+    num_tasks = next(iter(matrices.values())).shape[-1]
+    shown = np.unique(np.linspace(0, num_tasks - 1, min(most, num_tasks)).round().astype(int))
+    columns = min(5, len(shown))
+    lines = -(-len(shown) // columns)
+    figure = Figure((2 + 2 * columns, 0.8 + 1.6 * lines), layout="constrained")
+    axes = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
+    for task, axis in zip(shown, axes.flat, strict=False):
+        axis.axvline(task + 1, color="black", lw=0.5, ls=":")
+        for number, (label, R) in enumerate(matrices.items()):
+            rows = np.flatnonzero(~np.isnan(R[:, :, task]).any(0))
+            values = R[:, rows, task]
+            mean, std = values.mean(0), values.std(0, ddof=1) if len(R) > 1 else 0
+            axis.plot(rows, mean, color=f"C{number}", lw=1, label=label)
+            axis.fill_between(rows, mean - std, mean + std, color=f"C{number}", alpha=0.2, lw=0)
+        axis.set_title(f"task {task + 1}", fontsize=8)
+        axis.set_ylim(0, 100)
+        axis.grid(alpha=0.3)
+    for axis in axes.flat[len(shown) :]:
+        axis.set_axis_off()
+    figure.supxlabel("tasks learned; dotted: its own", fontsize=9)
+    figure.supylabel("test accuracy, %", fontsize=9)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center", fontsize=8)
+    figure.suptitle(title, fontsize=10)
+    figure.savefig(path, dpi=110, format="png")
+
+
+def accuracy_matrices(path: Path, results: dict[str, dict[str, Any]], title: str) -> None:
+    """A heat map a method: the mean accuracy on each task (across) after each task (down)."""
+    columns = min(3, len(results))
+    lines = -(-len(results) // columns)
+    figure = Figure((1.2 + 3.2 * columns, 0.6 + 3.2 * lines), layout="constrained")
+    axes = figure.subplots(lines, columns, squeeze=False)
+    colors = Normalize(0, 100)
+    for (label, result), axis in zip(results.items(), axes.flat, strict=False):
+        mean = np.asarray(result["accuracy_matrix"], np.float64).mean(0)
+        ends = (0.5, mean.shape[1] + 0.5, len(mean) - 0.5, -0.5)
+        axis.imshow(mean, aspect="auto", norm=colors, extent=ends, interpolation="nearest")
+        axis.set_title(label, fontsize=10)
+        axis.set_xlabel("task tested")
+        axis.set_ylabel("tasks learned")
+        for which in (axis.xaxis, axis.yaxis):
+            which.set_major_locator(MaxNLocator(integer=True))
+    for axis in axes.flat[len(results) :]:
+        axis.set_axis_off()
+    figure.colorbar(ScalarMappable(colors, "viridis"), ax=axes, label="test accuracy, %")
+    figure.suptitle(title, fontsize=10)
+    figure.savefig(path, dpi=110, format="png")

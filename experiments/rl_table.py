@@ -6,16 +6,13 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 from rich.console import Console
-from scipy import stats
 
-from experiments import output, plots, rl
+from experiments import intervals, output, plots, rl
 from experiments.accuracy_tables import heading
 from experiments.playing import GAMES
 
 AGENTS = tuple(rl.TITLES)
-CONFIDENCE = 0.95
 
 
 class GameCell(NamedTuple):
@@ -89,7 +86,7 @@ def draw(name: str, folder: Path) -> None:
         results = {agent: kept | {"title": rl.TITLES[agent]} for agent, kept in of_game.items()}
         parts.append(output.markdown(rl.rows(results), heading(game)))
         steps = {
-            f"{rl.TITLES[better]} over {rl.TITLES[worse]}": difference(
+            f"{rl.TITLES[better]} over {rl.TITLES[worse]}": intervals.of_difference(
                 of_game[better]["final_score"]["per_seed"],
                 of_game[worse]["final_score"]["per_seed"],
             )
@@ -122,14 +119,3 @@ def draw(name: str, folder: Path) -> None:
     )
     output.write_text(folder / f"{name}.md", "\n".join([*parts, caption]))
     output.write_json(folder / f"{name}.json", content)
-
-
-def difference(better: list[float], worse: list[float]) -> tuple[float, float, float]:
-    """The mean difference of paired scores, and its interval by Student's t."""
-    pairs = np.subtract(better, worse)
-    mean = float(pairs.mean())
-    if len(pairs) < 2:
-        return mean, -np.inf, np.inf
-    error = float(pairs.std(ddof=1) / np.sqrt(len(pairs)))
-    reach = error * float(stats.t.ppf((1 + CONFIDENCE) / 2, len(pairs) - 1))
-    return mean, mean - reach, mean + reach

@@ -9,7 +9,7 @@ from PIL import Image
 
 pytest.importorskip("gymnax", reason="mer_jax.rl needs it")
 
-from experiments import playing, rl, rl_table, tables
+from experiments import intervals, playing, rl, tables
 
 SMALL = [
     "--tasks", "2", "--frames-per-task", "100", "--evaluate-every", "50", "--episodes", "2",
@@ -88,7 +88,7 @@ def test_it_goes_on_with_the_same_bits(tmp_path, monkeypatch):
 
 def test_differences_by_hand():
     """Differences 1, 2, 3: mean 2, standard error 1 / sqrt(3), t(2) = 4.3027."""
-    mean, low, high = rl_table.difference([2, 4, 6], [1, 2, 3])
+    mean, low, high = intervals.of_difference([2, 4, 6], [1, 2, 3])
     assert (mean, low, high) == pytest.approx(
         (2, 2 - 4.3027 / 3**0.5, 2 + 4.3027 / 3**0.5), abs=1e-3
     )

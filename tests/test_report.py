@@ -1,0 +1,137 @@
+"""The page of results: its numbers, its pictures, and that it needs nothing else."""
+
+import json
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+
+from experiments import output, report, supervised
+
+
+def result(title, seed, num_seeds=5, num_tasks=3, watched=False):
+    rng = np.random.default_rng(seed)
+    R = np.sort(rng.uniform(0.1, 0.9, (num_seeds, num_tasks + 1, num_tasks)), axis=1)
+    by_task = {
+        which: {
+            "dot": rng.normal(size=(num_seeds, num_tasks, 5)).tolist(),
+            "cosine": np.sort(rng.uniform(-1, 1, (num_seeds, num_tasks, 5)), axis=2).tolist(),
+            "below_zero": rng.uniform(0, 100, (num_seeds, num_tasks)).tolist(),
+        }
+        for which in ("same", "other")
+    }
+    return {
+        "title": title, **output.summary(R), "seconds": 12.3, "bytes_per_run": 4_500_000,
+        "settings": {"alpha": 0.1, "capacity": 200}, "examples_per_task": [100] * num_tasks,
+        "method": title.lower(),
+    } | ({"alignment": {"by_task": by_task}} if watched else {})  # fmt: skip
+
+
+def folder(path, results, **changed):
+    path.mkdir()
+    about = {
+        "config": {"dataset": "digits", "benchmark": "rotations", "seeds": 5} | changed,
+        "command": ["python", "-m", "experiments.supervised"],
+        "seeds": [0, 1, 2, 3, 4],
+    }
+    output.write_json(path / "metrics.json", about | {"methods": results})
+    return path
+
+
+@pytest.fixture
+def compared(tmp_path):
+    """Two methods in one folder, and a third on the same tasks in another."""
+    one = {"mer": result("MER", 0, watched=True), "online": result("Online", 1)}
+    return (
+        folder(tmp_path / "both", one),
+        folder(tmp_path / "alone", {"er": result("ER <b>", 2)}),
+        folder(tmp_path / "elsewhere", {"er": result("ER", 3)}, benchmark="permutations"),
+    )
+
+
+def make(out, *folders):
+    report.main([*map(str, folders), "--out", str(out)])
+    return (out / "report.md").read_text(), (out / "report.html").read_text()
+
+
+def test_its_numbers_are_those_of_the_metrics(compared, tmp_path):
+    markdown, page = make(tmp_path / "report", *compared)
+    lines = [line.split(" | ") for line in markdown.splitlines()]
+    for path in compared:
+        for entry in json.loads((path / "metrics.json").read_text())["methods"].values():
+            for metric in output.COLUMNS:
+                assert output.cell(entry[metric]) in markdown
+                assert output.cell(entry[metric]) in page
+    mer, er = result("MER", 0)["retained_accuracy"], result("ER", 2)["retained_accuracy"]
+    (difference,) = [line for line in lines if line[0] == "| MER (both) over ER <b> (alone)"]
+    assert float(difference[1]) == pytest.approx(mer["mean"] - er["mean"], abs=0.005)
+    low, high = map(float, difference[2].removesuffix(" |").split(" to "))
+    pairs = np.subtract(mer["per_seed"], er["per_seed"])
+    reach = 2.7764 * pairs.std(ddof=1) / 5**0.5  # t of 4 degrees of freedom
+    assert (low, high) == pytest.approx((pairs.mean() - reach, pairs.mean() + reach), abs=0.01)
+    # Tasks that differ are not compared seed by seed.
+    assert not any("elsewhere" in line[0] for line in lines if "over" in line[0])
+    assert "| MER | 12 | 4.5 | alpha 0.1, capacity 200 |" in markdown
+
+
+def test_it_needs_nothing_beside_it(compared, tmp_path):
+    markdown, page = make(tmp_path / "report", *compared)
+    assert "<b>" not in page
+    assert not re.search(r'(src|href)="(?!data:image/png;base64,)', page)
+    assert len(re.findall("<img ", page)) == len(re.findall(r"!\[", markdown)) == 10
+    for name in re.findall(r"\]\((\d+\.png)\)", markdown):
+        assert (tmp_path / "report" / name).read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="chromium is not installed")
+def test_a_browser_shows_every_picture(compared, tmp_path):
+    """It counts those that are broken, and those that are not, in the page's title."""
+    _, page = make(tmp_path / "report", *compared)
+    count = (
+        "<script>onload = () => { const all = [...document.images];"
+        "document.title = all.filter(i => i.naturalWidth < 100).length + ' of ' + all.length }"
+        "</script>"
+    )
+    counting = tmp_path / "counting.html"
+    counting.write_text(page.replace("</html>", count + "</html>"))
+    shown = subprocess.run(
+        ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=10000",
+         "--dump-dom", counting.as_uri()],
+        capture_output=True, text=True, check=True, timeout=120,
+    ).stdout  # fmt: skip
+    assert "<title>0 of 10</title>" in shown
+
+
+def test_of_a_run_as_it_comes(tmp_path):
+    """A single method, watched, whose metrics are at the top level; and one of many settings."""
+    flags = ["--tasks", "2", "--examples-per-task", "20", "--test-images", "50", "--seeds", "2"]
+    supervised.main(["--method", "online", "--watch", *flags, "--out", str(tmp_path / "run")])
+    markdown, _ = make(tmp_path / "report", tmp_path / "run")
+    metrics = json.loads((tmp_path / "run/metrics.json").read_text())
+    assert output.cell(metrics["retained_accuracy"]) in markdown
+    assert "Transfer and interference" in markdown
+    assert f"- data: `{metrics['data_checksum']}`" in markdown
+
+
+def test_what_diverged_is_said_and_not_drawn(tmp_path):
+    lost = result("Online", 1)
+    for metric in output.COLUMNS:
+        lost[metric] = {"mean": None, "std": None, "per_seed": [None] * 5}
+    runs = folder(tmp_path / "runs", {"mer": result("MER", 0), "online": lost})
+    markdown, _ = make(tmp_path / "report", runs)
+    assert "| Online | diverged |" in markdown
+    assert "## Differences" not in markdown
+
+
+@pytest.mark.parametrize("content", [None, "", "[]", "{}", '{"methods": {"mer": 3}}'])
+def test_what_is_no_run_gets_one_clear_line(content, tmp_path, capsys):
+    if content is not None:
+        (tmp_path / "metrics.json").write_text(content)
+    with pytest.raises(SystemExit) as stop:
+        make(tmp_path / "report", tmp_path)
+    assert stop.value.code == 2
+    complaint = capsys.readouterr().err
+    assert "metrics.json" in complaint
+    assert complaint.count("\n") == 1
