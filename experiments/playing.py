@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+import mer_jax
 from experiments import devices
 from experiments.checkpoints import Checkpoints, check_finite
 from experiments.devices import SEED
 from experiments.training import is_finite
-from mer_jax import rl
 from mer_jax.networks import Model
 
 FILM_FRAMES = 450
@@ -29,12 +29,18 @@ class Game(NamedTuple):
     max_frames: int
 
 
+# mer_jax.rl is imported when a game is made: gymnax starts JAX's backend, which by then knows that
+# each core is to be a device.
 GAMES = {
     "catcher": Game(
-        rl.Catcher, lambda task: rl.CatcherParams(fall_speed=0.608 + 0.03 * task), 1000
+        lambda: mer_jax.rl.Catcher(),
+        lambda task: mer_jax.rl.CatcherParams(fall_speed=0.608 + 0.03 * task),
+        1000,
     ),
     "flappy-bird": Game(
-        rl.FlappyBird, lambda task: rl.FlappyBirdParams(pipe_gap=100.0 - 5 * task), 2000
+        lambda: mer_jax.rl.FlappyBird(),
+        lambda task: mer_jax.rl.FlappyBirdParams(pipe_gap=100.0 - 5 * task),
+        2000,
     ),
 }
 
@@ -52,7 +58,7 @@ class Plan(NamedTuple):
     """
 
     game: Game
-    make_agent: Callable[[Model, dict[str, Any]], rl.Agent]
+    make_agent: Callable[[Model, dict[str, Any]], Any]
     hidden: tuple[int, ...]
     tasks: int
     frames_per_task: int
@@ -80,32 +86,32 @@ class Programs(NamedTuple):
     show: `show(params, draw, task) -> [FILM_FRAMES, ...]`, the games that it goes through.
     """
 
-    start: Callable[..., rl.PlayState]
-    advance: Callable[..., rl.PlayState]
+    start: Callable[..., Any]
+    advance: Callable[..., Any]
     judge: Callable[..., jax.Array]
     show: Callable[..., Any]
 
 
 def programs(plan: Plan, episodes: int) -> Programs:
     game = plan.game
-    env = rl.Scaled(game.make())
+    env = mer_jax.rl.Scaled(game.make())
     params = game.params(0)
     sizes = (*env.observation_space(params).shape, *plan.hidden, env.num_actions)
-    model = rl.q_network(sizes)
+    model = mer_jax.rl.q_network(sizes)
 
     def keys(draw: Draw) -> jax.Array:
         return jax.random.split(jax.random.key(draw.seed), 4)
 
-    def start(draw: Draw) -> rl.PlayState:
+    def start(draw: Draw) -> Any:
         network_key, game_key, *_ = keys(draw)
         agent = plan.make_agent(model, draw.rates)
-        return rl.start(game_key, agent, env, params, model.init(network_key))
+        return mer_jax.rl.start(game_key, agent, env, params, model.init(network_key))
 
-    def advance(state: rl.PlayState, draw: Draw, task: jax.Array) -> rl.PlayState:
+    def advance(state: Any, draw: Draw, task: jax.Array) -> Any:
         play_key = keys(draw)[2]
         agent = plan.make_agent(model, draw.rates)
         frames = plan.evaluate_every
-        return rl.play(play_key, agent, env, game.params(task), state, frames)[0]
+        return mer_jax.rl.play(play_key, agent, env, game.params(task), state, frames)[0]
 
     def policy(params: Any) -> Callable[[jax.Array], jax.Array]:
         return lambda obs: jnp.argmax(model.apply(params, obs, None)).astype(jnp.int32)
@@ -113,7 +119,9 @@ def programs(plan: Plan, episodes: int) -> Programs:
     def judge(params: Any, draw: Draw, number: jax.Array) -> jax.Array:
         def one_task(task: jax.Array) -> jax.Array:
             key = jax.random.fold_in(jax.random.fold_in(keys(draw)[3], number), task)
-            return rl.scores(key, policy(params), env, game.params(task), episodes, plan.max_frames)
+            return mer_jax.rl.scores(
+                key, policy(params), env, game.params(task), episodes, plan.max_frames
+            )
 
         return jax.lax.map(one_task, jnp.arange(plan.tasks))
 

@@ -153,7 +153,7 @@ def alignment(path: Path, panels: dict[tuple[str, str], dict[str, Any]]) -> None
                 axis.plot(tasks, high, color=color, lw=0.5, ls=":")
                 axis.axhline(0, color="black", lw=0.5)
             below = np.array(told["below_zero"], np.float64)[:, 1:]
-            column[2].plot(tasks, np.nanmean(below, axis=0), color=color)
+            column[2].plot(tasks, _mean_of_known(below), color=color)
         column[0].set_title(f"{benchmark}\n{method}", fontsize=10)
         column[1].set_yscale("symlog", linthresh=1e-3)
         column[2].axhline(50, color="black", lw=0.5)
@@ -170,7 +170,12 @@ def _quantiles(of_seeds: list[list[list[float] | None]]) -> np.ndarray:
     """`[tasks, 5]`, the mean over seeds; None where a seed had no such pair."""
     missing = [np.nan] * 5
     filled = [[missing if row is None else row for row in seed] for seed in of_seeds]
-    return np.nanmean(np.array(filled, np.float64), axis=0)
+    return _mean_of_known(np.array(filled, np.float64))
+
+
+def _mean_of_known(values: np.ndarray) -> np.ndarray:
+    """Over the first axis; NaN where nothing is known."""
+    return np.asarray(np.ma.masked_invalid(values).mean(0).filled(np.nan))
 
 
 def heat_maps(

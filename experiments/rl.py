@@ -25,7 +25,7 @@ import mer_jax
 from experiments import checkpoints, command_line, devices, output, playing, plots
 from experiments.methods import flag
 from experiments.playing import GAMES, Draw, Plan
-from mer_jax import checks, rl
+from mer_jax import checks
 from mer_jax.networks import Model
 
 FILM_EVERY, FILM_MS = 3, 100
@@ -127,7 +127,7 @@ class Config:
             game.max_frames if self.max_frames is None else self.max_frames,
         )
 
-    def make_agent(self, model: Model, rates: dict[str, Any]) -> rl.Agent:
+    def make_agent(self, model: Model, rates: dict[str, Any]) -> Any:
         shared: dict[str, Any] = dict(
             discount=self.discount,
             epsilon=optax.linear_schedule(1.0, self.epsilon, self.epsilon_frames),
@@ -135,7 +135,7 @@ class Config:
         )
         if self.agent == "dqn-mer":
             batch_size = 1 + self.replays // self.num_batches
-            return rl.dqn_mer(
+            return mer_jax.rl.dqn_mer(
                 model,
                 **rates,
                 **shared,
@@ -143,8 +143,8 @@ class Config:
                 batch_size=batch_size,
                 capacity=self.capacity,
             )
-        memory = rl.fifo if self.agent == "dqn" else mer_jax.reservoir
-        return rl.dqn(
+        memory = mer_jax.rl.fifo if self.agent == "dqn" else mer_jax.reservoir
+        return mer_jax.rl.dqn(
             model,
             optimizer=optax.sgd(rates["alpha"]),
             batch_size=self.replays,

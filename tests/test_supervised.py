@@ -276,3 +276,19 @@ def test_alphabets_one_after_another(tmp_path):
     assert metrics["learning_accuracy"]["mean"] > 5  # one of 1,623 by chance
     tasks = benchmarks.load(tmp_path / "benchmark.npz", 32460)
     assert ((tasks.images >= 0).sum(-1) % 15 == 0).all()
+
+
+def test_no_program_starts_jax_before_it_knows_its_devices():
+    """Where one did, each core would no longer be a device of its own."""
+    programs = "bench, report, rl, supervised, tables"
+    program = (
+        f"from experiments import devices, {programs}\n"
+        "devices.use_all_cores()\n"
+        "import jax, os\n"
+        "print(len(jax.devices()) == len(os.sched_getaffinity(0)), jax.default_backend())"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True,
+        env=os.environ | {"JAX_PLATFORMS": "cpu"},
+    ).stdout  # fmt: skip
+    assert said.strip() == "True cpu"

@@ -1,0 +1,47 @@
+"""Examples may be any pytree: here dictionaries with a weight, kept and replayed as they are."""
+
+import jax
+import jax.numpy as jnp
+import optax
+
+import mer_jax
+from experiments.examples.stream import turning_points
+
+
+def main() -> tuple[float, dict[str, jax.Array]]:
+    labelled = turning_points(jax.random.key(0))
+    stream = {
+        "features": {"point": labelled.x[:, :2], "task": labelled.x[:, 2:]},
+        "label": labelled.y,
+        "weight": jnp.where(labelled.task == 0, 2.0, 1.0),
+    }
+
+    def logits(params, features):
+        x = jnp.concatenate([features["point"], features["task"]])
+        return jax.nn.relu(x @ params["in"]) @ params["out"]
+
+    def loss(params, example):
+        losses = optax.softmax_cross_entropy_with_integer_labels(
+            logits(params, example["features"]), example["label"]
+        )
+        return example["weight"] * losses
+
+    keys = jax.random.split(jax.random.key(1))
+    params = {
+        "in": jax.random.normal(keys[0], (5, 32)) / 2,
+        "out": jax.random.normal(keys[1], (32, 2)) / 6,
+    }
+    learner = mer_jax.mer(
+        loss, alpha=0.1, beta=0.3, gamma=1.0, num_batches=5, batch_size=6, capacity=60
+    )
+    state = learner.init(params, jax.tree.map(lambda leaf: leaf[0], stream))
+    state, _ = jax.jit(lambda s: mer_jax.run(jax.random.key(2), learner, s, stream))(state)
+
+    guesses = jax.vmap(logits, (None, 0))(state.params, stream["features"]).argmax(-1)
+    accuracy = float((guesses == stream["label"]).mean())
+    print(f"{100 * accuracy:.0f} % right; kept: {jax.tree.map(jnp.shape, state.memory.examples)}")
+    return accuracy, state.memory.examples
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,21 @@
+"""A small stream that changes over time, for the other examples: two-dimensional points in turn."""
+
+import jax
+import jax.numpy as jnp
+
+import mer_jax
+
+
+def turning_points(key: jax.Array, num_tasks: int = 3, length: int = 200) -> mer_jax.Example:
+    """Points in two half-planes, which every other task turns; `[num_tasks * length, ...]`."""
+    tasks = jnp.repeat(jnp.arange(num_tasks, dtype=jnp.int32), length)
+    points = jax.random.normal(key, (num_tasks * length, 2))
+    turned = points @ jnp.float32([[0, 1], [-1, 0]])
+    ahead = jnp.where((tasks % 2 == 0)[:, None], points, turned)
+    # The task is part of what is seen, so that one network can know them all.
+    x = jnp.concatenate([points, jax.nn.one_hot(tasks, num_tasks)], axis=1)
+    return mer_jax.Example(x, (ahead[:, 0] > 0).astype(jnp.int32), tasks)
+
+
+def first(stream: mer_jax.Example) -> mer_jax.Example:
+    return jax.tree.map(lambda leaf: leaf[0], stream)
