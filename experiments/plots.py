@@ -298,3 +298,24 @@ def accuracy_matrices(path: Path, results: dict[str, dict[str, Any]], title: str
     figure.colorbar(ScalarMappable(colors, "viridis"), ax=axes, label="test accuracy, %")
     figure.suptitle(title, fontsize=10)
     figure.savefig(path, dpi=110, format="png")
+
+
+def losses(path: Path, results: dict[str, dict[str, Any]], domains: list[str]) -> None:
+    """One panel a kind of text: each arm's loss on it after each kind, with a band over seeds."""
+    figure = Figure((2 + 2.6 * len(domains), 3.2), layout="constrained")
+    axes = figure.subplots(1, len(domains), sharex=True, squeeze=False)[0]
+    places = np.arange(1, len(domains) + 1)
+    for number, (axis, domain) in enumerate(zip(axes, domains, strict=True)):
+        axis.axvline(number + 1, color="black", lw=0.5, ls=":")
+        for index, (arm, result) in enumerate(results.items()):
+            values = np.asarray(result["losses"], np.float64)[:, 1:, number]
+            mean, std = values.mean(0), values.std(0, ddof=1) if len(values) > 1 else 0
+            axis.plot(places, mean, color=f"C{index}", marker=".", label=arm)
+            axis.fill_between(places, mean - std, mean + std, color=f"C{index}", alpha=0.2, lw=0)
+        axis.set_title(domain, fontsize=10)
+        axis.set_xticks(places, domains, rotation=45, ha="right", fontsize=8)
+        axis.grid(alpha=0.3)
+    axes[0].set_ylabel("test loss, bits a byte")
+    figure.supxlabel("after learning; dotted: its own", fontsize=9)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", fontsize=8)
+    figure.savefig(path, dpi=150, format="png")

@@ -280,7 +280,7 @@ def test_alphabets_one_after_another(tmp_path):
 
 def test_no_program_starts_jax_before_it_knows_its_devices():
     """Where one did, each core would no longer be a device of its own."""
-    programs = "bench, report, rl, supervised, tables"
+    programs = "bench, language, report, rl, supervised, tables"
     program = (
         f"from experiments import devices, {programs}\n"
         "devices.use_all_cores()\n"

@@ -1,0 +1,296 @@
+"""Trains a small language model on one kind of text after another, with MER's two parts or without.
+
+python -m experiments.language
+"""
+
+import dataclasses
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from rich import progress
+from rich.console import Console
+from rich.table import Table
+
+import mer_jax
+from experiments import checkpoints, command_line, devices, output, plots, texts
+from experiments.devices import SEED, SHARED
+from experiments.methods import flag
+from mer_jax import checks
+
+ARMS = {
+    "neither": (False, False),
+    "replay": (True, False),
+    "Reptile": (False, True),
+    "both": (True, True),
+}
+"""Whether each replays, and whether each is pulled back."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Trains a small language model on one kind of text after another, with MER's two parts or
+    without: replay, Reptile, both, neither.
+
+    The optimizer is AdamW, and goes on from one kind to the next. Text is what any Python
+    installation has: source, C headers, licences and descriptions of packages.
+    """
+
+    steps: int = 500
+    """Batches of each kind of text."""
+    batch_size: int = 16
+    """Sequences in a batch, replays included."""
+    length: int = 64
+    """Bytes in a sequence."""
+    width: int = 64
+    """Size of the model's embedding."""
+    layers: int = 2
+    """Blocks of attention and a dense network."""
+    learning_rate: float = 2e-3
+    """AdamW's."""
+    replay_share: float = 0.25
+    """How much of a batch is replays, where there are any."""
+    capacity: int = 4000
+    """Sequences that the reservoir holds."""
+    reptile_every: int = 50
+    """Batches from one pull to the next, where there are any."""
+    reptile_rate: float = 0.5
+    """How much of the way is kept at each."""
+    seeds: int = 5
+    """How many seeds, each with its own network and batches; all arms see the same."""
+    seed: int = 0
+    """The first seed."""
+    train_bytes: int = 300_000
+    """Text of each kind to learn from."""
+    test_bytes: int = 30_000
+    """Text of each kind, of other files, to be tested on."""
+    out: Path = Path("runs/language")
+    """Folder for metrics.json, table.md and losses.png."""
+
+
+def check(config: Config) -> None:
+    """Checks all that can be checked before learning.
+
+    Raises:
+      ValueError: in one line, if something cannot be right.
+    """
+    for name in (
+        "steps", "batch_size", "length", "width", "layers", "capacity", "reptile_every", "seeds",
+        "train_bytes", "test_bytes",
+    ):  # fmt: skip
+        checks.positive_int(flag(name), getattr(config, name))
+    for name in ("replay_share", "reptile_rate"):
+        checks.rate(flag(name), getattr(config, name), largest=1)
+    checks.rate("--learning-rate", config.learning_rate)
+    if config.width % 4:
+        raise ValueError(f"--width must be a multiple of 4, the heads, got {config.width}")
+    if min(config.train_bytes, config.test_bytes) <= config.length:
+        raise ValueError("--train-bytes and --test-bytes must be more than --length")
+    if not 0 <= config.seed <= 2**32 - config.seeds:
+        raise ValueError(f"--seed must be in [0, {2**32 - config.seeds}], got {config.seed}")
+
+
+class Transformer(nn.Module):
+    """A decoder over bytes: logits `[length, 256]` for the byte after each of `[length]`."""
+
+    width: int
+    layers: int
+
+    @nn.compact
+    def __call__(self, tokens: jax.Array) -> jax.Array:
+        length = tokens.shape[0]
+        where = self.param("where", nn.initializers.normal(0.02), (length, self.width))
+        x = nn.Embed(256, self.width)(tokens) + where
+        mask = nn.make_causal_mask(tokens)
+        for _ in range(self.layers):
+            seen = nn.LayerNorm()(x)
+            x += nn.MultiHeadDotProductAttention(num_heads=4)(seen, mask=mask)
+            x += nn.Dense(self.width)(nn.gelu(nn.Dense(4 * self.width)(nn.LayerNorm()(x))))
+        return cast(jax.Array, nn.Dense(256)(nn.LayerNorm()(x)))
+
+
+class Programs(NamedTuple):
+    """What is compiled, for one seed.
+
+    start: `start(seed) -> carry`.
+    advance: `advance(carry, seed, texts, domain) -> carry`, all batches of a kind of text.
+    judge: `judge(carry, texts) -> [domains]`, the mean loss on each, in bits a byte.
+    """
+
+    start: Callable[..., Any]
+    advance: Callable[..., Any]
+    judge: Callable[..., jax.Array]
+
+
+def programs(config: Config, replays: bool, pulls: bool) -> Programs:
+    model = Transformer(config.width, config.layers)
+    optimizer: optax.GradientTransformation = optax.adamw(config.learning_rate)
+    if pulls:
+        optimizer = mer_jax.reptile(optimizer, config.reptile_every, config.reptile_rate)
+    buffer = mer_jax.reservoir(config.capacity)
+    share = config.replay_share if replays else 0.0
+
+    def loss(params: Any, sequences: jax.Array) -> jax.Array:
+        """Bits a byte, over sequences `[n, length + 1]`."""
+        tokens = sequences.astype(jnp.int32)
+        logits = jax.vmap(lambda row: model.apply({"params": params}, row))(tokens[:, :-1])
+        nats = optax.softmax_cross_entropy_with_integer_labels(
+            cast(jax.Array, logits), tokens[:, 1:]
+        )
+        return nats.mean() / jnp.log(2.0)
+
+    def start(seed: jax.Array) -> Any:
+        network_key, _ = jax.random.split(jax.random.key(seed))
+        params = model.init(network_key, jnp.zeros(config.length, jnp.int32))["params"]
+        memory = buffer.init(jnp.zeros(config.length + 1, jnp.uint8))
+        return params, optimizer.init(params), memory
+
+    def advance(carry: Any, seed: jax.Array, train: jax.Array, domain: jax.Array) -> Any:
+        _, learn_key = jax.random.split(jax.random.key(seed))
+
+        def step(carry: Any, number: jax.Array) -> tuple[Any, None]:
+            params, opt_state, memory = carry
+            key = jax.random.fold_in(jax.random.fold_in(learn_key, domain), number)
+            text_key, mix_key = jax.random.split(key)
+            latest = train.shape[1] - config.length - 1
+            begins = jax.random.randint(text_key, (config.batch_size,), 0, latest + 1)
+            batch = train[domain][begins[:, None] + jnp.arange(config.length + 1)]
+            batch, memory = mer_jax.mix(mix_key, memory, batch, share)
+            grads = jax.grad(loss)(params, batch)
+            updates, opt_state = optimizer.update(grads, opt_state, params)
+            return (optax.apply_updates(params, updates), opt_state, memory), None
+
+        return jax.lax.scan(step, carry, jnp.arange(config.steps))[0]
+
+    def judge(carry: Any, test: jax.Array) -> jax.Array:
+        rows = (test.shape[1] - 1) // config.length
+        begins = jnp.arange(rows)[:, None] * config.length
+        sequences = test[:, begins + jnp.arange(config.length + 1)]
+        return jax.lax.map(lambda domain: loss(carry[0], domain), sequences)
+
+    return Programs(start, advance, judge)
+
+
+def learn(config: Config, domains: list[texts.Domain], console: Console) -> dict[str, Any]:
+    """All arms; `{arm: losses [S, N + 1, N]}`: on each kind of text after each, in bits a byte."""
+    mesh = devices.mesh(config.seeds)
+    padded = np.resize(np.arange(config.seeds), devices.pad(config.seeds, mesh))
+    seeds = devices.put((config.seed + padded).astype(np.uint32), mesh, SEED)
+    train, test = (
+        devices.put(np.stack([getattr(domain, part) for domain in domains]), mesh, SHARED)
+        for part in ("train", "test")
+    )
+    results = {}
+    columns = (
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TimeRemainingColumn(),
+    )
+    with progress.Progress(*columns, console=console) as display:
+        bar = display.add_task("kinds of text", total=len(ARMS) * len(domains))
+        for arm, parts in ARMS.items():
+            began = time.monotonic()
+            single = programs(config, *parts)
+            advance = devices.over_seeds(single.advance, mesh, own=2, donate=(0,))
+            judge = devices.over_seeds(single.judge, mesh, own=1)
+            carry = devices.over_seeds(single.start, mesh, own=1)(seeds)
+            rows = [devices.fetch(judge(carry, test))]
+            for number, domain in enumerate(domains):
+                display.update(bar, description=f"{arm}: {domain.name}")
+                carry = advance(carry, seeds, train, np.int32(number))
+                rows.append(devices.fetch(judge(carry, test)))
+                display.advance(bar)
+            losses = np.stack(rows, axis=1)[: config.seeds]
+            results[arm] = summary(losses) | {"seconds": round(time.monotonic() - began, 2)}
+    return results
+
+
+def summary(losses: np.ndarray) -> dict[str, Any]:
+    """What was learned and what forgotten, of `[S, N + 1, N]` losses in bits a byte."""
+    losses = losses.astype(np.float64)
+    learned = np.diagonal(losses[:, 1:], axis1=1, axis2=2)
+    return {
+        "learned_loss": output.spread(learned.mean(1)),
+        "final_loss": output.spread(losses[:, -1].mean(1)),
+        "forgetting": output.spread((losses[:, -1] - learned)[:, :-1].mean(1)),
+        "losses": np.round(losses, 4).tolist(),
+    }
+
+
+COLUMNS = {
+    "learned_loss": "Learned loss",
+    "final_loss": "Final loss",
+    "forgetting": "Forgetting",
+}
+
+
+def write_results(config: Config, domains: list[texts.Domain], results: dict[str, Any]) -> None:
+    """metrics.json, table.md and losses.png."""
+    about = {
+        "config": dataclasses.asdict(config),
+        "command": ["python", "-m", "experiments.language", *sys.argv[1:]],
+        "seeds": [config.seed + i for i in range(config.seeds)],
+        "domains": [
+            {
+                "name": domain.name,
+                "source": domain.source,
+                "checksum": checkpoints.checksum((domain.train, domain.test)),
+            }
+            for domain in domains
+        ],
+        **output.environment(),
+    }
+    config.out.mkdir(parents=True, exist_ok=True)
+    output.write_json(config.out / "metrics.json", about | {"arms": results})
+    table = [["Arm", *COLUMNS.values(), "Seconds"], *rows(results)]
+    output.write_text(config.out / "table.md", output.markdown(table, describe(config)))
+    output.write(
+        config.out / "losses.png",
+        lambda part: plots.losses(part, results, [domain.name for domain in domains]),
+    )
+
+
+def rows(results: dict[str, Any]) -> list[list[str]]:
+    return [
+        [arm, *(output.cell(result[name], 3) for name in COLUMNS), f"{result['seconds']:.0f}"]
+        for arm, result in results.items()
+    ]
+
+
+def describe(config: Config) -> str:
+    """One sentence on what the numbers are of."""
+    return (
+        f"Bits a byte, {config.steps} batches of each kind of text. Learned: on each kind right "
+        "after it; final: on all at the end; forgetting: how much that has risen on all but the "
+        f"last. {config.seeds} seeds from {config.seed}, ± is their standard deviation."
+    )
+
+
+def main(args: list[str] | None = None) -> None:
+    console = Console()
+    config = command_line.parse(Config, args)
+    with command_line.errors():
+        check(config)
+        domains = texts.load(config.train_bytes, config.test_bytes)
+    devices.use_all_cores()
+    for domain in domains:
+        console.print(f"{domain.name}: {domain.source}", highlight=False)
+    results = learn(config, domains, console)
+    write_results(config, domains, results)
+    table = Table("Arm", *COLUMNS.values(), "Seconds")
+    for row in rows(results):
+        table.add_row(*row)
+    console.print(table)
+    console.print(f"{config.out}: metrics.json, table.md, losses.png", highlight=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""The language model: its texts, its arms, and what it leaves behind."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments import language, texts
+
+SMALL = [
+    "--steps", "4", "--batch-size", "4", "--length", "16", "--width", "8", "--layers", "1",
+    "--seeds", "2", "--train-bytes", "2000", "--test-bytes", "200", "--capacity", "20",
+    "--reptile-every", "2",
+]  # fmt: skip
+
+
+def test_texts_are_real_and_of_different_files():
+    domains = texts.load(50_000, 5_000)
+    assert [domain.name for domain in domains] == ["Python", "C", "licences", "prose"]
+    for domain in domains:
+        assert domain.train.shape == (50_000,)
+        assert domain.test.shape == (5_000,)
+        assert bytes(domain.test[:200]) not in bytes(domain.train)
+    words = [b"def ", b"#define ", b"Copyright", b"install"]
+    counts = [[bytes(domain.train).count(word) for word in words] for domain in domains]
+    for number, row in enumerate(np.transpose(counts)):
+        assert row.argmax() == number, words[number]
+    again = texts.load(50_000, 5_000)
+    assert all((a.train == b.train).all() for a, b in zip(domains, again, strict=True))
+
+
+def test_it_says_how_much_text_there_is():
+    with pytest.raises(ValueError, match=r"this installation has \d+ bytes of Python"):
+        texts.load(10**9, 10)
+
+
+def test_a_run(tmp_path):
+    language.main([*SMALL, "--out", str(tmp_path)])
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert list(metrics["arms"]) == ["neither", "replay", "Reptile", "both"]
+    for arm in metrics["arms"].values():
+        losses = np.array(arm["losses"])
+        assert losses.shape == (2, 5, 4)
+        # Before anything is learned all bytes are about as likely, 8 bits each.
+        assert abs(losses[:, 0] - 8).max() < 1
+        assert (losses[:, -1] < losses[:, 0]).all()
+        learned = [losses[:, number + 1, number] for number in range(4)]
+        np.testing.assert_allclose(arm["learned_loss"]["mean"], np.mean(learned), atol=1e-3)
+        np.testing.assert_allclose(arm["final_loss"]["mean"], losses[:, -1].mean(), atol=1e-3)
+        risen = [losses[:, -1, number] - learned[number] for number in range(3)]
+        np.testing.assert_allclose(arm["forgetting"]["mean"], np.mean(risen), atol=1e-3)
+    starts = [arm["losses"][0][0] for arm in metrics["arms"].values()]
+    assert starts[0] == starts[1] == starts[2] == starts[3]  # the same networks
+    ends = [arm["losses"][0][-1] for arm in metrics["arms"].values()]
+    assert len({tuple(end) for end in ends}) == 4
+    assert (tmp_path / "losses.png").read_bytes().startswith(b"\x89PNG")
+    assert "| both |" in (tmp_path / "table.md").read_text()
+
+
+def test_a_byte_sees_only_what_came_before_it():
+    model = language.Transformer(8, 1)
+    tokens = jnp.arange(12)
+    params = model.init(jax.random.key(0), tokens)
+    logits = model.apply(params, tokens)
+    changed = model.apply(params, tokens.at[7].set(99))
+    np.testing.assert_allclose(logits[:7], changed[:7], atol=1e-5)
+    assert abs(logits[7:] - changed[7:]).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--steps", "0"], "--steps must be a whole number"),
+        (["--width", "10"], "--width must be a multiple of 4"),
+        (["--replay-share", "2"], "--replay-share must be in"),
+        (["--reptile-rate", "-1"], "--reptile-rate must be in"),
+        (["--length", "300"], "must be more than --length"),
+        (["--train-bytes", "1000000000"], "bytes of Python"),
+        (["--seed", "-1"], "--seed must be in"),
+    ],
+)
+def test_bad_flags_get_one_clear_line(flags, says, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        language.main([*SMALL, "--out", str(tmp_path), *flags])
+    assert stop.value.code == 2
+    complaint = capsys.readouterr().err
+    assert says in complaint
+    assert complaint.count("\n") == 1
