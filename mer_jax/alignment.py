@@ -18,6 +18,11 @@ def gradient_alignment(
 
     Above 0 a step on one improves the other (transfer), below 0 it harms it (interference).
 
+    >>> def loss(w, x):
+    ...     return (w - x) ** 2 / 2
+    >>> print(gradient_alignment(loss, 1.0, 3.0, 5.0), gradient_alignment(loss, 1.0, 3.0, 0.0))
+    8.0 -2.0
+
     Source: Riemer et al. (2019), equations 1 and 2.
     """
     gradient = jax.grad(loss_fn)

@@ -33,6 +33,14 @@ class Reservoir(NamedTuple):
 def reservoir(capacity: int) -> Reservoir:
     """A reservoir of `capacity` examples, all tasks together.
 
+    >>> memory = reservoir(capacity=3)
+    >>> state = memory.init(jnp.int32(0))
+    >>> for number in range(10):
+    ...     state = memory.add(jax.random.key(number), state, jnp.int32(number))
+    >>> examples, valid = memory.sample(jax.random.key(10), state, 2)
+    >>> print(state.examples.shape, state.num_seen, valid)
+    (3,) 10 [ True  True]
+
     Capacity is not part of the state: the shapes of `state.examples` know it, and `add` and
     `sample` serve any size.
 

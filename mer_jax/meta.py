@@ -13,6 +13,9 @@ from mer_jax.types import Params, exportable
 def interpolate(start: Params, end: Params, rate: jax.typing.ArrayLike) -> Params:
     """Goes the fraction `rate` of the way from `start` to `end`, leaf by leaf.
 
+    >>> print(interpolate({"w": 0.0}, {"w": 10.0}, 0.25))
+    {'w': Array(2.5, dtype=float32)}
+
     Args:
       start, end: pytrees of the same structure, shapes and dtypes.
       rate: `[]`, 0 stays at `start` and 1 gives exactly `end`; may be traced.
@@ -48,6 +51,9 @@ def reptile(
     At each `every`-th step the parameters become `anchor + rate (params - anchor)`, which is the
     next anchor; the first one are the parameters at `init`. The inner optimizer's state and its
     schedule know nothing of it. What is updated may have fewer than 32 bits, the anchor has not.
+
+    >>> optimizer = reptile(optax.adamw(1e-3), every=500, rate=0.1)
+    >>> state = optimizer.init({"w": jnp.zeros(3)})
 
     Args:
       inner: any optax transformation.

@@ -3,6 +3,10 @@
 `R [T + 1, T]`: `R[i, j]` is the accuracy on the j-th task after training on i tasks, so that row 0
 is the untrained network and row T the end. Accuracies may be fractions or percent; leading axes
 (seeds) may stand before the two.
+
+>>> R = np.array([[10.0, 20.0], [80.0, 30.0], [60.0, 90.0]])  # two tasks
+>>> print(retained_accuracy(R), learning_accuracy(R), backward_transfer(R), forward_transfer(R))
+75.0 85.0 -10.0 5.0
 """
 
 import jax

@@ -17,6 +17,13 @@ def mix(
     The last rows of the batch are replaced; they are then neither learned from nor offered. While
     the reservoir holds fewer examples than are to be drawn, fewer are replaced.
 
+    >>> memory = buffer.reservoir(100).init(jnp.int32(0))
+    >>> for number in range(3):
+    ...     new = jnp.arange(4, dtype=jnp.int32) + 10 * number
+    ...     batch, memory = mix(jax.random.key(number), memory, new, replay_share=0.5)
+    >>> print(batch[:2], memory.num_seen)
+    [20 21] 8
+
     Args:
       key: random key, consumed.
       buffer_state: of a `reservoir` whose examples are like rows of the batch.

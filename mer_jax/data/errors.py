@@ -22,6 +22,7 @@ def imported(module: str) -> Any:
 
 
 def wrong(where: object, expected: str, got: str, fix: str) -> DataError:
+    """The error, in the order in which it is read: where, what should be, what is, what to do."""
     return DataError(f"{where}: expected {expected}, got {got}; {fix}")
 
 

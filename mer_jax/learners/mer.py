@@ -74,6 +74,18 @@ def mer(
 ) -> Learner:
     """MER, algorithm 1.
 
+    >>> from mer_jax import Example, networks, run
+    >>> model = networks.mlp((2, 8, 2))
+    >>> learner = mer(
+    ...     model.loss, alpha=0.1, beta=0.1, gamma=1.0, num_batches=5, batch_size=6, capacity=20
+    ... )
+    >>> stream = Example(jnp.ones((50, 2)), jnp.ones(50, jnp.int32), jnp.zeros(50, jnp.int32))
+    >>> first = jax.tree.map(lambda leaf: leaf[0], stream)
+    >>> state = learner.init(model.init(jax.random.key(0)), first)
+    >>> state, info = jax.jit(lambda s: run(jax.random.key(1), learner, s, stream))(state)
+    >>> bool(info.loss[-1] < info.loss[0])
+    True
+
     For each incoming example `num_batches` batches are drawn, each with the incoming example
     first and then `batch_size - 1` replays (fewer while the memory is shorter than that).
 
