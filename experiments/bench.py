@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 import mer_jax
-from experiments import command_line, devices, output, training
+from experiments import command_line, devices, output, playing, training
 from mer_jax import checks
 from mer_jax.data import benchmarks
 from mer_jax.data.benchmarks import Base
@@ -42,7 +42,7 @@ class Config:
     """Folder with MNIST, to measure whole runs on it; MER_JAX_DATA_DIR if not given, and left out
     where there is neither."""
     long: bool = False
-    """Also time one whole seed of MER 5120 on MNIST Rotations: 20.2 million SGD steps."""
+    """Also time whole seeds of DQN-MER on Catcher and of MER 5120 on MNIST Rotations."""
     out: Path = Path("runs/bench")
     """Folder for bench.json and bench.md."""
 
@@ -207,11 +207,83 @@ def evaluation_rows(repeats: int) -> list[Row]:
     return [row(what, [measure() for _ in range(repeats)], "s")]
 
 
+def game_rows(repeats: int) -> list[Row]:
+    """Frames of 1,024 games side by side, their resets included, on all cores."""
+    rows = []
+    for name, game in playing.GAMES.items():
+        env = game.make()
+        play = frames(env, game.params(0), num_games=1024, length=1000)
+
+        def measure(play: Callable[[], Any] = play) -> float:
+            started = time.perf_counter()
+            jax.block_until_ready(play())
+            return 1024 * 1000 / (time.perf_counter() - started) / 1e6
+
+        measure()
+        what = f"frames of {name}, 1,024 games at once"
+        rows.append(row(what, [measure() for _ in range(repeats)], "million/s"))
+    return rows
+
+
+def frames(env: Any, params: Any, num_games: int, length: int) -> Callable[[], Any]:
+    """A function that plays games for so many frames each, with each action in turn."""
+
+    def play(key: jax.Array) -> jax.Array:
+        reset_key, step_key = jax.random.split(key)
+
+        def frame(state: Any, number: jax.Array) -> tuple[Any, jax.Array]:
+            frame_key = jax.random.fold_in(step_key, number)
+            _, state, reward, *_ = env.step(frame_key, state, number % env.num_actions, params)
+            return state, reward
+
+        return jax.lax.scan(frame, env.reset(reset_key, params)[1], jnp.arange(length))[1].sum()
+
+    num_devices = len(jax.devices())
+    mesh = devices.mesh(num_devices)
+    keys = jax.random.split(jax.random.key(0), (num_devices, num_games // num_devices))
+    keys = devices.put(keys, mesh, devices.SEED)
+    many = devices.over_seeds(jax.vmap(play), mesh, own=1)
+    return lambda: many(keys)
+
+
+def reptile_rows(repeats: int) -> list[Row]:
+    """Steps of AdamW on a million parameters with a pull every 500, beside steps without."""
+
+    def steps(optimizer: optax.GradientTransformation) -> Callable[[], float]:
+        params = jax.random.normal(jax.random.key(0), (1000, 1000))
+
+        def step(carry: tuple[Any, Any], _: None) -> tuple[tuple[Any, Any], None]:
+            params, state = carry
+            updates, state = optimizer.update(jnp.sin(params), state, params)
+            return (optax.apply_updates(params, updates), state), None
+
+        run = jax.jit(lambda carry: jax.lax.scan(step, carry, length=499)[0])
+        start = (params, optimizer.init(params))
+        jax.block_until_ready(run(start))
+
+        def measure() -> float:
+            started = time.perf_counter()
+            jax.block_until_ready(run(start))
+            return time.perf_counter() - started
+
+        return measure
+
+    inner = optax.adamw(1e-3)
+    ours, plain = pairs(steps(mer_jax.reptile(inner, 500, 0.1)), steps(inner), repeats)
+    ratios = [a / b for a, b in zip(ours, plain, strict=True)]
+    return [row("a step of AdamW in reptile, between pulls, over one alone", ratios, "×")]
+
+
 def supervised(*args: str, cores: int | None = None) -> tuple[float, float]:
-    """Runs the experiment as a process of its own; its seconds and its peak memory in MB."""
+    """Runs MER as a process of its own; see `program`."""
+    return program("experiments.supervised", "--method", "mer", *args, cores=cores)
+
+
+def program(module: str, *args: str, cores: int | None = None) -> tuple[float, float]:
+    """Runs a module as a process of its own; its seconds and its peak memory in MB."""
     limit = ["taskset", "--cpu-list", f"0-{cores - 1}"] if cores else []
     with tempfile.TemporaryDirectory() as out:
-        command = [sys.executable, "-m", "experiments.supervised", "--method", "mer", *args]
+        command = [sys.executable, "-m", module, *args]
         started = time.perf_counter()
         process = subprocess.Popen(
             [*limit, *command, "--out", out], stdout=subprocess.DEVNULL, start_new_session=True
@@ -247,6 +319,12 @@ def mnist_rows(data_dir: Path, long: bool) -> list[Row]:
     return rows
 
 
+def agent_rows() -> list[Row]:
+    """A whole seed of the agent, from start to finish with evaluation and films."""
+    seconds, _ = program("experiments.rl", "--agent", "dqn-mer", "--seeds", "1")
+    return [row("one seed of DQN-MER on Catcher, 150,000 frames, start to finish", [seconds], "s")]
+
+
 def number(value: float) -> str:
     """Three digits that count."""
     return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
@@ -266,8 +344,12 @@ def main(args: list[str] | None = None) -> None:
         lambda: capacity_rows(config.repeats),
         lambda: compile_rows(config.repeats),
         lambda: evaluation_rows(config.repeats),
+        lambda: game_rows(config.repeats),
+        lambda: reptile_rows(config.repeats),
         together_rows,
     ]
+    if config.long:
+        parts.append(agent_rows)
     if data_dir:
         parts.append(lambda: mnist_rows(Path(data_dir), config.long))
     rows: list[Row] = []

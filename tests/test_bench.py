@@ -2,8 +2,11 @@
 
 import itertools
 
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
+import mer_jax
 from experiments import bench
 
 
@@ -17,6 +20,15 @@ def test_pairs_are_measured_in_turn():
 def test_measures_a_step_of_both_kinds():
     assert bench.mer_seconds(num_batches=2, batch_size=3, capacity=10, length=2)() > 0
     assert bench.batched_seconds(batch_size=3, length=2)() > 0
+
+
+def test_plays_as_many_frames_as_it_says():
+    """Of a game that gives 1 for each: shared out among the devices, each game's sum."""
+    pytest.importorskip("gymnax", reason="mer_jax.rl needs it")
+    env = mer_jax.rl.Catcher()
+    env.step_env = lambda key, state, *_: (jnp.zeros(4), state, jnp.float32(1), False, {})
+    played = bench.frames(env, env.default_params, num_games=8, length=7)()
+    np.testing.assert_array_equal(np.ravel(played), [7] * 8)
 
 
 def test_bad_input_gets_one_clear_line(capsys):

@@ -128,12 +128,16 @@ class FlappyBird(environment.Environment[FlappyBirdState, FlappyBirdParams]):
         self, state: FlappyBirdState, params: FlappyBirdParams | None = None, key: Any = None
     ) -> jax.Array:
         params = self.default_params if params is None else params
-        ahead = jnp.asarray(state.pipe_x, jnp.float32) - 31
-        nearest = jnp.argsort(jnp.where(ahead > 0, ahead, jnp.inf))[:2]
-        start = jnp.asarray(state.pipe_gap_start)[nearest]
-        pipes = jnp.stack([ahead[nearest], start, start + self._gap(params)], axis=1)
-        bird = [jnp.asarray(value, jnp.float32) for value in (state.bird_y, state.bird_vel)]
-        return jnp.concatenate([jnp.stack(bird), pipes.ravel()])
+        x, start = jnp.asarray(state.pipe_x, jnp.float32), jnp.asarray(state.pipe_gap_start)
+        seen = [jnp.asarray(value, jnp.float32) for value in (state.bird_y, state.bird_vel)]
+        ahead = jnp.where(x > 31, x - 31, jnp.inf)
+        for _ in range(2):
+            # No two pipes are in one place. Sorting three numbers would take longer.
+            is_next = ahead == ahead.min()
+            top = jnp.where(is_next, start, 0).sum()
+            seen += [ahead.min(), top.astype(jnp.float32), top + self._gap(params)]
+            ahead = jnp.where(is_next, jnp.inf, ahead)
+        return jnp.stack(seen)
 
     def render(self, state: FlappyBirdState, params: FlappyBirdParams | None = None) -> jax.Array:
         """The game in plain rectangles, `[512, 288, 3]` uint8, in colours of our own."""
