@@ -12,6 +12,13 @@ WATCHED = {("er", 5120), ("mer", 5120)}
 """Methods and memories of which transfer and interference are recorded, for `alignment_table`."""
 
 
+SHOWN = tuple(
+    Cell("rotations", method, capacity)
+    for method, capacity in (("mer", 500), ("gem", 500), ("online", None))
+)
+"""Of which the accuracy on every task is drawn, as the stream goes by."""
+
+
 def cells() -> list[Cell]:
     """The cells of the paper's table, then those it did not publish; short ones first."""
     found = [
@@ -70,7 +77,14 @@ def draw(name: str, folder: Path) -> None:
         is_mer = cell.method.startswith("mer")
         bar = plots.Bar(label, ours["mean"], ours["std"], theirs and theirs.mean, is_mer)
         panels.setdefault(heading(cell.benchmark), []).append(bar)
-    title = f"{heading(name)} in %; black lines: published"
+    if shown := {str(cell): results[cell] for cell in SHOWN if cell in results}:
+        title = "Rotations, 500 memories: accuracy on each task, mean over seeds"
+        output.write(
+            folder / "rotations-500.png",
+            lambda part: plots.accuracy_over_stream(part, shown, title),
+        )
+    has_published = any(bar.published is not None for panel in panels.values() for bar in panel)
+    title = f"{heading(name)} in %" + ("; black lines: published" if has_published else "")
     output.write(folder / f"{name}.png", lambda part: plots.bars(part, panels, title))
 
 

@@ -1,5 +1,6 @@
 """The README's programs run as they are written."""
 
+import json
 import re
 from pathlib import Path
 
@@ -7,7 +8,8 @@ import jax
 import numpy as np
 import pytest
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -39,4 +41,25 @@ def test_exactly_two_set_up_commands():
 
 def test_every_picture_and_file_it_names_is_there():
     for name in re.findall(r"\]\(((?!http)[^)]+)\)", README):
-        assert (Path(__file__).parent.parent / name).exists(), name
+        assert (ROOT / name).exists(), name
+
+
+def test_its_table_has_the_numbers_of_the_results():
+    results = json.loads((ROOT / "experiments/results/retained-accuracy.json").read_text())
+    rows = re.findall(r"^\| ((?:Online|EWC|GEM|MER|ER)(?: \d+)?) \| (.*) \|$", README, re.MULTILINE)
+    assert len(rows) == 9
+    compared = 0
+    for method, cells in rows:
+        name = method.lower().replace(" ", "-")
+        benchmarks = ("rotations", "permutations", "many-permutations")
+        for benchmark, text in zip(benchmarks, cells.split(" | "), strict=True):
+            if not text.strip():
+                continue
+            kept = results[f"{benchmark}/{name}"]
+            ours = kept["retained_accuracy"]
+            assert f"{ours['mean']:.2f} ± {ours['std']:.2f}" in text
+            if kept["published"]:
+                mean, spread = kept["published"]
+                assert f"({mean:.2f} ± {spread:.2f})" in text
+            compared += 1
+    assert compared > 20
