@@ -179,6 +179,7 @@ def _join(known: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
         **output.summary(np.concatenate(R)),
         "seeds": known["seeds"] + new["seeds"],
         "seconds": round(known["seconds"] + new["seconds"], 2),
+        "params_checksums": known.get("params_checksums", []) + new["params_checksums"],
     }
     if "alignment" in known:
         whole["alignment"] = transfer.join(known["alignment"], new["alignment"])

@@ -144,7 +144,7 @@ def run_method(name: str, comparison: Comparison, console: Console) -> Iterator[
     more = f" and {len(choices) - 1} more" if len(choices) > 1 else ""
     console.print(f"{method.title}: {choices[0]}{more}", highlight=False)
     console.print(f"{len(of_seed)} runs of {size / 1e6:.1f} MB, {batch} at once", highlight=False)
-    seconds, finished, watched = 0.0, [], []
+    seconds, finished, watched, checksums = 0.0, [], [], []
     for first in range(0, len(of_seed), batch):
         runs = np.arange(len(of_seed))[first : first + batch]
         part = jax.tree.map(lambda leaf: leaf[runs], draws)  # noqa: B023
@@ -166,6 +166,10 @@ def run_method(name: str, comparison: Comparison, console: Console) -> Iterator[
         last = _follow(method.title + number, steps, part.tasks, console)
         seconds += kept.seconds
         finished.append(np.stack(last.accuracies, axis=1))
+        checksums += [
+            checkpoints.checksum(jax.tree.map(lambda leaf: leaf[run], last.params))  # noqa: B023
+            for run in range(len(runs))
+        ]
         if comparison.watched:
             watched.append(transfer.collect(last.infos, num_tasks))
         R = np.concatenate(finished)
@@ -187,6 +191,7 @@ def run_method(name: str, comparison: Comparison, console: Console) -> Iterator[
                 "evaluate_every": comparison.evaluate_every,
                 "seconds": round(seconds, 2),
                 "bytes_per_run": size,
+                "params_checksums": [checksums[i] for i in done],
             }
             | ({"alignment": alignment(done)} if comparison.watched else {})
             for choice, done in zip(choices, mine, strict=True)

@@ -120,11 +120,13 @@ class Progress(NamedTuple):
     accuracies: `[R, N]` at the untrained start and after each task, as far as it is evaluated,
       which may be a task behind; NaN is not known.
     infos: what a watched learner told, part by part of the stream, `[R, ...]` each.
+    params: at the end the networks, `[R, ...]`.
     """
 
     examples: int
     accuracies: list[np.ndarray]
     infos: list[Any]
+    params: Any = None
 
 
 def learn(
@@ -177,7 +179,7 @@ def learn(
         everything = learned % evaluate_every == 0 or learned == num_tasks
         which = np.arange(num_tasks) if everything else np.array([learned - 1, learned])
         row = np.full((num_runs, num_tasks), np.nan, np.float32)
-        row[:, which] = devices.fetch(evaluate(params, draws.tasks, test, which))[:num_runs]
+        row[:, which] = of_runs(evaluate(params, draws.tasks, test, which))
         return row
 
     shapes = jax.eval_shape(start, draws, train)
@@ -186,10 +188,10 @@ def learn(
         state = devices.placed(shapes, mesh, SEED)
         return advance.lower(state, draws, train, np.int32(0), np.int32(0)).compile()
 
-    def to_keep() -> Arrays:
-        def of_runs(leaf: jax.Array) -> np.ndarray:
-            return devices.fetch(leaf)[:num_runs]
+    def of_runs(leaf: jax.Array) -> np.ndarray:
+        return devices.fetch(leaf)[:num_runs]
 
+    def to_keep() -> Arrays:
         told = zip(*map(jax.tree.leaves, infos), strict=True)
         return {
             "state": [of_runs(leaf) for leaf in jax.tree.leaves(state)],
@@ -204,7 +206,8 @@ def learn(
         _, told = jax.eval_shape(advance, shapes, draws, train, np.int32(0), np.int32(0))
         infos.append(jax.tree.unflatten(jax.tree.structure(told), kept["infos"]))
     if len(rows) > num_tasks:  # these runs are done
-        yield Progress(int(seen[total]), rows, infos)
+        params = jax.tree.unflatten(jax.tree.structure(shapes), kept["state"]).params
+        yield Progress(int(seen[total]), rows, infos, params)
         return
     pending: list[Future[np.ndarray]] = []
 
@@ -236,13 +239,12 @@ def learn(
             )
             at += chunk
             if watched:
-                infos.append(jax.tree.map(lambda leaf: devices.fetch(leaf)[:num_runs], told))
+                infos.append(jax.tree.map(of_runs, told))
             if checkpoints and at < total and checkpoints.due(at):
                 if not may_diverge:
                     names = [f"seed {seed}" for seed in seeds]
                     where = f"after {seen[at]:.0f} examples, in task {task + 1}"
-                    fine = devices.fetch(finite(state.params))[:num_runs]
-                    check_finite(fine, names, where, checkpoints)
+                    check_finite(of_runs(finite(state.params)), names, where, checkpoints)
                 settle()
                 checkpoints.save(at, to_keep())
             if at % num_examples == 0:
@@ -252,7 +254,8 @@ def learn(
         settle()
         if checkpoints and checkpoints.lasting:
             checkpoints.save(at, to_keep())
-    yield Progress(int(seen[at]), rows, infos)
+        params = jax.tree.map(of_runs, state.params)
+    yield Progress(int(seen[at]), rows, infos, params)
 
 
 def is_finite(tree: Any) -> jax.Array:
