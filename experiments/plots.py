@@ -112,7 +112,7 @@ class Bar(NamedTuple):
     ours: bool
 
 
-def bars(path: Path, panels: dict[str, list[Bar]], title: str) -> None:
+def bars(path: Path, panels: dict[str, list[Bar]], title: str, unit: str = "%") -> None:
     """One panel of horizontal bars for each key, the longest bar on top."""
     tallest = max(map(len, panels.values()))
     figure = Figure((1 + 4 * len(panels), 1.2 + 0.22 * tallest), layout="constrained")
@@ -126,7 +126,7 @@ def bars(path: Path, panels: dict[str, list[Bar]], title: str) -> None:
                 axis.plot(bar.published, place, "k|", ms=9, mew=2)
         axis.set_yticks(range(len(ordered)), [bar.label for bar in ordered], fontsize=8)
         axis.set_title(name, fontsize=10)
-        axis.set_xlabel("%")
+        axis.set_xlabel(unit)
         axis.grid(alpha=0.3, axis="x")
     figure.suptitle(title, fontsize=10)
     figure.savefig(path, dpi=150, format="png")

@@ -97,6 +97,8 @@ class Config:
     """Frames between two copies into the target network."""
     hidden: tuple[int, ...] = (64, 64)
     """Units of each hidden layer."""
+    films: bool = True
+    """Write a GIF of each task, played by the first seed's agent in the end."""
     seed_batch: int | None = None
     """How many runs (seeds times settings) are learned at once; all of them if not given."""
     checkpoint_every: int | None = None
@@ -248,7 +250,8 @@ def run(config: Config, console: Console) -> Results:
             "seconds": round(seconds, 2),
         }
     write_results(config, results)
-    write_films(config, jax.tree.map(lambda leaf: leaf[:1], draws), params)
+    if config.films:
+        write_films(config, jax.tree.map(lambda leaf: leaf[:1], draws), params)
     checkpoints.forget(config.out)
     return results
 
@@ -384,7 +387,7 @@ def main(args: list[str] | None = None) -> None:
     for row in body:
         table.add_row(*row)
     console.print(table)
-    files = "metrics.json, table.md, scores.png, task-*.gif"
+    files = "metrics.json, table.md, scores.png" + (", task-*.gif" if config.films else "")
     console.print(f"{config.out}: {files}", highlight=False)
 
 

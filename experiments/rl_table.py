@@ -16,13 +16,19 @@ AGENTS = tuple(rl.TITLES)
 
 
 class GameCell(NamedTuple):
-    """An agent in a game."""
+    """An agent in a game.
+
+    swept: rates and their values, of which every combination is learned; none for those chosen.
+    on: flags that differ from the program's defaults.
+    """
 
     game: str
     agent: str
+    swept: tuple[tuple[str, tuple[float, ...]], ...] = ()
+    on: tuple[tuple[str, Any], ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.game}/{self.agent}"
+        return f"{'sweeps/' if self.swept else ''}{self.game}/{self.agent}"
 
     def run(self, how: dict[str, Any], folder: Path, at_once: int, console: Console) -> None:
         """Learns, unless the folder has all of it; what was begun is gone on with.
@@ -31,7 +37,7 @@ class GameCell(NamedTuple):
           ValueError: if something is given that games do not read, or what is in the folder was
             made otherwise.
         """
-        how = {name: value for name, value in how.items() if name != "data_dir"}
+        how = dict(self.on) | {name: value for name, value in how.items() if name != "data_dir"}
         if unread := sorted(set(how) - {"seeds", "seed", "tasks"}):
             raise ValueError(f"{rl.flag(unread[0])} is nothing that the games read")
         del at_once  # all seeds of a cell are learned at once
@@ -40,13 +46,17 @@ class GameCell(NamedTuple):
             agent=self.agent,  # type: ignore[arg-type]
             out=folder / str(self),
             resume=True,
-            **how,
+            films=not self.swept,
+            **how | dict(self.swept),
         )
         rl.check(config)
         if known := self.load(folder):
             asked = json.loads(json.dumps(dataclasses.asdict(config), default=str))
             names = [name for name in asked if asked[name] != known["config"].get(name)]
-            if changed := [name for name in names if name not in ("out", "resume")]:
+            changed = [name for name in names if name not in ("out", "resume")]
+            if [result["settings"] for result in results(known)] != config.rates():
+                changed.append("what was chosen")
+            if changed:
                 raise ValueError(
                     f"{config.out} was made with other values of {', '.join(changed)}; delete it "
                     "to run it again, or choose another --out"
@@ -69,6 +79,11 @@ class GameCell(NamedTuple):
             raise ValueError(f"{path} is damaged ({error!r}); delete it to run it again") from None
 
 
+def results(metrics: dict[str, Any]) -> list[dict[str, Any]]:
+    """A run's results, one for each of its settings."""
+    return [metrics] if "final_score" in metrics else list(metrics["settings"].values())
+
+
 def cells() -> list[GameCell]:
     return [GameCell(game, agent) for game in GAMES for agent in AGENTS]
 
@@ -83,8 +98,8 @@ def draw(name: str, folder: Path) -> None:
         of_game = {cell.agent: kept for cell, kept in known.items() if cell.game == game}
         if not of_game:
             continue
-        results = {agent: kept | {"title": rl.TITLES[agent]} for agent, kept in of_game.items()}
-        parts.append(output.markdown(rl.rows(results), heading(game)))
+        titled = {agent: kept | {"title": rl.TITLES[agent]} for agent, kept in of_game.items()}
+        parts.append(output.markdown(rl.rows(titled), heading(game)))
         steps = {
             f"{rl.TITLES[better]} over {rl.TITLES[worse]}": intervals.of_difference(
                 of_game[better]["final_score"]["per_seed"],

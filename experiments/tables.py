@@ -25,6 +25,7 @@ from experiments import (
     devices,
     methods,
     omniglot_table,
+    rl_sweeps,
     rl_table,
     sweeps,
 )
@@ -37,6 +38,7 @@ TABLES: dict[str, ModuleType] = {
     "ablation": ablation,
     "omniglot": omniglot_table,
     "rl": rl_table,
+    "rl-sweeps": rl_sweeps,
     "sweeps": sweeps,
 }
 """Each with `cells()`, what there is to run, and `draw(table, folder)`, which writes the files. A
@@ -55,14 +57,15 @@ class Config:
             "ablation",
             "omniglot",
             "rl",
+            "rl-sweeps",
             "sweeps",
         ],
         tyro.conf.Positional,
     ] = "retained-accuracy"
     """Which table: what is retained at the end or learned on the way, of all methods (the two come
     from the same runs); transfer and interference under ER and MER; what MER's beta, gamma, s and k
-    each do; all methods on Omniglot; the games; or what was tried where hyper-parameters were not
-    published."""
+    each do; all methods on Omniglot; the games, and what was tried for them; or what was tried
+    where else hyper-parameters were not published."""
     cells: tuple[str, ...] = ()
     """Run only these, such as rotations/mer-200 or many-permutations/online; all if not given."""
     only_draw: bool = False

@@ -9,7 +9,7 @@ from PIL import Image
 
 pytest.importorskip("gymnax", reason="mer_jax.rl needs it")
 
-from experiments import intervals, playing, rl, tables
+from experiments import intervals, playing, rl, rl_sweeps, tables
 
 SMALL = [
     "--tasks", "2", "--frames-per-task", "100", "--evaluate-every", "50", "--episodes", "2",
@@ -47,12 +47,23 @@ def test_what_a_run_leaves_behind(game, agent, tmp_path):
 
 
 def test_a_sweep_has_an_entry_for_each_combination(tmp_path):
-    metrics = run(tmp_path, "--alpha", "0.01", "0.001", "--gamma", "0.3", "1", "--seed-batch", "3")
+    metrics = run(
+        tmp_path,
+        "--no-films",
+        "--alpha",
+        "0.01",
+        "0.001",
+        "--gamma",
+        "0.3",
+        "1",
+        "--seed-batch",
+        "3",
+    )
     entries = metrics["settings"]
     assert list(entries) == [
         f"alpha {alpha}, gamma {gamma}" for alpha in ("0.01", "0.001") for gamma in ("0.3", "1")
     ]
-    alone = run(tmp_path / "alone", "--alpha", "0.001", "--gamma", "0.3")
+    alone = run(tmp_path / "alone", "--no-films", "--alpha", "0.001", "--gamma", "0.3")
     np.testing.assert_allclose(
         entries["alpha 0.001, gamma 0.3"]["scores"], alone["scores"], atol=0.01
     )
@@ -64,8 +75,8 @@ class Stop(Exception):
 
 def test_it_goes_on_with_the_same_bits(tmp_path, monkeypatch):
     """Stopped after three of five evaluations, and then gone on with."""
-    whole = run(tmp_path / "whole")
-    flags = ["--checkpoint-every", "50"]
+    whole = run(tmp_path / "whole", "--no-films")
+    flags = ["--no-films", "--checkpoint-every", "50"]
     learn = playing.learn
 
     def stopping(*args, **how):
@@ -102,7 +113,7 @@ def test_the_table_of_games(tmp_path):
         config = rl.Config(agent=agent, seeds=3, out=out)
         out.mkdir(parents=True)
         result = rl.summary(rng.normal(size=(3, 151, 6))) | {
-            "title": "-", "settings": {"alpha": 0.1}, "seconds": 1.0
+            "title": "-", "settings": config.rates()[0], "seconds": 1.0
         }  # fmt: skip
         rl.write_results(config, {agent: result})
     tables.main(["rl", "--only-draw", "--out", str(tmp_path)])
@@ -119,6 +130,26 @@ def test_the_table_of_games(tmp_path):
         with pytest.raises(SystemExit) as stop:
             tables.main(["rl", "--cells", "catcher/dqn", "--out", str(tmp_path), *more])
         assert stop.value.code == 2
+
+
+def test_the_table_of_sweeps(tmp_path):
+    """The best setting is bold; each agent was given as many."""
+    for cell in rl_sweeps.cells():
+        config = rl.Config(agent=cell.agent, game=cell.game, out=tmp_path / "cells" / str(cell),
+                           films=False, **dict(cell.swept), **dict(cell.on))  # fmt: skip
+        assert len(config.rates()) == 6
+        config.out.mkdir(parents=True)
+        scores = np.arange(6.0)[:, None, None, None] + np.zeros((2, 151, 6))
+        rl.write_results(config, {
+            str(number): rl.summary(scores[number]) | {"title": "-", "settings": setting,
+                                                       "seconds": 1.0}
+            for number, setting in enumerate(config.rates())
+        })  # fmt: skip
+    tables.main(["rl-sweeps", "--only-draw", "--out", str(tmp_path)])
+    bold = [line for line in (tmp_path / "rl-sweeps.md").read_text().splitlines() if "**" in line]
+    assert len(bold) == 6
+    assert all("**5.00 ± 0.00**" in line for line in bold)
+    tables.main(["rl-sweeps", "--out", str(tmp_path)])  # nothing is missing
 
 
 def test_the_tasks_get_harder():
