@@ -168,7 +168,6 @@ def learn(
     advance = devices.over_seeds(single.advance, mesh, own=2, donate=(0,))
     judge = devices.over_seeds(single.judge, mesh, own=2)
     last = devices.over_seeds(programs(plan, 4 * plan.episodes).judge, mesh, own=2)
-
     finite = devices.over_seeds(is_finite, mesh, own=1)
 
     def fetched(leaf: jax.Array) -> np.ndarray:

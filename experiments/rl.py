@@ -35,7 +35,7 @@ FILM_EVERY, FILM_MS = 3, 100
 TITLES = {"dqn": "DQN", "dqn-reservoir": "DQN with a reservoir", "dqn-mer": "DQN-MER"}
 RATES = ("alpha", "beta", "gamma")
 
-# Chosen by the sweep in experiments/results/rl, on other seeds: {game: {agent: rates}}.
+# First guesses, until `experiments.tables rl-sweeps` has been run: {game: {agent: rates}}.
 CHOSEN: dict[str, dict[str, dict[str, float]]] = {
     game: {
         "dqn": {"alpha": 0.01},
@@ -109,7 +109,7 @@ class Config:
     """Folder for metrics.json, table.md, scores.png and a GIF of each task."""
 
     def rates(self) -> list[dict[str, float]]:
-        """Every combination of what was given, and what was chosen for the rest."""
+        """Every combination of what was given, and what is known for the rest."""
         known = CHOSEN[self.game][self.agent]
         given = {name: getattr(self, name) or (known[name],) for name in known}
         return [

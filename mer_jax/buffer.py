@@ -141,6 +141,14 @@ def replay_batch(
     return jax.tree.map(rows, example, replays), valid.astype(jnp.float32)
 
 
+def replay_batches(
+    key: jax.Array, state: ReservoirState, example: Any, num_batches: int, batch_size: int
+) -> tuple[Any, jax.Array]:
+    """As many such batches, each drawn anew: `[num_batches, batch_size, ...]` and their weights."""
+    keys = jax.random.split(key, num_batches)
+    return jax.vmap(lambda batch_key: replay_batch(batch_key, state, example, batch_size))(keys)
+
+
 def _check_row(state: ReservoirState, example: Any) -> None:
     row = jax.tree.map(
         lambda rows: jax.ShapeDtypeStruct(rows.shape[1:], rows.dtype), state.examples

@@ -109,10 +109,7 @@ def mer(
     )
 
     def train(key: jax.Array, params: Params, memory: ReservoirState, example: Any) -> Params:
-        keys = jax.random.split(key, num_batches)
-        batches, weights = jax.vmap(
-            lambda batch_key: buffer.replay_batch(batch_key, memory, example, batch_size)
-        )(keys)
+        batches, weights = buffer.replay_batches(key, memory, example, num_batches, batch_size)
         return mer_update(loss_fn, params, batches, weights, **rates)[0]
 
     return _learner(loss_fn, train, capacity)

@@ -174,10 +174,7 @@ def dqn_mer(
     judge = _judging(model, discount)
 
     def learn(key: jax.Array, state: AgentState, newest: Transition) -> tuple[Any, ...]:
-        keys = jax.random.split(key, num_batches)
-        batches, weights = jax.vmap(
-            lambda batch_key: buffer.replay_batch(batch_key, state.memory, newest, batch_size)
-        )(keys)
+        batches, weights = buffer.replay_batches(key, state.memory, newest, num_batches, batch_size)
         judged = jax.vmap(judge, (None, 0))(state.target, batches)
         params, _ = mer_update(model.loss, state.params, judged, weights, **rates)
         return params, state.opt_state
