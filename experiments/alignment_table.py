@@ -20,8 +20,8 @@ def draw(name: str, folder: Path) -> None:
     known = load_all(cells(), folder / "cells")
     table = [
         [
-            "Benchmark", "Method", "Mean dot product", "Published", "Median cosine",
-            "Below zero, %",
+            "Benchmark", "Method", "Mean dot product", "Past's gradient after the step",
+            "Published", "Median cosine", "Below zero, %",
         ]
     ]  # fmt: skip
     results = {}
@@ -34,15 +34,18 @@ def draw(name: str, folder: Path) -> None:
                 heading(cell.benchmark),
                 METHODS[cell.method].title,
                 output.cell(told["mean_dot"], digits=3),
+                output.cell(told["mean_dot_after"], digits=3),
                 f"{theirs.mean:+.3f} ± {theirs.spread:.3f}",
                 output.cell(told["median_cosine"], digits=4),
                 output.cell(told["below_zero"], digits=1),
             ]
         )
     caption = (
-        "The gradient on each incoming example and that on a random earlier one, before the step: "
-        "their dot product and cosine over the stream, 5120 memories, mean ± standard "
-        f"deviation over seeds. `python -m experiments.tables {name}`"
+        "The gradient on each incoming example and that on a random earlier one, both before the "
+        "step (their mean dot product, median cosine, and how many dot products are below zero), "
+        "and the same with the earlier example's gradient after the step; over the stream, 5120 "
+        "memories, mean ± standard deviation over seeds. What was published does not say when the "
+        f"gradients were taken. `python -m experiments.tables {name}`"
     )
     output.write_text(folder / f"{name}.md", output.markdown(table, caption))
     content = {

@@ -114,6 +114,9 @@ def _table(names: str, rows: dict[str, dict[int | None, tuple[float, ...]]]) -> 
     }
 
 
+CAPACITIES = (5120, 500, 200)
+"""Of which the paper shows the first two on Many Permutations."""
+
 # {method: {benchmark: {capacity: settings}}}. batch_size counts the incoming example, so it is one
 # more than the replays that the authors give; a capacity of None is a method without a buffer.
 PUBLISHED = {
@@ -211,9 +214,35 @@ PUBLISHED = {
 }
 
 
-# What was not published, chosen by the sweeps in experiments/results/sweeps, on other seeds than
-# those reported: {method: {benchmark: {capacity: settings}}}.
-CHOSEN: dict[str, dict[str, Rows]] = {}
+# What was not published, chosen by the sweeps in experiments/results/sweeps.md, on other seeds than
+# those reported and with 500 memories for any number of them:
+# {method: {benchmark: {capacity: settings}}}.
+CHOSEN = {
+    "agem": _table(
+        "alpha sample_size",
+        {
+            "rotations": dict.fromkeys(CAPACITIES, (0.003, 256)),
+            "permutations": dict.fromkeys(CAPACITIES, (0.01, 256)),
+            "many-permutations": dict.fromkeys(CAPACITIES[:2], (0.01, 256)),
+        },
+    ),
+    "exact-alignment": _table(
+        "alpha alignment batch_size",
+        {
+            "rotations": dict.fromkeys(CAPACITIES, (0.03, 0.01, 26)),
+            "permutations": dict.fromkeys(CAPACITIES, (0.01, 0.001, 26)),
+            "many-permutations": dict.fromkeys(CAPACITIES[:2], (0.01, 0.01, 26)),
+        },
+    ),
+    "task-input": _table(
+        "alpha",
+        {
+            "rotations": {None: (0.01,)},
+            "permutations": {None: (0.01,)},
+            "many-permutations": {None: (0.01,)},
+        },
+    ),
+}
 
 
 class Choice(NamedTuple):

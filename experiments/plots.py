@@ -138,8 +138,8 @@ def alignment(path: Path, panels: dict[tuple[str, str], dict[str, Any]]) -> None
     Args:
       panels: for each benchmark and method what `transfer.summary` calls `by_task`.
     """
-    figure = Figure((1 + 2.6 * len(panels), 8), layout="constrained")
-    axes = figure.subplots(3, len(panels), sharey="row", squeeze=False)
+    figure = Figure((1 + 2.6 * len(panels), 10), layout="constrained")
+    axes = figure.subplots(4, len(panels), sharey="row", squeeze=False)
     for column, ((benchmark, method), by_task) in zip(axes.T, panels.items(), strict=True):
         for which, color in (("same", "C0"), ("other", "C3")):
             told = by_task[which]
@@ -152,15 +152,19 @@ def alignment(path: Path, panels: dict[tuple[str, str], dict[str, Any]]) -> None
                 axis.plot(tasks, low, color=color, lw=0.5, ls=":")
                 axis.plot(tasks, high, color=color, lw=0.5, ls=":")
                 axis.axhline(0, color="black", lw=0.5)
-            below = np.array(told["below_zero"], np.float64)[:, 1:]
-            column[2].plot(tasks, _mean_of_known(below), color=color)
+            for axis, name in zip(column[2:], ("below_zero", "mean_dot_after"), strict=True):
+                known = np.array(told[name], np.float64)[:, 1:]
+                axis.plot(tasks, _mean_of_known(known), color=color)
         column[0].set_title(f"{benchmark}\n{method}", fontsize=10)
         column[1].set_yscale("symlog", linthresh=1e-3)
         column[2].axhline(50, color="black", lw=0.5)
-        column[2].set_xlabel("task being learned")
+        column[3].set_yscale("symlog", linthresh=1e-2)
+        column[3].axhline(0, color="black", lw=0.5)
+        column[3].set_xlabel("task being learned")
     axes[0, 0].set_ylabel("cosine: median, quartiles,\n5 % and 95 %")
     axes[1, 0].set_ylabel("dot product: the same")
     axes[2, 0].set_ylabel("interference: dot product\nbelow zero, %")
+    axes[3, 0].set_ylabel("mean dot product, earlier one's\ngradient after the step")
     axes[0, 0].legend(fontsize=8)
     figure.suptitle("Gradient on the incoming example against that on an earlier one", fontsize=10)
     figure.savefig(path, dpi=150, format="png")

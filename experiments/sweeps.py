@@ -19,7 +19,7 @@ Values = dict[str, tuple[float, ...]]
 # For each method its memories and the values that were tried. What is best with these memories is
 # taken for any number of them.
 MNIST: list[tuple[str, int | None, Values]] = [
-    ("agem", 500, {"alpha": (0.003, 0.01, 0.03, 0.1), "sample_size": (256,)}),
+    ("agem", 500, {"alpha": (0.001, 0.003, 0.01, 0.03), "sample_size": (256,)}),
     (
         "exact-alignment",
         500,

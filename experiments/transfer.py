@@ -13,45 +13,52 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 class Watched(NamedTuple):
     """What `mer_jax.watch` told of S runs over a stream of N tasks, `[S, N, n]` each.
 
-    dot, cosine: of the gradients on the incoming and on a past example; NaN at the very first.
+    dot, cosine, dot_after: of the gradients on the incoming and on a past example; NaN at the very
+      first.
     is_same: whether the past example is of the same task.
     """
 
     dot: np.ndarray
     cosine: np.ndarray
+    dot_after: np.ndarray
     is_same: np.ndarray
 
 
 def collect(infos: list[Any], num_tasks: int) -> Watched:
     """The infos of a stream's parts, in their order, with `Visit`s as past examples."""
-    dot, cosine, task = (
+    told = ((info.dot, info.cosine, info.dot_after, info.past.task) for info in infos)
+    *products, task = (
         np.concatenate(parts, axis=1).reshape(len(parts[0]), num_tasks, -1)
-        for parts in zip(*((info.dot, info.cosine, info.past.task) for info in infos), strict=True)
+        for parts in zip(*told, strict=True)
     )
-    return Watched(dot, cosine, task == np.arange(num_tasks)[:, None])
+    return Watched(*products, task == np.arange(num_tasks)[:, None])
 
 
 def summary(watched: Watched) -> dict[str, Any]:
     """The distribution of dot products and cosines, seed by seed.
 
     Returns:
-      mean_dot, median_cosine, below_zero: over the stream, with every seed's; below_zero is the
-        percentage of dot products that are, interference.
+      mean_dot, mean_dot_after, median_cosine, below_zero: over the stream, with every seed's;
+        below_zero is the percentage of dot products that are, interference.
       by_task: for pairs of the `same` task and of an `other`, per seed and task, the quantiles of
-        `dot` and `cosine`, `[S, N, 5]`, and `below_zero`, `[S, N]`, in percent.
+        `dot`, `cosine` and `dot_after`, `[S, N, 5]`, the means of the latter, `mean_dot_after`, and
+        `below_zero` in percent, `[S, N]`.
     """
-    dot, cosine, is_same = watched
+    dot, cosine, dot_after, is_same = watched
     known = ~np.isnan(dot)
     is_below = np.where(known, dot < 0, np.nan)
     by_task = {}
     for which, chosen in (("same", is_same & known), ("other", ~is_same & known)):
         by_task[which] = {
-            "dot": _of_chosen(lambda found: np.quantile(found, QUANTILES), dot, chosen),
-            "cosine": _of_chosen(lambda found: np.quantile(found, QUANTILES), cosine, chosen),
+            name: _of_chosen(lambda found: np.quantile(found, QUANTILES), values, chosen)
+            for name, values in (("dot", dot), ("cosine", cosine), ("dot_after", dot_after))
+        } | {
+            "mean_dot_after": _of_chosen(np.mean, dot_after, chosen),
             "below_zero": _of_chosen(lambda found: 100 * np.mean(found < 0), dot, chosen),
         }
     return {
         "mean_dot": output.spread(np.nanmean(dot, axis=(1, 2))),
+        "mean_dot_after": output.spread(np.nanmean(dot_after, axis=(1, 2))),
         "median_cosine": output.spread(np.nanmedian(cosine, axis=(1, 2))),
         "below_zero": output.spread(100 * np.nanmean(is_below, axis=(1, 2))),
         "by_task": by_task,
@@ -62,7 +69,7 @@ def join(known: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     """The summaries of two groups of seeds as one."""
     whole = {
         name: output.spread(np.array(known[name]["per_seed"] + new[name]["per_seed"]))
-        for name in ("mean_dot", "median_cosine", "below_zero")
+        for name in ("mean_dot", "mean_dot_after", "median_cosine", "below_zero")
     }
     by_task = {
         which: {name: known["by_task"][which][name] + more for name, more in parts.items()}

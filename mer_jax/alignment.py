@@ -47,16 +47,19 @@ class WatchedState(NamedTuple):
 
 @exportable
 class WatchedInfo(NamedTuple):
-    """How the incoming example's gradient agrees with a past example's, before the step.
+    """How the incoming example's gradient, before the step, agrees with a past example's.
 
     loss: `[]`, the incoming example's; past: the past example, a draw from all seen so far.
-    dot, cosine: `[]`, of the two gradients; NaN at the first step, which has no past.
+    dot, cosine: `[]`, of the two gradients before the step; NaN at the first, which has no past.
+    dot_after: `[]`, with the past example's gradient after the step: below 0 where the step went
+      further than the past example would have had it, even if it helped at first.
     """
 
     loss: jax.Array
     past: Any
     dot: jax.Array
     cosine: jax.Array
+    dot_after: jax.Array
 
 
 def watch(learner: Learner, loss_fn: LossFn, capacity: int) -> Learner:
@@ -83,10 +86,15 @@ def watch(learner: Learner, loss_fn: LossFn, capacity: int) -> Learner:
         past = jax.tree.map(lambda rows: rows[0], drawn)
         gradient = jax.grad(loss_fn)
         ours, theirs = gradient(state.params, example), gradient(state.params, past)
-        dot = jnp.where(valid[0], optax.tree.vdot(ours, theirs), jnp.nan)
-        cosine = dot / (optax.tree.norm(ours) * optax.tree.norm(theirs))
         new, info = learner.update(key, state.learner, example)
+        dot, dot_after = (
+            jnp.where(valid[0], optax.tree.vdot(ours, gradient_of_past), jnp.nan)
+            for gradient_of_past in (theirs, gradient(new.params, past))
+        )
+        cosine = dot / (optax.tree.norm(ours) * optax.tree.norm(theirs))
         kept = memory.add(add_key, buffer.after(state.past, past), example)
-        return WatchedState(new, kept), WatchedInfo(info.loss, past, dot, cosine)
+        return WatchedState(new, kept), WatchedInfo(
+            info.loss, past, dot, cosine, dot_after
+        )
 
     return Learner(init, update)

@@ -16,6 +16,8 @@ from mer_jax.types import LossFn, Params
 LARGEST_GRAM = 8192
 """Memories of a task times those of all tasks, up to which the Gram form costs less: its work
 grows with the square of all memories, that of the gradients with the number of tasks."""
+BLOCK = 1024
+"""Memories whose gradients are made at once: enough for large products, that stay in cache."""
 SIZES = 5
 """Sizes in which products are compiled: early in a stream there are few tasks to multiply."""
 
@@ -44,36 +46,113 @@ def of_others(
     num_tasks = len(memory.num_seen)
     counts = (memory.num_seen > 0) & (jnp.arange(num_tasks) != example.task)
     room = memories.size(memory)
-    if gram.fits(loss_fn, params) and num_tasks * room * room <= LARGEST_GRAM:
+    if not gram.fits(loss_fn, params):
+        return _by_rows(_plain_rows(loss_fn, params), 1, memory, counts, grads)
+    if num_tasks * room * room <= LARGEST_GRAM:
         return _by_gram(loss_fn, params, memory, counts, example, grads)
-    return _by_rows(loss_fn, params, memory, counts, grads)
+    return _by_rows(_dense_rows(loss_fn, params), max(1, BLOCK // room), memory, counts, grads)
+
+
+class _Rows(NamedTuple):
+    """How gradients are laid out as rows.
+
+    flatten: `flatten(grads) -> [P]`; unflatten undoes it.
+    of_tasks: `of_tasks(examples [B, n, ...], shares [B, n]) -> pieces`, each `[B, ...]`, that make
+      up the rows of B tasks in order.
+    """
+
+    flatten: Callable[[Params], jax.Array]
+    unflatten: Callable[[jax.Array], Params]
+    of_tasks: Callable[[Any, jax.Array], list[jax.Array]]
+
+
+def _plain_rows(loss_fn: LossFn, params: Params) -> _Rows:
+    """Leaf by leaf."""
+
+    def of_tasks(examples: Any, shares: jax.Array) -> list[jax.Array]:
+        gradient = jax.vmap(mean_gradient, (None, None, 0, 0))
+        return jax.tree.leaves(gradient(loss_fn, params, examples, shares))
+
+    return _Rows(lambda grads: ravel_pytree(grads)[0], ravel_pytree(params)[1], of_tasks)
+
+
+def _dense_rows(loss: DenseFirstLoss, params: Params) -> _Rows:
+    """The first layer's kernel transposed, in which its gradients are the faster products."""
+    kernel, _, rest = loss.split(params)
+    unravel_rest = ravel_pytree(rest)[1]
+
+    def flatten(grads: Params) -> jax.Array:
+        kernel, bias, rest = loss.split(grads)
+        return jnp.concatenate([kernel.T.ravel(), bias, ravel_pytree(rest)[0]])
+
+    def unflatten(row: jax.Array) -> Params:
+        d, h = kernel.shape
+        of_kernel, bias, rest = jnp.split(row, [d * h, d * h + h])
+        return loss.merge(of_kernel.reshape(h, d).T, bias, unravel_rest(rest))
+
+    def of_tasks(examples: Any, shares: jax.Array) -> list[jax.Array]:
+        x, slopes, rest_rows = _slopes(loss, params, examples, shares)
+        return [jnp.einsum("tnh,tnd->thd", slopes, x), slopes.sum(1), rest_rows]
+
+    return _Rows(flatten, unflatten, of_tasks)
 
 
 def _by_rows(
-    loss_fn: LossFn, params: Params, memory: TaskMemory, counts: jax.Array, grads: Params
+    layout: _Rows, block: int, memory: TaskMemory, counts: jax.Array, grads: Params
 ) -> TaskGradients:
-    """Each gradient as a row of a matrix `[N, P]`."""
-    flat, unravel = ravel_pytree(grads)
+    """Each gradient as a row of a matrix `[N, P]`, made for a block of tasks at a time."""
+    flat = layout.flatten(grads)
+    num_tasks = len(counts)
+    block = min(block, num_tasks)
 
-    def add_row(task: jax.Array, rows: jax.Array) -> jax.Array:
-        examples, shares = memories.of_task(memory, task)
-        shares = jnp.where(counts[task], shares, 0)
-        # Leaf by leaf, so that each is written where it belongs without a copy.
+    def add_rows(number: jax.Array, rows: jax.Array) -> jax.Array:
+        first = jnp.minimum(number * block, num_tasks - block)  # the last begins a little sooner
+        examples, shares = _kept(memory, counts, first + jnp.arange(block))
+        # Piece by piece, so that each is written where it belongs without a copy.
         start = 0
-        for leaf in jax.tree.leaves(mean_gradient(loss_fn, params, examples, shares)):
-            row = leaf.astype(rows.dtype).reshape(1, -1)
-            rows = jax.lax.dynamic_update_slice(rows, row, (task, start))
-            start += leaf.size
+        for piece in layout.of_tasks(examples, shares):
+            piece = piece.reshape(block, -1).astype(rows.dtype)
+            rows = jax.lax.dynamic_update_slice(rows, piece, (first, start))
+            start += piece.shape[1]
         return rows
 
-    none = jnp.zeros((len(counts), flat.size), flat.dtype)
+    none = jnp.zeros((num_tasks, flat.size), flat.dtype)
     end = _end(counts)
-    rows = jax.lax.fori_loop(0, end, add_row, none)
+    rows = jax.lax.fori_loop(0, -(-end // block), add_rows, none)
 
     def products() -> jax.Array:
-        return _of_first(end, len(rows), lambda count: rows[:count] @ rows[:count].T)
+        return _of_first(end, num_tasks, lambda count: rows[:count] @ rows[:count].T)
 
-    return TaskGradients(rows @ flat, products, lambda v: unravel(v @ rows))
+    return TaskGradients(rows @ flat, products, lambda v: layout.unflatten(v @ rows))
+
+
+def _kept(memory: TaskMemory, counts: jax.Array, tasks: jax.Array) -> tuple[Any, jax.Array]:
+    """What is kept of several tasks, and the share of each example in its task's mean."""
+    examples, shares = jax.vmap(lambda task: memories.of_task(memory, task))(tasks)
+    return examples, jnp.where(counts[tasks][:, None], shares, 0)
+
+
+def _slopes(
+    loss: DenseFirstLoss, params: Params, examples: Any, shares: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """What the gradients of B tasks' mean losses are made of.
+
+    Returns:
+      The inputs `[B, n, d]`; the slopes at their pre-activations `[B, n, h]`, of which each
+      first layer's gradient is a product with the inputs; and all other layers' gradients, a row
+      a task.
+    """
+    kernel, bias, rest = loss.split(params)
+    x = jax.vmap(jax.vmap(loss.inputs))(examples).astype(kernel.dtype)
+
+    def mean_loss(rest: Any, preactivations: jax.Array, examples: Any, shares: Any) -> jax.Array:
+        losses = jax.vmap(loss.tail, (None, 0, 0))(rest, preactivations, examples)
+        return jnp.sum(losses * shares)
+
+    gradients = jax.vmap(jax.grad(mean_loss, argnums=(0, 1)), (None, 0, 0, 0))
+    rest_grads, slopes = gradients(rest, x @ kernel + bias, examples, shares.astype(kernel.dtype))
+    leaves = [leaf.reshape(len(shares), -1) for leaf in jax.tree.leaves(rest_grads)]
+    return x, slopes, jnp.concatenate(leaves, axis=1)
 
 
 def _end(counts: jax.Array) -> jax.Array:
@@ -110,25 +189,13 @@ def _by_gram(
     are sums over `(X X^T + 1) * (D D^T)`, where the 1 is the bias. For few memories that is less
     to compute, and far less to write, than N times the layer. The other layers' are rows.
     """
-    kernel, bias, rest = loss.split(params)
     num_tasks = len(counts)
-    examples, shares = jax.vmap(lambda task: memories.of_task(memory, task))(jnp.arange(num_tasks))
-    shares = jnp.where(counts[:, None], shares, 0).astype(kernel.dtype)
-    x = jax.vmap(jax.vmap(loss.inputs))(examples).astype(kernel.dtype)  # [N, n, d]
-
-    def mean_loss(rest: Any, preactivations: jax.Array, examples: Any, shares: Any) -> jax.Array:
-        losses = jax.vmap(loss.tail, (None, 0, 0))(rest, preactivations, examples)
-        return jnp.sum(losses * shares)
-
-    slopes = jax.vmap(jax.grad(mean_loss, argnums=(0, 1)), (None, 0, 0, 0))
-    rest_grads, d = slopes(rest, x @ kernel + bias, examples, shares)  # d: [N, n, h]
-    rest_rows = jnp.concatenate(
-        [leaf.reshape(num_tasks, -1) for leaf in jax.tree.leaves(rest_grads)], axis=1
-    )
+    examples, shares = _kept(memory, counts, jnp.arange(num_tasks))
+    x, d, rest_rows = _slopes(loss, params, examples, shares)
     _, incoming_bias, incoming_rest = loss.split(grads)
     flat_rest, unravel_rest = ravel_pytree(incoming_rest)
     # The incoming gradient's first layer is an outer product, of which its bias is one side.
-    along = loss.inputs(example).astype(kernel.dtype)
+    along = loss.inputs(example).astype(x.dtype)
     dots = jnp.sum((x @ along + 1) * (d @ incoming_bias), axis=1) + rest_rows @ flat_rest
 
     def pairs(rows: jax.Array) -> jax.Array:

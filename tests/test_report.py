@@ -19,6 +19,7 @@ def result(title, seed, num_seeds=5, num_tasks=3, watched=False):
             "dot": rng.normal(size=(num_seeds, num_tasks, 5)).tolist(),
             "cosine": np.sort(rng.uniform(-1, 1, (num_seeds, num_tasks, 5)), axis=2).tolist(),
             "below_zero": rng.uniform(0, 100, (num_seeds, num_tasks)).tolist(),
+            "mean_dot_after": rng.normal(size=(num_seeds, num_tasks)).tolist(),
         }
         for which in ("same", "other")
     }

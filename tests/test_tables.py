@@ -127,9 +127,10 @@ def test_distribution_of_dot_products_by_hand():
     """Two tasks of two examples: the first pair is unknown, then same, other, same."""
     dot = np.array([[[np.nan, 2.0], [-1.0, 4.0]]])
     told = transfer.summary(
-        transfer.Watched(dot, dot / 10, np.array([[[True, True], [False, True]]]))
+        transfer.Watched(dot, dot / 10, -dot, np.array([[[True, True], [False, True]]]))
     )
     assert told["mean_dot"]["mean"] == pytest.approx(5 / 3)
+    assert told["mean_dot_after"]["mean"] == pytest.approx(-5 / 3)
     assert told["below_zero"]["mean"] == pytest.approx(100 / 3)
     same, other = told["by_task"]["same"], told["by_task"]["other"]
     assert same["dot"] == [[[2.0] * 5, [4.0] * 5]]
