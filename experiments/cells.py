@@ -1,15 +1,22 @@
 """The cells of a table: a method on a benchmark, its seeds on the disk as soon as they are done."""
 
 import dataclasses
+import functools
 import json
 import shutil
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from rich.console import Console
+from rich.progress import Progress
 
 from experiments import comparison, methods, output, supervised, transfer
+from experiments.comparison import Comparison, Results
+
+Job = Callable[[Progress], str]
+"""Learns, with bars where it is told to, and returns a line on what came of it."""
 
 
 class Cell(NamedTuple):
@@ -53,9 +60,9 @@ class Cell(NamedTuple):
             **how,
         )
 
-    def run(self, how: dict[str, Any], folder: Path, at_once: int, console: Console) -> None:
-        """Learns what is missing in the folder; see `run`."""
-        run(self, self.config(**how), folder, at_once, console)
+    def jobs(self, how: dict[str, Any], folder: Path, at_once: int | None) -> list[Job]:
+        """What is missing in the folder; see `jobs`."""
+        return jobs(self, self.config(**how), folder, at_once)
 
 
 Kept = dict[str, Any]
@@ -104,13 +111,14 @@ def brief(known: dict[Cell, Kept]) -> dict[str, Any]:
     }
 
 
-def run(
-    cell: Cell, config: supervised.Config, folder: Path, at_once: int, console: Console
-) -> None:
-    """Learns the seeds that a cell still lacks, `at_once` of them before they are kept.
+def jobs(cell: Cell, config: supervised.Config, folder: Path, at_once: int | None) -> list[Job]:
+    """Learns the seeds that a cell still lacks, job by job, which may run side by side.
+
+    A job's seeds are kept as soon as those before them are, so that a cell's are in order.
 
     Args:
       config: how, for all of the cell's seeds.
+      at_once: how many seeds a job has; None for all.
     Raises:
       ValueError: if the seeds that are kept were learned otherwise.
     """
@@ -129,27 +137,54 @@ def run(
             f"{path} was made with other values of {', '.join(changed)}; delete it to run it "
             "again, or choose another --out"
         )
-    wanted = range(config.seed, config.seed + config.seeds)
-    while missing := [seed for seed in wanted if seed not in kept["seeds"]]:
+    first = config.seed + len(kept["seeds"])
+    end = config.seed + config.seeds
+    starts = range(first, end, at_once or max(end - first, 1))
+    waiting: dict[int, tuple[Comparison, Results]] = {}
+    lock = threading.Lock()
+
+    def keep(planned: Comparison, results: Results) -> None:
+        nonlocal kept
+        with lock:
+            waiting[planned.seeds[0]] = planned, results
+            while part := waiting.pop(config.seed + len(kept["seeds"]), None):
+                kept = _with(kept, *part)
+                about = {
+                    "command": _command(cell, asked, kept["seeds"]),
+                    "data_checksum": planned.about["data_checksum"],
+                }
+                output.write_json(path, kept | about | output.environment())
+                shutil.rmtree(part[0].out)  # where it would have gone on
+            if len(kept["seeds"]) == config.seeds:
+                path.with_suffix("").rmdir()
+
+    def job(shown: Progress, start: int) -> str:
         part = dataclasses.replace(
             config,
-            seed=missing[0],
-            seeds=min(at_once, len(missing)),
-            out=path.with_suffix(""),
+            seed=start,
+            seeds=min(starts.step, end - start),
+            out=path.with_suffix("") / f"seed-{start}",
             resume=True,
         )
-        planned = supervised.prepare(part, console.print)
-        *_, results = comparison.run_method(cell.method, planned, console)
-        entries = {
-            name: _join(kept["entries"][name], new) if kept["entries"] else new
-            for name, new in results.items()
-        }
-        seeds = kept["seeds"] + planned.seeds
-        kept = {"entries": entries, "seeds": seeds, "asked": asked}
-        command = _command(cell, asked, seeds)
-        about = {"command": command, "data_checksum": planned.about["data_checksum"]}
-        output.write_json(path, kept | about | output.environment())
-        shutil.rmtree(part.out)  # where it would have gone on
+        planned = supervised.prepare(part, shown.console.print)
+        title = f"{cell}, seed {' '.join(map(str, planned.seeds))}"
+        *_, results = comparison.run_method(cell.method, planned, shown, title)
+        keep(planned, results)
+        first, *others = results.values()
+        retained = " ".join(str(value) for value in first["retained_accuracy"]["per_seed"])
+        told = f"{retained} % retained" if not others else f"{len(results)} settings"
+        return f"{title}: {told}, {first['seconds']:.0f} s"
+
+    return [functools.partial(job, start=start) for start in starts]
+
+
+def _with(kept: Kept, planned: Comparison, results: Results) -> Kept:
+    """What is kept of a cell, with what came of more seeds."""
+    entries = {
+        name: _join(kept["entries"][name], new) if kept["entries"] else new
+        for name, new in results.items()
+    }
+    return {"entries": entries, "seeds": kept["seeds"] + planned.seeds, "asked": kept["asked"]}
 
 
 def _command(cell: Cell, asked: dict[str, Any], seeds: list[int]) -> str:

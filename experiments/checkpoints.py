@@ -56,7 +56,7 @@ class Checkpoints:
 
     def due(self, at: int) -> bool:
         """Whether it is time for another one, or the last moment for one."""
-        if _asked_to_stop.is_set():
+        if asked_to_stop():
             return True
         if self.every is None:
             return time.monotonic() - self.saved_on >= SECONDS
@@ -83,7 +83,7 @@ class Checkpoints:
             )
             manager.save(at, args=arrays_and_identity, force=True)
         self.saved_at, self.saved_on = at, time.monotonic()
-        if _asked_to_stop.is_set():
+        if asked_to_stop():
             raise KeyboardInterrupt
 
     def newest(self) -> tuple[int, Arrays] | None:
@@ -150,12 +150,22 @@ class Checkpoints:
 _asked_to_stop = threading.Event()
 
 
+def stop() -> None:
+    """Asks all runs of this program to stop at their next checkpoint, as in `interruptible`."""
+    _asked_to_stop.set()
+
+
+def asked_to_stop() -> bool:
+    """Whether somebody has."""
+    return _asked_to_stop.is_set()
+
+
 @contextlib.contextmanager
 def interruptible(say: Callable[[str], object]) -> Iterator[None]:
     """Within it, who asks the program to stop waits for a checkpoint; who asks twice does not."""
 
     def note(number: int, frame: Any) -> None:
-        if _asked_to_stop.is_set():
+        if asked_to_stop():
             raise KeyboardInterrupt
         _asked_to_stop.set()
         say("stopping at the next checkpoint; once more to stop at once")

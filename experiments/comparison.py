@@ -7,11 +7,10 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from rich import progress
-from rich.console import Console
+from rich.progress import Progress
 
 import mer_jax
-from experiments import checkpoints, command_line, devices, output, plots, training, transfer
+from experiments import bars, checkpoints, command_line, devices, output, plots, training, transfer
 from experiments.methods import METHODS, Choice
 from mer_jax import networks
 from mer_jax.data import benchmarks
@@ -96,15 +95,19 @@ class Comparison(NamedTuple):
 Results = dict[str, dict[str, Any]]
 
 
-def run(comparison: Comparison, console: Console) -> Results:
+def run(comparison: Comparison, shown: Progress) -> Results:
     """Learns with each method in turn; what is finished is on the disk before the next begins.
 
+    Args:
+      shown: where its bars are drawn.
     Raises:
       ValueError: if something that was begun in the folder cannot be gone on with.
     """
     results: Results = {}
-    for name in comparison.choices:
-        for known in run_method(name, comparison, console):
+    for name, (first, *others) in comparison.choices.items():
+        more = f" and {len(others)} more" if others else ""
+        shown.console.print(f"{METHODS[name].title}: {first}{more}", highlight=False)
+        for known in run_method(name, comparison, shown):
             results |= known
             if devices.is_first_process():
                 write_results(comparison, results)
@@ -112,9 +115,13 @@ def run(comparison: Comparison, console: Console) -> Results:
     return results
 
 
-def run_method(name: str, comparison: Comparison, console: Console) -> Iterator[Results]:
-    """Learns the benchmark with one method, behind a progress bar.
+def run_method(
+    name: str, comparison: Comparison, shown: Progress, title: str | None = None
+) -> Iterator[Results]:
+    """Learns the benchmark with one method.
 
+    Args:
+      title: for its bar; what the method is called if not given.
     Yields:
       After each batch of runs what is known: for each of the method's choices its part of the
       metrics, over the seeds that are done.
@@ -141,9 +148,10 @@ def run_method(name: str, comparison: Comparison, console: Console) -> Iterator[
     )
     size = training.bytes_per_run(model, make_learner, draws, comparison.train)
     batch = min(comparison.run_batch or _fitting(name, size), len(of_seed))
-    more = f" and {len(choices) - 1} more" if len(choices) > 1 else ""
-    console.print(f"{method.title}: {choices[0]}{more}", highlight=False)
-    console.print(f"{len(of_seed)} runs of {size / 1e6:.1f} MB, {batch} at once", highlight=False)
+    if batch < len(of_seed):
+        shown.console.print(
+            f"{len(of_seed)} runs of {size / 1e6:.1f} MB, {batch} at once", highlight=False
+        )
     seconds, finished, watched, checksums = 0.0, [], [], []
     for first in range(0, len(of_seed), batch):
         runs = np.arange(len(of_seed))[first : first + batch]
@@ -156,14 +164,20 @@ def run_method(name: str, comparison: Comparison, console: Console) -> Iterator[
             functools.partial(_identity, name, settings, part, comparison),
             comparison.checkpoint_every,
             not is_last,
-            functools.partial(console.print, highlight=False),
+            functools.partial(shown.console.print, highlight=False),
         )
         steps = training.learn(
             model, make_learner, part, comparison.train, comparison.test,
             comparison.evaluate_every, comparison.watched,
             kept if jax.process_count() == 1 else None, may_diverge=len(choices) > 1,
         )  # fmt: skip
-        last = _follow(method.title + number, steps, part.tasks, console)
+        last = bars.follow(
+            shown,
+            (title or method.title) + number,
+            int((part.tasks.images >= 0).sum() / len(runs)),
+            steps,
+            _tell,
+        )
         seconds += kept.seconds
         finished.append(np.stack(last.accuracies, axis=1))
         checksums += [
@@ -216,6 +230,14 @@ def _identity(
     }
 
 
+def _tell(step: training.Progress) -> tuple[int, str]:
+    task = len(step.accuracies) - 1
+    if task < 1:
+        return step.examples, "examples, learning"
+    newest = step.accuracies[-1][:, task - 1].mean()
+    return step.examples, f"examples, {100 * newest:.1f} % on task {task}"
+
+
 def _fitting(name: str, size: int) -> int:
     """How many runs of `size` bytes fit into half of the free memory; ends the program if none."""
     free = devices.available_bytes()
@@ -225,29 +247,6 @@ def _fitting(name: str, size: int) -> int:
             "lower --capacity"
         )
     return max(1, int(free / 2 / size))
-
-
-def _follow(
-    title: str, steps: Iterator[training.Progress], tasks: Tasks, console: Console
-) -> training.Progress:
-    """Shows a progress bar until the steps are done; returns the last."""
-    columns = (
-        progress.TextColumn("{task.description}"),
-        progress.BarColumn(),
-        progress.MofNCompleteColumn(),
-        progress.TextColumn("examples, {task.fields[score]}"),
-        progress.TimeRemainingColumn(),
-    )
-    total = int((tasks.images >= 0).sum() / len(tasks.images))
-    with progress.Progress(*columns, console=console) as display:
-        bar = display.add_task(title, total=total, score="compiling")
-        for step in steps:
-            score, task = "learning", len(step.accuracies) - 1
-            if task > 0:
-                newest = step.accuracies[-1][:, task - 1].mean()
-                score = f"{100 * newest:.1f} % on task {task}"
-            display.update(bar, completed=step.examples, score=score)
-    return step
 
 
 def write_results(comparison: Comparison, results: Results) -> None:

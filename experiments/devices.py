@@ -2,7 +2,8 @@
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import jax
@@ -45,9 +46,29 @@ def is_first_process() -> bool:
     return jax.process_index() == 0
 
 
+def places() -> list[jax.Device | None]:
+    """Where programs can run side by side: on each core of a CPU; None is all devices together."""
+    return [*jax.devices()] if jax.default_backend() == "cpu" else [None]
+
+
+_only: ContextVar[jax.Device | None] = ContextVar("_only", default=None)
+
+
+@contextlib.contextmanager
+def on(place: jax.Device | None) -> Iterator[None]:
+    """Within it, in this thread, that place is all there is to run on."""
+    token = _only.set(place)
+    try:
+        with jax.default_device(place):
+            yield
+    finally:
+        _only.reset(token)
+
+
 def mesh(num_runs: int) -> Mesh:
     """All devices along the axis `seed`; on a single host no more than there are runs."""
-    devices = jax.devices()
+    only = _only.get()
+    devices = jax.devices() if only is None else [only]
     return Mesh(np.array(devices[:num_runs] if jax.process_count() == 1 else devices), ("seed",))
 
 

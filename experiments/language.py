@@ -15,12 +15,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from rich import progress
 from rich.console import Console
 from rich.table import Table
 
 import mer_jax
-from experiments import checkpoints, command_line, devices, output, plots, texts
+from experiments import bars, checkpoints, command_line, devices, output, plots, texts
 from experiments.devices import SEED, SHARED
 from experiments.methods import flag
 from mer_jax import checks
@@ -188,14 +187,8 @@ def learn(config: Config, domains: list[texts.Domain], console: Console) -> dict
         for part in ("train", "test")
     )
     results = {}
-    columns = (
-        progress.TextColumn("{task.description}"),
-        progress.BarColumn(),
-        progress.MofNCompleteColumn(),
-        progress.TimeRemainingColumn(),
-    )
-    with progress.Progress(*columns, console=console) as display:
-        bar = display.add_task("kinds of text", total=len(ARMS) * len(domains))
+    with bars.display(console) as shown:
+        bar = shown.add_task("learning", total=len(ARMS) * len(domains), about="kinds of text")
         for arm, parts in ARMS.items():
             began = time.monotonic()
             single = programs(config, *parts)
@@ -204,10 +197,10 @@ def learn(config: Config, domains: list[texts.Domain], console: Console) -> dict
             carry = devices.over_seeds(single.start, mesh, own=1)(seeds)
             rows = [devices.fetch(judge(carry, test))]
             for number, domain in enumerate(domains):
-                display.update(bar, description=f"{arm}: {domain.name}")
+                shown.update(bar, description=f"{arm}: {domain.name}")
                 carry = advance(carry, seeds, train, np.int32(number))
                 rows.append(devices.fetch(judge(carry, test)))
-                display.advance(bar)
+                shown.advance(bar)
             losses = np.stack(rows, axis=1)[: config.seeds]
             results[arm] = summary(losses) | {"seconds": round(time.monotonic() - began, 2)}
     return results

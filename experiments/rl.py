@@ -8,7 +8,6 @@ import dataclasses
 import functools
 import itertools
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,12 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from PIL import Image, ImageOps
-from rich import progress
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 
 import mer_jax
-from experiments import checkpoints, command_line, devices, output, playing, plots
+from experiments import bars, checkpoints, command_line, devices, output, playing, plots
 from experiments.methods import flag
 from experiments.playing import GAMES, Draw, Plan
 from mer_jax import checks
@@ -202,9 +201,12 @@ def check(config: Config) -> None:
 Results = dict[str, dict[str, Any]]
 
 
-def run(config: Config, console: Console) -> Results:
-    """Learns, behind a progress bar, and leaves everything in the folder.
+def run(config: Config, shown: Progress, title: str | None = None) -> Results:
+    """Learns, and leaves everything in the folder.
 
+    Args:
+      shown: where its bars are drawn.
+      title: for them; what the agent is called if not given.
     Returns:
       For each setting its part of the metrics.
     Raises:
@@ -230,11 +232,12 @@ def run(config: Config, console: Console) -> Results:
             functools.partial(_identity, config, part),
             config.checkpoint_every,
             first + batch < len(of_seed),
-            functools.partial(console.print, highlight=False),
+            functools.partial(shown.console.print, highlight=False),
         )
         number = "" if batch == len(of_seed) else f" from run {first + 1}"
         steps = playing.learn(config.plan(), part, kept, may_diverge=len(settings) > 1)
-        last = _follow(TITLES[config.agent] + number, steps, config, console)
+        total = config.tasks * config.frames_per_task
+        last = bars.follow(shown, (title or TITLES[config.agent]) + number, total, steps, _tell)
         seconds += kept.seconds
         finished.append(np.stack(last.scores, axis=1))
         params = last.params if params is None else params
@@ -282,23 +285,8 @@ def summary(scores: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _follow(
-    title: str, steps: Iterator[playing.Progress], config: Config, console: Console
-) -> playing.Progress:
-    columns = (
-        progress.TextColumn("{task.description}"),
-        progress.BarColumn(),
-        progress.MofNCompleteColumn(),
-        progress.TextColumn("frames, {task.fields[score]}"),
-        progress.TimeRemainingColumn(),
-    )
-    total = config.tasks * config.frames_per_task
-    with progress.Progress(*columns, console=console) as display:
-        bar = display.add_task(title, total=total, score="compiling")
-        for step in steps:
-            score = f"score {step.scores[-1].mean():.1f} over all tasks"
-            display.update(bar, completed=step.frames, score=score)
-    return step
+def _tell(step: playing.Progress) -> tuple[int, str]:
+    return step.frames, f"frames, score {step.scores[-1].mean():.1f} over all tasks"
 
 
 def describe(config: Config) -> str:
@@ -377,8 +365,12 @@ def main(args: list[str] | None = None) -> None:
     jax.config.update("jax_default_matmul_precision", "highest")
     console.print(describe(config), highlight=False)
     try:
-        with command_line.errors(), checkpoints.interruptible(console.print):
-            results = run(config, console)
+        with (
+            command_line.errors(),
+            checkpoints.interruptible(console.print),
+            bars.display(console) as shown,
+        ):
+            results = run(config, shown)
     except KeyboardInterrupt:
         console.print(f"stopped; --resume goes on from the last checkpoint in {config.out}")
         raise SystemExit(130) from None

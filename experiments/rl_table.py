@@ -1,15 +1,17 @@
 """The games: what each agent still scores on all tasks after the last, and how they differ."""
 
 import dataclasses
+import functools
 import itertools
 import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rich.console import Console
+from rich.progress import Progress
 
 from experiments import intervals, output, plots, rl
 from experiments.accuracy_tables import heading
+from experiments.cells import Job
 from experiments.playing import GAMES
 
 AGENTS = tuple(rl.TITLES)
@@ -30,8 +32,8 @@ class GameCell(NamedTuple):
     def __str__(self) -> str:
         return f"{'sweeps/' if self.swept else ''}{self.game}/{self.agent}"
 
-    def run(self, how: dict[str, Any], folder: Path, at_once: int, console: Console) -> None:
-        """Learns, unless the folder has all of it; what was begun is gone on with.
+    def jobs(self, how: dict[str, Any], folder: Path, at_once: int | None) -> list[Job]:
+        """One that learns, none if the folder has all of it; what was begun is gone on with.
 
         Raises:
           ValueError: if something is given that games do not read, or what is in the folder was
@@ -61,8 +63,17 @@ class GameCell(NamedTuple):
                     f"{config.out} was made with other values of {', '.join(changed)}; delete it "
                     "to run it again, or choose another --out"
                 )
-        else:
-            rl.run(config, console)
+            return []
+        return [functools.partial(self._job, config)]
+
+    def _job(self, config: rl.Config, shown: Progress) -> str:
+        result, *others = rl.run(config, shown, str(self)).values()
+        told = (
+            f"score {output.cell(result['final_score'])}"
+            if not others
+            else f"{len(others) + 1} settings"
+        )
+        return f"{self}: {told}, {result['seconds']:.0f} s"
 
     def load(self, folder: Path) -> dict[str, Any] | None:
         """The cell's metrics, None if it has not been run.

@@ -17,7 +17,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from experiments import checkpoints, command_line, comparison, devices, methods, output
+from experiments import bars, checkpoints, command_line, comparison, devices, methods, output
 from experiments.comparison import Comparison
 from experiments.methods import METHODS
 from mer_jax import checks
@@ -303,8 +303,12 @@ def main(args: list[str] | None = None) -> None:
     console.print(planned.caption, highlight=False)
     planned.about.update(output.environment())
     try:
-        with command_line.errors(), checkpoints.interruptible(console.print):
-            results = comparison.run(planned, console)
+        with (
+            command_line.errors(),
+            checkpoints.interruptible(console.print),
+            bars.display(console) as shown,
+        ):
+            results = comparison.run(planned, shown)
     except KeyboardInterrupt:
         console.print(f"stopped; what was finished is in {config.out}, and --resume goes on")
         raise SystemExit(130) from None

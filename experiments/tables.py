@@ -8,6 +8,8 @@ where it was.
 """
 
 import dataclasses
+import queue
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, Literal
@@ -20,6 +22,7 @@ from experiments import (
     ablation,
     accuracy_tables,
     alignment_table,
+    bars,
     checkpoints,
     command_line,
     devices,
@@ -29,6 +32,7 @@ from experiments import (
     rl_table,
     sweeps,
 )
+from experiments.cells import Job
 from mer_jax import checks
 
 TABLES: dict[str, ModuleType] = {
@@ -42,7 +46,7 @@ TABLES: dict[str, ModuleType] = {
     "sweeps": sweeps,
 }
 """Each with `cells()`, what there is to run, and `draw(table, folder)`, which writes the files. A
-cell's string is its name, and its `run(how, folder, at_once, console)` runs what is missing."""
+cell's string is its name, and its `jobs(how, folder, at_once)` are what is missing of it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,8 +88,8 @@ class Config:
     test_images: int | None = None
     """Test images a task; all of them if not given."""
     seed_batch: int | None = None
-    """How many seeds are learned before they are kept: as many as there are devices (on a CPU,
-    cores) if not given."""
+    """How many seeds are learned before they are kept; if not given one by each core of a CPU, and
+    elsewhere all."""
     data_dir: Path | None = None
     """Folder with the images; MER_JAX_DATA_DIR if not given."""
     out: Path = Path("experiments/results")
@@ -102,6 +106,40 @@ def chosen(config: Config) -> list[Any]:
     if unknown := [name for name in config.cells if name not in known]:
         raise ValueError(f"--cells: {config.table} has no {unknown[0]}; it has {', '.join(known)}")
     return [known[name] for name in config.cells] or list(known.values())
+
+
+def run(jobs: list[Job], console: Console) -> None:
+    """Does all jobs, each core of a CPU the next one as soon as it has done another.
+
+    Raises:
+      What one of them does; the others stop at their next checkpoint.
+    """
+    places: queue.SimpleQueue[jax.Device | None] = queue.SimpleQueue()
+    for place in (known := devices.places()):
+        places.put(place)
+    with bars.display(console) as shown, ThreadPoolExecutor(len(known)) as pool:
+        bar = shown.add_task("all", total=len(jobs), about="parts of cells")
+
+        def do(job: Job) -> None:
+            place = places.get()
+            try:
+                with devices.on(place):
+                    console.print(job(shown), highlight=False)
+            finally:
+                places.put(place)
+            shown.advance(bar)
+            for task in shown.tasks:
+                if task.finished and task.id != bar:
+                    shown.remove_task(task.id)
+
+        futures = [pool.submit(do, job) for job in jobs]
+        try:
+            for future in as_completed(futures):
+                future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            checkpoints.stop()
+            raise
 
 
 def main(args: list[str] | None = None) -> None:
@@ -121,17 +159,17 @@ def main(args: list[str] | None = None) -> None:
         )
         if (value := getattr(config, name)) is not None
     }  # fmt: skip
-    with command_line.errors():
-        for number, cell in enumerate(wanted, 1):
-            console.rule(f"{cell}, {number} of {len(wanted)}")
-            at_once = config.seed_batch or len(jax.devices())
-            try:
-                with checkpoints.interruptible(console.print):
-                    cell.run(how, config.out / "cells", at_once, console)
-            except KeyboardInterrupt:
-                console.print("stopped; the same command goes on from here")
-                raise SystemExit(130) from None
-        TABLES[config.table].draw(config.table, config.out)
+    at_once = config.seed_batch or (1 if jax.default_backend() == "cpu" else None)
+    try:
+        with command_line.errors(), checkpoints.interruptible(console.print):
+            run(
+                [job for cell in wanted for job in cell.jobs(how, config.out / "cells", at_once)],
+                console,
+            )
+            TABLES[config.table].draw(config.table, config.out)
+    except KeyboardInterrupt:
+        console.print("stopped; the same command goes on from here")
+        raise SystemExit(130) from None
     console.print(f"{config.out}: {config.table}.md, .json, .png", highlight=False)
 
 

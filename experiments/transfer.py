@@ -31,7 +31,8 @@ def collect(infos: list[Any], num_tasks: int) -> Watched:
         np.concatenate(parts, axis=1).reshape(len(parts[0]), num_tasks, -1)
         for parts in zip(*told, strict=True)
     )
-    return Watched(*products, task == np.arange(num_tasks)[:, None])
+    dot, cosine, dot_after = products
+    return Watched(dot, cosine, dot_after, task == np.arange(num_tasks)[:, None])
 
 
 def summary(watched: Watched) -> dict[str, Any]:

@@ -1,14 +1,20 @@
 """The tables' program: cells that are kept and go on, and what is drawn of them."""
 
 import json
+import threading
+import time
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from experiments import (
     accuracy_tables,
     alignment_table,
+    bars,
     cells,
+    checkpoints,
+    devices,
     plots,
     published,
     sweeps,
@@ -62,6 +68,55 @@ def test_a_cell_made_otherwise_is_not_gone_on_with(tmp_path, capsys):
         ])  # fmt: skip
     assert stop.value.code == 2
     assert "was made with other values of test_images" in capsys.readouterr().err
+
+
+def test_seeds_are_kept_in_order_whichever_is_done_first(tmp_path):
+    """And those of one job, all at once, are the same."""
+    cell, how = Cell("rotations", "online"), HOW | {"seeds": 2}
+    first, second = cell.jobs(how, tmp_path / "apart", 1)
+    (both,) = cell.jobs(how, tmp_path / "together", None)
+    with bars.display(Console(quiet=True)) as shown:
+        second(shown)
+        assert cells.load(cell, tmp_path / "apart") is None
+        first(shown)
+        both(shown)
+    apart, together = (cells.load(cell, tmp_path / name) for name in ("apart", "together"))
+    assert apart["seeds"] == together["seeds"] == [0, 1]
+    ours, theirs = (kept["entries"]["online"] for kept in (apart, together))
+    assert ours["accuracy_matrix"] == theirs["accuracy_matrix"]
+    assert ours["params_checksums"] == theirs["params_checksums"]
+    assert [path.name for path in (tmp_path / "apart/rotations").iterdir()] == ["online.json"]
+    assert cell.jobs(how, tmp_path / "apart", 1) == []
+
+
+def test_jobs_are_done_side_by_side(monkeypatch):
+    monkeypatch.setattr(devices, "places", lambda: [None, None])
+    both = threading.Barrier(2)
+
+    def job(shown):
+        both.wait(timeout=60)  # is broken unless another job comes here too
+        return "done"
+
+    tables.run([job] * 4, Console(quiet=True))
+    assert not both.broken
+
+
+def test_a_job_that_fails_ends_the_others(monkeypatch):
+    monkeypatch.setattr(devices, "places", lambda: [None, None])
+    began = []
+
+    def fails(shown):
+        raise ValueError("no such file")
+
+    def waits(shown):
+        began.append(1)
+        while not checkpoints.asked_to_stop():
+            time.sleep(0.01)
+        return "stopped"
+
+    with checkpoints.interruptible(print), pytest.raises(ValueError, match="no such file"):
+        tables.run([waits, fails, *[waits] * 20], Console(quiet=True))
+    assert len(began) <= 2
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"entries": 3, "x": 1', "{}"])
