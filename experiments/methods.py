@@ -221,7 +221,7 @@ CHOSEN = {
     "agem": _table(
         "alpha sample_size",
         {
-            "rotations": dict.fromkeys(CAPACITIES, (0.003, 256)),
+            "rotations": dict.fromkeys(CAPACITIES, (0.001, 256)),
             "permutations": dict.fromkeys(CAPACITIES, (0.01, 256)),
             "many-permutations": dict.fromkeys(CAPACITIES[:2], (0.01, 256)),
         },

@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from experiments import (
     cells,
     checkpoints,
     devices,
+    methods,
     plots,
     published,
     sweeps,
@@ -228,3 +230,22 @@ def test_bars_of_methods_side_by_side(tmp_path):
     ]
     plots.bars(tmp_path / "bars.png", {"Rotations": bars, "Permutations": bars[:1]}, "title")
     assert (tmp_path / "bars.png").stat().st_size > 1000
+
+
+def test_what_was_chosen_is_the_best_of_the_sweeps():
+    """Of each method and benchmark that has been swept, for any number of memories."""
+    recorded = Path(sweeps.__file__).parent / "results/sweeps.json"
+    tried = {}
+    for name, cell in json.loads(recorded.read_text()).items():
+        swept = next(swept for swept in sweeps.cells() if str(swept) == name)
+        tried.setdefault((swept.method, swept.benchmark), []).extend(cell["results"])
+    chosen = {
+        (method, benchmark): rows
+        for method, of_benchmarks in methods.CHOSEN.items()
+        for benchmark, rows in of_benchmarks.items()
+    }
+    assert tried.keys() == chosen.keys()
+    for swept, results in tried.items():
+        best = {**sweeps.best(results)["settings"]}
+        best.pop("capacity", None)
+        assert all(settings == best for settings in chosen[swept].values()), swept
