@@ -115,7 +115,9 @@ class Bar(NamedTuple):
 def bars(path: Path, panels: dict[str, list[Bar]], title: str, unit: str = "%") -> None:
     """One panel of horizontal bars for each key, the longest bar on top."""
     tallest = max(map(len, panels.values()))
-    figure = Figure((1 + 4 * len(panels), 1.2 + 0.22 * tallest), layout="constrained")
+    widest = max(len(bar.label) for panel in panels.values() for bar in panel)
+    width = 1 + (2.7 + 0.06 * widest) * len(panels)
+    figure = Figure((width, 1.2 + 0.22 * tallest), layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for axis, (name, panel) in zip(axes, panels.items(), strict=True):
         ordered = sorted(panel, key=lambda bar: bar.mean)

@@ -83,6 +83,10 @@ def best(entries: list[dict[str, Any]]) -> dict[str, Any]:
     return max(learned, key=lambda entry: entry["retained_accuracy"]["mean"])
 
 
+def _listed(entry: dict[str, Any], names: list[str]) -> str:
+    return ", ".join(f"{name} {entry['settings'][name]:g}" for name in names)
+
+
 def draw(name: str, folder: Path) -> None:
     """Writes what came of every setting, as Markdown, JSON and bars, from the cells there are."""
     known = load_all(cells(), folder / "cells")
@@ -94,10 +98,10 @@ def draw(name: str, folder: Path) -> None:
     panels: dict[str, list[plots.Bar]] = {}
     for (benchmark, method), entries in tried.items():
         chosen = best(entries)
+        names = [key for key in chosen["settings"] if key != "capacity"]
+        varied = [key for key in names if len({entry["settings"][key] for entry in entries}) > 1]
         for entry in entries:
-            text = ", ".join(
-                f"{key} {value:g}" for key, value in entry["settings"].items() if key != "capacity"
-            )
+            text = _listed(entry, names)
             metric = entry["retained_accuracy"]
             mark = "**" if entry is chosen else ""
             table.append(
@@ -110,7 +114,7 @@ def draw(name: str, folder: Path) -> None:
                 ]
             )
             if metric["mean"] is not None:
-                label = f"{METHODS[method].title}, {text}"
+                label = f"{METHODS[method].title}, {_listed(entry, varied)}"
                 bar = plots.Bar(label, metric["mean"], metric["std"], None, entry is chosen)
                 panels.setdefault(heading(benchmark), []).append(bar)
     caption = (

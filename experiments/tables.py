@@ -114,6 +114,8 @@ def run(jobs: list[Job], console: Console) -> None:
     Raises:
       What one of them does; the others stop at their next checkpoint.
     """
+    if not jobs:
+        return
     places: queue.SimpleQueue[jax.Device | None] = queue.SimpleQueue()
     for place in (known := devices.places()):
         places.put(place)
