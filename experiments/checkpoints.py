@@ -236,6 +236,14 @@ def checksum(tree: Any) -> str:
     return digest.hexdigest()
 
 
+def checksums(params: Any, num_runs: int) -> list[str]:
+    """Of each run's networks, `params` being `[R, ...]`."""
+    return [
+        checksum(jax.tree.map(lambda leaf: leaf[run], params))  # noqa: B023
+        for run in range(num_runs)
+    ]
+
+
 def _orbax() -> Any:
     """Takes a second to import, which short runs can do without."""
     import orbax.checkpoint

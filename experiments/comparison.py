@@ -180,10 +180,7 @@ def run_method(
         )
         seconds += kept.seconds
         finished.append(np.stack(last.accuracies, axis=1))
-        checksums += [
-            checkpoints.checksum(jax.tree.map(lambda leaf: leaf[run], last.params))  # noqa: B023
-            for run in range(len(runs))
-        ]
+        checksums += checkpoints.checksums(last.params, len(runs))
         if comparison.watched:
             watched.append(transfer.collect(last.infos, num_tasks))
         R = np.concatenate(finished)

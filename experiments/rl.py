@@ -224,7 +224,7 @@ def run(config: Config, shown: Progress, title: str | None = None) -> Results:
     )
     config.out.mkdir(parents=True, exist_ok=True)
     batch = min(config.seed_batch or len(of_seed), len(of_seed))
-    seconds, finished, params = 0.0, [], None
+    seconds, finished, checksums, params = 0.0, [], [], None
     for first in range(0, len(of_seed), batch):
         part = jax.tree.map(lambda leaf: leaf[first : first + batch], draws)  # noqa: B023
         kept = checkpoints.Checkpoints(
@@ -240,6 +240,7 @@ def run(config: Config, shown: Progress, title: str | None = None) -> Results:
         last = bars.follow(shown, (title or TITLES[config.agent]) + number, total, steps, _tell)
         seconds += kept.seconds
         finished.append(np.stack(last.scores, axis=1))
+        checksums += checkpoints.checksums(last.params, len(part.seed))
         params = last.params if params is None else params
     scores = np.concatenate(finished)  # [R, evaluations, tasks]
     swept = [name for name in settings[0] if len(getattr(config, name)) > 1]
@@ -251,6 +252,7 @@ def run(config: Config, shown: Progress, title: str | None = None) -> Results:
             "title": ", ".join(filter(None, (TITLES[config.agent], label))),
             "settings": setting,
             "seconds": round(seconds, 2),
+            "params_checksums": [checksums[run] for run in np.flatnonzero(of_setting == index)],
         }
     write_results(config, results)
     if config.films:

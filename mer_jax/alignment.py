@@ -93,8 +93,6 @@ def watch(learner: Learner, loss_fn: LossFn, capacity: int) -> Learner:
         )
         cosine = dot / (optax.tree.norm(ours) * optax.tree.norm(theirs))
         kept = memory.add(add_key, buffer.after(state.past, past), example)
-        return WatchedState(new, kept), WatchedInfo(
-            info.loss, past, dot, cosine, dot_after
-        )
+        return WatchedState(new, kept), WatchedInfo(info.loss, past, dot, cosine, dot_after)
 
     return Learner(init, update)
