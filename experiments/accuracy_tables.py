@@ -11,6 +11,11 @@ from mer_jax.data.benchmarks import BENCHMARKS
 WATCHED = {("er", 5120), ("mer", 5120)}
 """Methods and memories of which transfer and interference are recorded, for `alignment_table`."""
 
+BESIDE = {
+    "retained_accuracy": "in brackets what was published",
+    "learning_accuracy": "in brackets BTI, what is retained less what was learned",
+}
+"""What stands in brackets beside each metric."""
 
 SHOWN = tuple(
     Cell("rotations", method, capacity)
@@ -31,10 +36,7 @@ def cells() -> list[Cell]:
     ]
     return sorted(
         found,
-        key=lambda cell: (
-            (cell.method, cell.capacity) not in published.RETAINED_ACCURACY,
-            cell.capacity or 0,
-        ),
+        key=lambda cell: (not is_published(cell), cell.capacity or 0),
     )
 
 
@@ -51,15 +53,17 @@ def draw(name: str, folder: Path) -> None:
         ]
         table.append([METHODS[method].title, str(capacity or ""), *texts])
     seeds = sorted({len(kept["seeds"]) for kept in known.values()})
+    minutes = sum(result["seconds"] for cell, result in results.items() if is_published(cell)) / 60
     caption = (
         f"{heading(name)} in %, mean ± standard deviation over {' or '.join(map(str, seeds))} "
-        "seeds; in brackets what was published; then how long all seeds of the cell took together. "
+        f"seeds; {BESIDE[metric]}; then how long all seeds of the cell took, added up "
+        f"({minutes:.0f} min in all for the cells of the paper's table). "
         f"`python -m experiments.tables {name}`"
     )
     output.write_text(folder / f"{name}.md", output.markdown(table, caption))
     content = {
         str(cell): {
-            metric: result[metric],
+            **{name: result[name] for name in output.COLUMNS},
             "published": to_compare(cell, metric),
             "seconds": result["seconds"],
             "settings": result["settings"],
@@ -88,6 +92,11 @@ def draw(name: str, folder: Path) -> None:
     output.write(folder / f"{name}.png", lambda part: plots.bars(part, panels, title))
 
 
+def is_published(cell: Cell) -> bool:
+    """Whether the paper's table has the cell."""
+    return cell.benchmark in published.RETAINED_ACCURACY.get((cell.method, cell.capacity), {})
+
+
 def heading(name: str) -> str:
     return name.replace("-", " ").title()
 
@@ -100,7 +109,9 @@ def to_compare(cell: Cell, metric: str) -> published.Value | None:
 
 
 def entry(cell: Cell, result: dict[str, Any], metric: str) -> str:
-    """`ours ± spread (published ± spread), time`."""
+    """`ours ± spread (beside it), time`."""
     theirs = to_compare(cell, metric)
     beside = f" ({theirs.mean:.2f} ± {theirs.spread:.2f})" if theirs else ""
+    if metric == "learning_accuracy":
+        beside = f" ({output.cell(result['bti'])})"
     return f"{output.cell(result[metric])}{beside}, {result['seconds'] / 60:.1f} min"
