@@ -4,9 +4,9 @@ python -m experiments.language
 """
 
 import dataclasses
+import functools
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -22,6 +22,7 @@ import mer_jax
 from experiments import bars, checkpoints, command_line, devices, output, plots, texts
 from experiments.devices import SEED, SHARED
 from experiments.methods import flag
+from experiments.training import chunk_size, is_finite
 from mer_jax import checks
 
 ARMS = {
@@ -70,6 +71,10 @@ class Config:
     """Text of each kind to learn from."""
     test_bytes: int = 30_000
     """Text of each kind, of other files, to be tested on."""
+    checkpoint_every: int | None = None
+    """Batches between two checkpoints; about one a minute if not given."""
+    resume: bool = False
+    """Go on with what was begun in --out by the same command."""
     out: Path = Path("runs/language")
     """Folder for metrics.json, table.md and losses.png."""
 
@@ -85,6 +90,8 @@ def check(config: Config) -> None:
         "train_bytes", "test_bytes",
     ):  # fmt: skip
         checks.positive_int(flag(name), getattr(config, name))
+    if config.checkpoint_every is not None:
+        checks.positive_int("--checkpoint-every", config.checkpoint_every)
     for name in ("replay_share", "reptile_rate"):
         checks.rate(flag(name), getattr(config, name), largest=1)
     checks.rate("--learning-rate", config.learning_rate)
@@ -94,6 +101,7 @@ def check(config: Config) -> None:
         raise ValueError("--train-bytes and --test-bytes must be more than --length")
     if not 0 <= config.seed <= 2**32 - config.seeds:
         raise ValueError(f"--seed must be in [0, {2**32 - config.seeds}], got {config.seed}")
+    checkpoints.check_begun(config.out, config.resume)
 
 
 class Transformer(nn.Module):
@@ -119,7 +127,8 @@ class Programs(NamedTuple):
     """What is compiled, for one seed.
 
     start: `start(seed) -> carry`.
-    advance: `advance(carry, seed, texts, domain) -> carry`, all batches of a kind of text.
+    advance: `advance(carry, seed, texts, domain, first) -> carry`, some batches of a kind of text,
+      beginning with `first`.
     judge: `judge(carry, texts) -> [domains]`, the mean loss on each, in bits a byte.
     """
 
@@ -151,7 +160,9 @@ def programs(config: Config, replays: bool, pulls: bool) -> Programs:
         memory = buffer.init(jnp.zeros(config.length + 1, jnp.uint8))
         return params, optimizer.init(params), memory
 
-    def advance(carry: Any, seed: jax.Array, train: jax.Array, domain: jax.Array) -> Any:
+    def advance(
+        carry: Any, seed: jax.Array, train: jax.Array, domain: jax.Array, first: jax.Array
+    ) -> Any:
         _, learn_key = jax.random.split(jax.random.key(seed))
 
         def step(carry: Any, number: jax.Array) -> tuple[Any, None]:
@@ -166,7 +177,7 @@ def programs(config: Config, replays: bool, pulls: bool) -> Programs:
             updates, opt_state = optimizer.update(grads, opt_state, params)
             return (optax.apply_updates(params, updates), opt_state, memory), None
 
-        return jax.lax.scan(step, carry, jnp.arange(config.steps))[0]
+        return jax.lax.scan(step, carry, first + jnp.arange(chunk_size(config.steps)))[0]
 
     def judge(carry: Any, test: jax.Array) -> jax.Array:
         rows = (test.shape[1] - 1) // config.length
@@ -178,7 +189,43 @@ def programs(config: Config, replays: bool, pulls: bool) -> Programs:
 
 
 def learn(config: Config, domains: list[texts.Domain], console: Console) -> dict[str, Any]:
-    """All arms; `{arm: losses [S, N + 1, N]}`: on each kind of text after each, in bits a byte."""
+    """All arms, one after another; for each what came of it, see `summary`.
+
+    Raises:
+      ValueError: if there are checkpoints that cannot be gone on with, or a model diverged.
+    """
+    results = {}
+    with bars.display(console) as shown:
+        for arm, parts in ARMS.items():
+            kept = checkpoints.Checkpoints(
+                checkpoints.folder(config.out) / arm,
+                functools.partial(_identity, config, domains),
+                config.checkpoint_every,
+                lasting=True,
+                say=functools.partial(console.print, highlight=False),
+            )
+            steps = _learn_arm(programs(config, *parts), config, domains, kept)
+            last = bars.follow(shown, arm, config.steps * len(domains), steps, _tell)
+            losses = np.stack(last.losses, axis=1)
+            results[arm] = summary(losses) | {"seconds": round(kept.seconds, 2)}
+    return results
+
+
+class Progress(NamedTuple):
+    """batches: how many were learned from; losses: `[S, N]`, before and after each kind of text."""
+
+    batches: int
+    losses: list[np.ndarray]
+
+
+def _tell(step: Progress) -> tuple[int, str]:
+    return step.batches, f"batches, {step.losses[-1].mean():.2f} bits a byte"
+
+
+def _learn_arm(
+    single: Programs, config: Config, domains: list[texts.Domain], kept: checkpoints.Checkpoints
+) -> Iterator[Progress]:
+    """Learns one kind of text after another, with all seeds side by side."""
     mesh = devices.mesh(config.seeds)
     padded = np.resize(np.arange(config.seeds), devices.pad(config.seeds, mesh))
     seeds = devices.put((config.seed + padded).astype(np.uint32), mesh, SEED)
@@ -186,24 +233,51 @@ def learn(config: Config, domains: list[texts.Domain], console: Console) -> dict
         devices.put(np.stack([getattr(domain, part) for domain in domains]), mesh, SHARED)
         for part in ("train", "test")
     )
-    results = {}
-    with bars.display(console) as shown:
-        bar = shown.add_task("learning", total=len(ARMS) * len(domains), about="kinds of text")
-        for arm, parts in ARMS.items():
-            began = time.monotonic()
-            single = programs(config, *parts)
-            advance = devices.over_seeds(single.advance, mesh, own=2, donate=(0,))
-            judge = devices.over_seeds(single.judge, mesh, own=1)
-            carry = devices.over_seeds(single.start, mesh, own=1)(seeds)
-            rows = [devices.fetch(judge(carry, test))]
-            for number, domain in enumerate(domains):
-                shown.update(bar, description=f"{arm}: {domain.name}")
-                carry = advance(carry, seeds, train, np.int32(number))
-                rows.append(devices.fetch(judge(carry, test)))
-                shown.advance(bar)
-            losses = np.stack(rows, axis=1)[: config.seeds]
-            results[arm] = summary(losses) | {"seconds": round(time.monotonic() - began, 2)}
-    return results
+    start = devices.over_seeds(single.start, mesh, own=1)
+    advance = devices.over_seeds(single.advance, mesh, own=2, donate=(0,))
+    judge = devices.over_seeds(single.judge, mesh, own=1)
+    finite = devices.over_seeds(is_finite, mesh, own=1)
+
+    def of_seeds(leaf: jax.Array) -> np.ndarray:
+        return devices.fetch(leaf)[: config.seeds]
+
+    def to_keep() -> checkpoints.Arrays:
+        return {"carry": [of_seeds(leaf) for leaf in jax.tree.leaves(carry)], "losses": [*losses]}
+
+    at, known = kept.newest() or (0, {})
+    if known:
+        leaves = [leaf[padded] for leaf in known["carry"]]
+        structure = jax.tree.structure(jax.eval_shape(start, seeds))
+        carry = devices.put(jax.tree.unflatten(structure, leaves), mesh, SEED)
+        losses = known["losses"]
+    else:
+        carry = start(seeds)
+        losses = [of_seeds(judge(carry, test))]
+    yield Progress(at, losses)
+    total = config.steps * len(domains)
+    while at < total:
+        number, first = divmod(at, config.steps)
+        carry = jax.block_until_ready(
+            advance(carry, seeds, train, np.int32(number), np.int32(first))
+        )
+        at += chunk_size(config.steps)
+        if at % config.steps == 0:
+            losses.append(of_seeds(judge(carry, test)))
+        if at == total or kept.due(at):
+            names = [f"seed {config.seed + number}" for number in range(config.seeds)]
+            where = f"after {at} batches, in {domains[number].name}"
+            checkpoints.check_finite(of_seeds(finite(carry)), names, where, kept)
+            kept.save(at, to_keep())
+        yield Progress(at, losses)
+
+
+def _identity(config: Config, domains: list[texts.Domain]) -> dict[str, Any]:
+    """What decides how these runs go on."""
+    names = {"out", "resume", "checkpoint_every"}
+    settings = {
+        name: value for name, value in dataclasses.asdict(config).items() if name not in names
+    }
+    return settings | {"texts": checkpoints.checksum(domains), "mer_jax": mer_jax.__version__}
 
 
 def summary(losses: np.ndarray) -> dict[str, Any]:
@@ -276,8 +350,14 @@ def main(args: list[str] | None = None) -> None:
     devices.use_all_cores()
     for domain in domains:
         console.print(f"{domain.name}: {domain.source}", highlight=False)
-    results = learn(config, domains, console)
+    try:
+        with command_line.errors(), checkpoints.interruptible(console.print):
+            results = learn(config, domains, console)
+    except KeyboardInterrupt:
+        console.print(f"stopped; --resume goes on from the last checkpoint in {config.out}")
+        raise SystemExit(130) from None
     write_results(config, domains, results)
+    checkpoints.forget(config.out)
     table = Table("Arm", *COLUMNS.values(), "Seconds")
     for row in rows(results):
         table.add_row(*row)

@@ -26,6 +26,10 @@ RUNS = {
         "--agent dqn-mer --seeds 2 --tasks 3 --frames-per-task 4000 --checkpoint-every 500 "
         "--no-films"
     ),
+    "language": (
+        "--steps 100 --seeds 2 --width 16 --layers 1 --train-bytes 20000 --test-bytes 2000 "
+        "--checkpoint-every 20"
+    ),
 }
 """The programs that are killed, in turn, and what they are given."""
 VARYING = {"seconds", "command", "out", "resume"}

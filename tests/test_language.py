@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import language, texts
+from experiments import checkpoints, language, texts
 
 SMALL = [
     "--steps", "4", "--batch-size", "4", "--length", "16", "--width", "8", "--layers", "1",
@@ -59,6 +59,41 @@ def test_a_run(tmp_path):
     assert "| both |" in (tmp_path / "table.md").read_text()
 
 
+def test_stopped_in_the_middle_it_goes_on_with_the_same_bits(tmp_path, monkeypatch, capsys):
+    def arms(name, *more):
+        language.main([*SMALL, "--steps", "200", "--out", str(tmp_path / name), *more])
+        metrics = json.loads((tmp_path / name / "metrics.json").read_text())
+        assert not (tmp_path / name / "checkpoints").exists()
+        return {arm: {**result, "seconds": 0} for arm, result in metrics["arms"].items()}
+
+    due = checkpoints.Checkpoints.due
+
+    def due_once_stopped(kept, at):
+        if kept.folder.name == "replay" and at == 300:  # in the middle of the second kind of text
+            checkpoints.stop()
+        return due(kept, at)
+
+    monkeypatch.setattr(checkpoints.Checkpoints, "due", due_once_stopped)
+    with pytest.raises(SystemExit) as stop:
+        arms("stopped")
+    assert stop.value.code == 130
+    monkeypatch.undo()
+    with pytest.raises(SystemExit) as stop:
+        arms("stopped")
+    assert "give --resume to go on with it" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as stop:
+        arms("stopped", "--resume", "--width", "16")
+    assert "was made with other values of width" in capsys.readouterr().err
+    assert arms("stopped", "--resume") == arms("whole")
+
+
+def test_a_model_that_diverges_stops_the_run(tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        language.main([*SMALL, "--learning-rate", "1e30", "--out", str(tmp_path)])
+    assert stop.value.code == 2
+    assert "seed 0, seed 1: no longer finite after" in capsys.readouterr().err
+
+
 def test_a_byte_sees_only_what_came_before_it():
     model = language.Transformer(8, 1)
     tokens = jnp.arange(12)
@@ -79,6 +114,7 @@ def test_a_byte_sees_only_what_came_before_it():
         (["--length", "300"], "must be more than --length"),
         (["--train-bytes", "1000000000"], "bytes of Python"),
         (["--seed", "-1"], "--seed must be in"),
+        (["--checkpoint-every", "0"], "--checkpoint-every must be a whole number"),
     ],
 )
 def test_bad_flags_get_one_clear_line(flags, says, tmp_path, capsys):
