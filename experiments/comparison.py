@@ -10,7 +10,17 @@ import numpy as np
 from rich.progress import Progress
 
 import mer_jax
-from experiments import bars, checkpoints, command_line, devices, output, plots, training, transfer
+from experiments import (
+    bars,
+    checkpoints,
+    command_line,
+    devices,
+    output,
+    plots,
+    tensorboard,
+    training,
+    transfer,
+)
 from experiments.methods import METHODS, Choice
 from mer_jax import networks
 from mer_jax.data import benchmarks
@@ -75,6 +85,7 @@ class Comparison(NamedTuple):
     networks: what is learned with.
     watched: whether transfer and interference are told of too, see `transfer.summary`.
     checkpoint_every: examples between two checkpoints; None for one a minute.
+    tensorboard: the folder for its events; None for none.
     """
 
     choices: dict[str, list[Choice]]
@@ -90,6 +101,7 @@ class Comparison(NamedTuple):
     networks: Networks
     watched: bool = False
     checkpoint_every: int | None = None
+    tensorboard: Path | None = None
 
 
 Results = dict[str, dict[str, Any]]
@@ -171,13 +183,12 @@ def run_method(
             comparison.evaluate_every, comparison.watched,
             kept if jax.process_count() == 1 else None, may_diverge=len(choices) > 1,
         )  # fmt: skip
-        last = bars.follow(
-            shown,
-            (title or method.title) + number,
-            int((part.tasks.images >= 0).sum() / len(runs)),
-            steps,
-            _tell,
+        seen = np.append(0, (part.tasks.images >= 0).sum(-1).mean(0).cumsum()).astype(int)
+        events = comparison.tensorboard and comparison.tensorboard / f"{name}-{first}"
+        steps = tensorboard.logged(
+            steps, events, "accuracy", lambda step: step.accuracies, seen.tolist()
         )
+        last = bars.follow(shown, (title or method.title) + number, int(seen[-1]), steps, _tell)
         seconds += kept.seconds
         finished.append(np.stack(last.accuracies, axis=1))
         checksums += checkpoints.checksums(last.params, len(runs))

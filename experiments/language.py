@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 import mer_jax
-from experiments import bars, checkpoints, command_line, devices, output, plots, texts
+from experiments import bars, checkpoints, command_line, devices, output, plots, tensorboard, texts
 from experiments.devices import SEED, SHARED
 from experiments.methods import flag
 from experiments.training import chunk_size, is_finite
@@ -75,6 +75,8 @@ class Config:
     """Batches between two checkpoints; about one a minute if not given."""
     resume: bool = False
     """Go on with what was begun in --out by the same command."""
+    tensorboard: bool = False
+    """Also write events for TensorBoard into --out/tensorboard; needs tensorboardX."""
     out: Path = Path("runs/language")
     """Folder for metrics.json, table.md and losses.png."""
 
@@ -102,6 +104,8 @@ def check(config: Config) -> None:
     if not 0 <= config.seed <= 2**32 - config.seeds:
         raise ValueError(f"--seed must be in [0, {2**32 - config.seeds}], got {config.seed}")
     checkpoints.check_begun(config.out, config.resume)
+    if config.tensorboard:
+        tensorboard.check()
 
 
 class Transformer(nn.Module):
@@ -205,7 +209,11 @@ def learn(config: Config, domains: list[texts.Domain], console: Console) -> dict
                 say=functools.partial(console.print, highlight=False),
             )
             steps = _learn_arm(programs(config, *parts), config, domains, kept)
-            last = bars.follow(shown, arm, config.steps * len(domains), steps, _tell)
+            total = config.steps * len(domains)
+            events = config.out / "tensorboard" / arm if config.tensorboard else None
+            batches = range(0, total + 1, config.steps)
+            steps = tensorboard.logged(steps, events, "loss", lambda step: step.losses, batches)
+            last = bars.follow(shown, arm, total, steps, _tell)
             losses = np.stack(last.losses, axis=1)
             results[arm] = summary(losses) | {"seconds": round(kept.seconds, 2)}
     return results
@@ -273,7 +281,7 @@ def _learn_arm(
 
 def _identity(config: Config, domains: list[texts.Domain]) -> dict[str, Any]:
     """What decides how these runs go on."""
-    names = {"out", "resume", "checkpoint_every"}
+    names = {"out", "resume", "checkpoint_every", "tensorboard"}
     settings = {
         name: value for name, value in dataclasses.asdict(config).items() if name not in names
     }

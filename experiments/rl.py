@@ -21,7 +21,16 @@ from rich.progress import Progress
 from rich.table import Table
 
 import mer_jax
-from experiments import bars, checkpoints, command_line, devices, output, playing, plots
+from experiments import (
+    bars,
+    checkpoints,
+    command_line,
+    devices,
+    output,
+    playing,
+    plots,
+    tensorboard,
+)
 from experiments.methods import flag
 from experiments.playing import GAMES, Draw, Plan
 from mer_jax import checks
@@ -104,6 +113,8 @@ class Config:
     """Frames between two checkpoints; about one a minute if not given."""
     resume: bool = False
     """Go on with what was begun in --out by the same command."""
+    tensorboard: bool = False
+    """Also write events for TensorBoard into --out/tensorboard; needs tensorboardX."""
     out: Path = Path("runs/rl")
     """Folder for metrics.json, table.md, scores.png and a GIF of each task."""
 
@@ -196,6 +207,8 @@ def check(config: Config) -> None:
     if not 0 <= config.seed <= 2**32 - config.seeds:
         raise ValueError(f"--seed must be in [0, {2**32 - config.seeds}], got {config.seed}")
     checkpoints.check_begun(config.out, config.resume)
+    if config.tensorboard:
+        tensorboard.check()
 
 
 Results = dict[str, dict[str, Any]]
@@ -237,6 +250,9 @@ def run(config: Config, shown: Progress, title: str | None = None) -> Results:
         number = "" if batch == len(of_seed) else f" from run {first + 1}"
         steps = playing.learn(config.plan(), part, kept, may_diverge=len(settings) > 1)
         total = config.tasks * config.frames_per_task
+        events = config.out / "tensorboard" / str(first) if config.tensorboard else None
+        frames = range(0, total + 1, config.evaluate_every)
+        steps = tensorboard.logged(steps, events, "score", lambda step: step.scores, frames)
         last = bars.follow(shown, (title or TITLES[config.agent]) + number, total, steps, _tell)
         seconds += kept.seconds
         finished.append(np.stack(last.scores, axis=1))

@@ -17,7 +17,16 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from experiments import bars, checkpoints, command_line, comparison, devices, methods, output
+from experiments import (
+    bars,
+    checkpoints,
+    command_line,
+    comparison,
+    devices,
+    methods,
+    output,
+    tensorboard,
+)
 from experiments.comparison import Comparison
 from experiments.methods import METHODS
 from mer_jax import checks
@@ -105,6 +114,8 @@ class Config:
     """Examples of the stream between two checkpoints; about once a minute if not given."""
     resume: bool = False
     """Go on with what was begun in --out by the same command."""
+    tensorboard: bool = False
+    """Also write events for TensorBoard into --out/tensorboard; needs tensorboardX."""
     distributed: bool = False
     """Spread the runs over several processes, each started with the same flags; on a cluster that
     JAX knows nothing more is needed, elsewhere the three flags that follow."""
@@ -159,6 +170,8 @@ def prepare(config: Config, say: Callable[[str], object]) -> Comparison:
         for choice in choices[name]:
             METHODS[name].make(model.loss, num_tasks, **choice.settings)
     checkpoints.check_begun(config.out, config.resume)
+    if config.tensorboard:
+        tensorboard.check()
     config.out.mkdir(parents=True, exist_ok=True)
     return Comparison(
         choices,
@@ -168,6 +181,7 @@ def prepare(config: Config, say: Callable[[str], object]) -> Comparison:
         material.test,
         evaluate_every=config.evaluate_every or (1 if num_tasks <= 50 else 10),
         run_batch=config.seed_batch,
+        tensorboard=config.out / "tensorboard" if config.tensorboard else None,
         out=config.out,
         caption=describe(config, tasks, material.test),
         about={
