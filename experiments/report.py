@@ -22,7 +22,9 @@ from experiments import command_line, intervals, output, plots
 from experiments.output import COLUMNS
 
 Spread = dict[str, Any]
-MOST_CONFIG = ("out", "data_dir", "resume", "coordinator", "num_processes", "process_id")
+MOST_CONFIG = (
+    "out", "data_dir", "resume", "tensorboard", "coordinator", "num_processes", "process_id",
+)  # fmt: skip
 """Flags that say nothing of the results."""
 
 
