@@ -1,5 +1,6 @@
 """The gradients of several tasks' mean losses, known by their products and their sums."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -152,7 +153,8 @@ def _slopes(
     gradients = jax.vmap(jax.grad(mean_loss, argnums=(0, 1)), (None, 0, 0, 0))
     rest_grads, slopes = gradients(rest, x @ kernel + bias, examples, shares.astype(kernel.dtype))
     leaves = [leaf.reshape(len(shares), -1) for leaf in jax.tree.leaves(rest_grads)]
-    return x, slopes, jnp.concatenate(leaves, axis=1)
+    none = jnp.zeros((len(shares), 0), slopes.dtype)  # where there is no other layer
+    return x, slopes, jnp.concatenate([none, *leaves], axis=1)
 
 
 def _end(counts: jax.Array) -> jax.Array:
@@ -200,7 +202,7 @@ def _by_gram(
 
     def pairs(rows: jax.Array) -> jax.Array:
         """Every example's product with every other."""
-        flat = rows.reshape(-1, rows.shape[-1])
+        flat = rows.reshape(math.prod(rows.shape[:-1]), rows.shape[-1])
         return flat @ flat.T
 
     def products_of_first(count: int) -> jax.Array:

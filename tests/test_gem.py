@@ -123,10 +123,17 @@ def test_a_memory_that_is_not_full_counts_what_it_has():
     np.testing.assert_array_equal(others.combined(jnp.float32([3, 7])), [3, 0])
 
 
-@pytest.mark.parametrize("tasks", [2, 25])
-def test_the_gram_form_gives_the_same(tasks):
-    """Gradients of size 1 in sums of some hundred: rounding of 1e-5."""
-    model, rng = networks.mlp((6, 5, 4, 3)), np.random.default_rng(1)
+@pytest.mark.parametrize("sizes", [(6, 5, 4, 3), (6, 3)])
+@pytest.mark.parametrize(
+    ("tasks", "largest_gram", "block"),
+    [(2, 10**6, 1), (25, 10**6, 1), (2, 0, 1000), (25, 0, 1), (25, 0, 60)],
+)
+def test_every_form_gives_the_same(tasks, largest_gram, block, sizes, monkeypatch):
+    """In Gram form or in rows made for a task or several at a time, of which the last may overlap.
+    Gradients of size 1 in sums of some hundred: rounding of 1e-5."""
+    monkeypatch.setattr(task_gradients, "LARGEST_GRAM", largest_gram)
+    monkeypatch.setattr(task_gradients, "BLOCK", block)
+    model, rng = networks.mlp(sizes), np.random.default_rng(1)
     rows = jax.tree.map(jnp.asarray, blobs(2, tasks, 4))
     memory = TaskMemory(rows, jnp.asarray(rng.integers(0, 7, tasks), jnp.int32))
     example = at(blobs(3, 1), 0)._replace(task=jnp.int32(1))
@@ -138,10 +145,10 @@ def test_the_gram_form_gives_the_same(tasks):
         others = task_gradients.of_others(loss, params, memory, example, grads)
         return others.dots, others.products(), others.combined(v)
 
-    by_gram = jax.jit(lambda: known(model.loss))()
-    by_rows = jax.jit(lambda: known(lambda params, example: model.loss(params, example)))()
-    for ours, plain in zip(*map(jax.tree.leaves, (by_gram, by_rows)), strict=True):
-        np.testing.assert_allclose(ours, plain, atol=1e-5)
+    first_shows = jax.jit(lambda: known(model.loss))()
+    plain = jax.jit(lambda: known(lambda params, example: model.loss(params, example)))()
+    for ours, theirs in zip(*map(jax.tree.leaves, (first_shows, plain)), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
 def test_agem_removes_what_the_sample_forbids():
