@@ -16,7 +16,11 @@ def cells() -> list[Cell]:
 
 
 def draw(name: str, folder: Path) -> None:
-    """Writes the table as Markdown, JSON and a picture, from the cells there are."""
+    """Writes the table as Markdown, JSON and a picture, from the cells there are.
+
+    Raises:
+      ValueError: if there are none, or one is too old to tell all.
+    """
     known = load_all(cells(), folder / "cells")
     table = [
         [
@@ -28,6 +32,11 @@ def draw(name: str, folder: Path) -> None:
     for cell, kept in known.items():
         (result,) = kept["entries"].values()
         told = results[cell] = result["alignment"]
+        if "mean_dot_after" not in told:
+            raise ValueError(
+                f"{folder}/cells/{cell}.json was made before products after the step were "
+                "recorded; delete it to run it again"
+            )
         theirs = published.ALIGNMENT[cell.method][cell.benchmark]
         table.append(
             [

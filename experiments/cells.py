@@ -171,7 +171,7 @@ def jobs(cell: Cell, config: supervised.Config, folder: Path, at_once: int | Non
         *_, results = comparison.run_method(cell.method, planned, shown, title)
         keep(planned, results)
         first, *others = results.values()
-        retained = " ".join(str(value) for value in first["retained_accuracy"]["per_seed"])
+        retained = " ".join(f"{value:.2f}" for value in first["retained_accuracy"]["per_seed"])
         told = f"{retained} % retained" if not others else f"{len(results)} settings"
         return f"{title}: {told}, {first['seconds']:.0f} s"
 

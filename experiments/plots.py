@@ -202,8 +202,11 @@ def heat_maps(
         for (row, column), spread in grid.items():
             place = rows.index(row), columns.index(column)
             values[place] = np.nan if spread["mean"] is None else spread["mean"]
-            text = "-" if spread["mean"] is None else f"{spread['mean']:.1f}"
-            axis.text(place[1], place[0], text, ha="center", va="center", color="white")
+            text, color = "diverged", "black"
+            if spread["mean"] is not None:
+                is_bright = colors(spread["mean"]) > 0.6
+                text, color = f"{spread['mean']:.1f}", "black" if is_bright else "white"
+            axis.text(place[1], place[0], text, ha="center", va="center", color=color)
         axis.imshow(values, aspect="auto", cmap="viridis", norm=colors)
         axis.set_xticks(range(len(columns)), [f"{column:g}" for column in columns])
         axis.set_yticks(range(len(rows)), [f"{row:g}" for row in rows])

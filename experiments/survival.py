@@ -1,6 +1,6 @@
 """Kills runs at random moments, goes on with them, and compares what they end with.
 
-python -m experiments.survival                # twenty kills, ten minutes or so
+python -m experiments.survival                # twenty kills
 """
 
 import dataclasses

@@ -130,7 +130,7 @@ def test_a_damaged_cell_says_so(tmp_path, content):
         cells.load(cell, tmp_path)
 
 
-def test_alignment_is_watched_and_drawn(tmp_path):
+def test_alignment_is_watched_and_drawn(tmp_path, capsys):
     run("alignment", "--cells", "rotations/er-5120", "--seeds", 2, "--seed-batch", 1,
         "--out", tmp_path)  # fmt: skip
     told = json.loads((tmp_path / "alignment.json").read_text())["rotations/er-5120"]
@@ -139,6 +139,11 @@ def test_alignment_is_watched_and_drawn(tmp_path):
     assert told["by_task"]["other"]["cosine"][0][0] is None  # there was no other task yet
     assert "-0.569 ± 0.077" in (tmp_path / "alignment.md").read_text()
     assert (tmp_path / "alignment.png").read_bytes().startswith(b"\x89PNG")
+    path = tmp_path / "cells/rotations/er-5120.json"
+    path.write_text(path.read_text().replace("mean_dot_after", "unknown"))
+    with pytest.raises(SystemExit):
+        run("alignment", "--only-draw", "--out", tmp_path)
+    assert "delete it to run it again" in capsys.readouterr().err
 
 
 def test_ablation_is_one_sweep_over_rates_and_a_program_for_sizes(tmp_path):
