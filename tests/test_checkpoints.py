@@ -91,7 +91,7 @@ def test_asked_to_stop_it_keeps_what_it_has_and_says_how_to_go_on(tmp_path):
     command = [sys.executable, "-m", "experiments.supervised", *flags, "--out", str(tmp_path)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     for line in process.stdout:
-        if "runs of" in line:
+        if "Online: alpha" in line:
             break
     time.sleep(3)
     process.send_signal(signal.SIGINT)

@@ -97,7 +97,12 @@ LEARNERS = {
         MODEL.loss, optimizer=optax.sgd(0.1), alpha=0.1, **SIZES
     ),
     "gem": mer_jax.gem(
-        MODEL.loss, optimizer=optax.sgd(0.1), num_tasks=20, num_memories=200, margin=0.5
+        # So many that the gradients are made task by task, in a small part of the buffer's room.
+        MODEL.loss,
+        optimizer=optax.sgd(0.1),
+        num_tasks=20,
+        num_memories=1000,
+        margin=0.5,
     ),
     "agem": mer_jax.agem(
         MODEL.loss, optimizer=optax.sgd(0.1), num_tasks=80, num_memories=50, sample_size=3
