@@ -9,8 +9,12 @@ from rich.console import Console
 Step = TypeVar("Step")
 
 
-def display(console: Console) -> progress.Progress:
-    """Where bars are drawn, to be entered; the console's lines pass above them."""
+def display(console: Console, keep: bool = True) -> progress.Progress:
+    """Where bars are drawn, to be entered; the console's lines pass above them.
+
+    Args:
+      keep: whether a bar stays when its work is done.
+    """
     return progress.Progress(
         progress.TextColumn("{task.description}"),
         progress.BarColumn(),
@@ -18,6 +22,7 @@ def display(console: Console) -> progress.Progress:
         progress.TextColumn("{task.fields[about]}"),
         progress.TimeRemainingColumn(),
         console=console,
+        transient=not keep,
     )
 
 
@@ -38,4 +43,6 @@ def follow(
     for step in steps:
         completed, about = tell(step)
         shown.update(bar, completed=completed, about=about)
+    if shown.live.transient:
+        shown.remove_task(bar)
     return step

@@ -119,7 +119,7 @@ def run(jobs: list[Job], console: Console) -> None:
     places: queue.SimpleQueue[jax.Device | None] = queue.SimpleQueue()
     for place in (known := devices.places()):
         places.put(place)
-    with bars.display(console) as shown, ThreadPoolExecutor(len(known)) as pool:
+    with bars.display(console, keep=False) as shown, ThreadPoolExecutor(len(known)) as pool:
         bar = shown.add_task("all", total=len(jobs), about="parts of cells")
 
         def do(job: Job) -> None:
@@ -130,9 +130,6 @@ def run(jobs: list[Job], console: Console) -> None:
             finally:
                 places.put(place)
             shown.advance(bar)
-            for task in shown.tasks:
-                if task.finished and task.id != bar:
-                    shown.remove_task(task.id)
 
         futures = [pool.submit(do, job) for job in jobs]
         try:
