@@ -5,6 +5,7 @@ python -m experiments.bench --data-dir ~/mnist     # and one whole seed on MNIST
 """
 
 import dataclasses
+import functools
 import os
 import statistics
 import subprocess
@@ -23,13 +24,15 @@ from rich.console import Console
 from rich.table import Table
 
 import mer_jax
-from experiments import command_line, devices, output, playing, training
+from experiments import command_line, devices, language, output, playing, training
 from mer_jax import checks
 from mer_jax.data import benchmarks
 from mer_jax.data.benchmarks import Base
+from mer_jax.networks import Model
 from mer_jax.types import Example
 
 NETWORK = mer_jax.networks.mlp((784, 100, 100, 10))
+CONVNET = mer_jax.networks.convnet(1623)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,11 +75,13 @@ class Stream(NamedTuple):
     examples: Example
 
 
-def mer_stream(num_batches: int, batch_size: int, capacity: int, length: int) -> Stream:
+def mer_stream(
+    num_batches: int, batch_size: int, capacity: int, length: int, network: Model = NETWORK
+) -> Stream:
     """MER over `length` examples, as if the stream had been running for long: the memory is full,
     and any slot may be written."""
     learner = mer_jax.mer(
-        NETWORK.loss,
+        network.loss,
         alpha=0.03,
         beta=0.03,
         gamma=1.0,
@@ -90,17 +95,17 @@ def mer_stream(num_batches: int, batch_size: int, capacity: int, length: int) ->
     )
     examples = batch(length)
     state = learner.init(
-        NETWORK.init(jax.random.key(0)), jax.tree.map(lambda leaf: leaf[0], examples)
+        network.init(jax.random.key(0)), jax.tree.map(lambda leaf: leaf[0], examples)
     )
     state = state._replace(memory=state.memory._replace(num_seen=jnp.int32(capacity)))
     return Stream(run, state, examples)
 
 
 def mer_seconds(
-    num_batches: int, batch_size: int, capacity: int, length: int
+    num_batches: int, batch_size: int, capacity: int, length: int, network: Model = NETWORK
 ) -> Callable[[], float]:
     """A function that runs MER on `length` examples and returns the seconds of one example."""
-    run, state, stream = mer_stream(num_batches, batch_size, capacity, length)
+    run, state, stream = mer_stream(num_batches, batch_size, capacity, length, network)
     state = jax.block_until_ready(run(state, stream))
 
     def measure() -> float:
@@ -112,27 +117,22 @@ def mer_seconds(
     return measure
 
 
-def batched_seconds(batch_size: int, length: int) -> Callable[[], float]:
+def batched_seconds(batch_size: int, length: int, network: Model = NETWORK) -> Callable[[], float]:
     """A function that takes `length` ordinary mini-batch steps and returns the seconds of one."""
     optimizer = optax.sgd(0.03)
 
     def mean_loss(params: Any, examples: Example) -> jax.Array:
-        return jax.vmap(NETWORK.loss, (None, 0))(params, examples).mean()
+        return jax.vmap(network.loss, (None, 0))(params, examples).mean()
 
     def step(params: Any, examples: Example) -> tuple[Any, None]:
         updates, _ = optimizer.update(jax.grad(mean_loss)(params, examples), optimizer.init(params))
         return optax.apply_updates(params, updates), None
 
     run = jax.jit(lambda params, stream: jax.lax.scan(step, params, stream)[0])
-    params, stream = NETWORK.init(jax.random.key(0)), batch(length, batch_size)
-    jax.block_until_ready(run(params, stream))
-
-    def measure() -> float:
-        started = time.perf_counter()
-        jax.block_until_ready(run(params, stream))
-        return (time.perf_counter() - started) / length
-
-    return measure
+    measure = timed(
+        functools.partial(run, network.init(jax.random.key(0)), batch(length, batch_size))
+    )
+    return lambda: measure() / length
 
 
 def pairs(
@@ -147,20 +147,27 @@ def row(what: str, values: list[float], unit: str) -> Row:
     return Row(what, statistics.median(values), unit, values)
 
 
-def step_rows(num_batches: int, batch_size: int, repeats: int) -> list[Row]:
+def step_rows(
+    num_batches: int,
+    batch_size: int,
+    repeats: int,
+    network: Model = NETWORK,
+    steps: int = 20_000,
+    name: str = "",
+) -> list[Row]:
     """A per-example SGD step of MER, beside an example's share of a mini-batch step."""
     ours, batched = pairs(
-        mer_seconds(num_batches, batch_size, 1000, 20_000 // (num_batches * batch_size)),
-        batched_seconds(batch_size, 20_000 // batch_size),
+        mer_seconds(num_batches, batch_size, 1000, steps // (num_batches * batch_size), network),
+        batched_seconds(batch_size, steps // batch_size, network),
         repeats,
     )
     ours = [1e6 * seconds / (num_batches * batch_size) for seconds in ours]
     batched = [1e6 * seconds / batch_size for seconds in batched]
-    of = f"s = {num_batches}, k = {batch_size}"
+    of = f"s = {num_batches}, k = {batch_size}{name}"
     ratios = [a / b for a, b in zip(ours, batched, strict=True)]
     return [
         row(f"one per-example SGD step of MER, {of}", ours, "µs"),
-        row(f"one example in a mini-batch step of {batch_size}", batched, "µs"),
+        row(f"one example in a mini-batch step of {batch_size}{name}", batched, "µs"),
         row(f"the former over the latter, {of}", ratios, "×"),
     ]
 
@@ -196,13 +203,7 @@ def evaluation_rows(repeats: int) -> list[Row]:
     test = Base(examples.x, examples.y)
     evaluate = jax.jit(training.programs(NETWORK, mer_jax.mer).evaluate)
     params = NETWORK.init(jax.random.key(0))
-
-    def measure() -> float:
-        started = time.perf_counter()
-        jax.block_until_ready(evaluate(params, tasks, test, np.arange(20)))
-        return time.perf_counter() - started
-
-    measure()
+    measure = timed(lambda: evaluate(params, tasks, test, np.arange(20)))
     what = "evaluating 20 tasks on 10,000 images each"
     return [row(what, [measure() for _ in range(repeats)], "s")]
 
@@ -212,16 +213,9 @@ def game_rows(repeats: int) -> list[Row]:
     rows = []
     for name, game in playing.GAMES.items():
         env = game.make()
-        play = frames(env, game.params(0), num_games=1024, length=1000)
-
-        def measure(play: Callable[[], Any] = play) -> float:
-            started = time.perf_counter()
-            jax.block_until_ready(play())
-            return 1024 * 1000 / (time.perf_counter() - started) / 1e6
-
-        measure()
-        what = f"frames of {name}, 1,024 games at once"
-        rows.append(row(what, [measure() for _ in range(repeats)], "million/s"))
+        measure = timed(frames(env, game.params(0), num_games=1024, length=1000))
+        speeds = [1024 * 1000 / measure() / 1e6 for _ in range(repeats)]
+        rows.append(row(f"frames of {name}, 1,024 games at once", speeds, "million/s"))
     return rows
 
 
@@ -247,9 +241,13 @@ def frames(env: Any, params: Any, num_games: int, length: int) -> Callable[[], A
 
 
 def reptile_rows(repeats: int) -> list[Row]:
-    """Steps of AdamW on a million parameters with a pull every 500, beside steps without."""
+    """Steps of AdamW in `reptile`, between two pulls, beside steps of AdamW alone."""
 
-    def steps(optimizer: optax.GradientTransformation) -> Callable[[], float]:
+    def bare(pulls: bool) -> Callable[[], float]:
+        """On a million parameters, with next to no work for the gradients."""
+        optimizer: optax.GradientTransformation = optax.adamw(1e-3)
+        if pulls:
+            optimizer = mer_jax.reptile(optimizer, 500, 0.1)
         params = jax.random.normal(jax.random.key(0), (1000, 1000))
 
         def step(carry: tuple[Any, Any], _: None) -> tuple[tuple[Any, Any], None]:
@@ -258,20 +256,36 @@ def reptile_rows(repeats: int) -> list[Row]:
             return (optax.apply_updates(params, updates), state), None
 
         run = jax.jit(lambda carry: jax.lax.scan(step, carry, length=499)[0])
-        start = (params, optimizer.init(params))
-        jax.block_until_ready(run(start))
+        return timed(functools.partial(run, (params, optimizer.init(params))))
 
-        def measure() -> float:
-            started = time.perf_counter()
-            jax.block_until_ready(run(start))
-            return time.perf_counter() - started
+    def in_training(pulls: bool) -> Callable[[], float]:
+        """In the training of the language model."""
+        config = language.Config(steps=20, reptile_every=500, reptile_rate=0.1)
+        start, advance, _ = language.programs(config, replays=False, pulls=pulls)
+        text = np.random.default_rng(0).integers(0, 256, (1, 100_000), np.uint8)
+        seed, first = np.uint32(0), np.int32(0)
+        return timed(functools.partial(jax.jit(advance), start(seed), seed, text, first, first))
 
-        return measure
+    rows = []
+    for what, steps in {
+        "a step of AdamW in reptile, between pulls, over one alone": bare,
+        "the same with the gradients of a small language model": in_training,
+    }.items():
+        ours, plain = pairs(steps(True), steps(False), repeats)
+        rows.append(row(what, [a / b for a, b in zip(ours, plain, strict=True)], "×"))
+    return rows
 
-    inner = optax.adamw(1e-3)
-    ours, plain = pairs(steps(mer_jax.reptile(inner, 500, 0.1)), steps(inner), repeats)
-    ratios = [a / b for a, b in zip(ours, plain, strict=True)]
-    return [row("a step of AdamW in reptile, between pulls, over one alone", ratios, "×")]
+
+def timed(run: Callable[[], Any]) -> Callable[[], float]:
+    """Runs a program, so that it is compiled, and makes a function that returns what it takes."""
+    jax.block_until_ready(run())
+
+    def measure() -> float:
+        started = time.perf_counter()
+        jax.block_until_ready(run())
+        return time.perf_counter() - started
+
+    return measure
 
 
 def supervised(*args: str, cores: int | None = None) -> tuple[float, float]:
@@ -341,6 +355,7 @@ def main(args: list[str] | None = None) -> None:
     parts: list[Callable[[], list[Row]]] = [
         lambda: step_rows(10, 101, config.repeats),
         lambda: step_rows(10, 11, config.repeats),
+        lambda: step_rows(1, 26, config.repeats, CONVNET, 26 * 40, ", Omniglot's network"),
         lambda: capacity_rows(config.repeats),
         lambda: compile_rows(config.repeats),
         lambda: evaluation_rows(config.repeats),

@@ -103,6 +103,22 @@ def test_jobs_are_done_side_by_side(monkeypatch):
     assert not both.broken
 
 
+def test_a_bar_that_is_not_kept_goes_with_its_own_work_alone():
+    """The first is full, but told of once more after the second has gone."""
+
+    def full_bars(name, between):
+        def steps():
+            yield 1
+            between()
+            yield 1
+
+        bars.follow(shown, name, 1, steps(), lambda completed: (completed, ""))
+
+    with bars.display(Console(quiet=True), keep=False) as shown:
+        full_bars("first", lambda: full_bars("second", lambda: None))
+        assert shown.tasks == []
+
+
 def test_a_job_that_fails_ends_the_others(monkeypatch):
     monkeypatch.setattr(devices, "places", lambda: [None, None])
     began = []
