@@ -167,6 +167,8 @@ def jobs(cell: Cell, config: supervised.Config, folder: Path, at_once: int | Non
             resume=True,
         )
         planned = supervised.prepare(part, shown.console.print)
+        # Settings that were changed are tried out: one that diverges tells something, too.
+        planned = planned._replace(may_diverge=bool(cell.changed))
         title = f"{cell}, seed {' '.join(map(str, planned.seeds))}"
         *_, results = comparison.run_method(cell.method, planned, shown, title)
         keep(planned, results)

@@ -84,6 +84,7 @@ class Comparison(NamedTuple):
     out: the folder for what is kept; caption: what it is of; about: more on that, for metrics.json.
     networks: what is learned with.
     watched: whether transfer and interference are told of too, see `transfer.summary`.
+    may_diverge: whether it is a result, not an error, if a single setting does.
     checkpoint_every: examples between two checkpoints; None for one a minute.
     tensorboard: the folder for its events; None for none.
     """
@@ -100,6 +101,7 @@ class Comparison(NamedTuple):
     about: dict[str, Any]
     networks: Networks
     watched: bool = False
+    may_diverge: bool = False
     checkpoint_every: int | None = None
     tensorboard: Path | None = None
 
@@ -181,7 +183,8 @@ def run_method(
         steps = training.learn(
             model, make_learner, part, comparison.train, comparison.test,
             comparison.evaluate_every, comparison.watched,
-            kept if jax.process_count() == 1 else None, may_diverge=len(choices) > 1,
+            kept if jax.process_count() == 1 else None,
+            may_diverge=comparison.may_diverge or len(choices) > 1,
         )  # fmt: skip
         seen = np.append(0, (part.tasks.images >= 0).sum(-1).mean(0).cumsum()).astype(int)
         events = comparison.tensorboard and comparison.tensorboard / f"{name}-{first}"

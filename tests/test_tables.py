@@ -174,6 +174,19 @@ def test_ablation_is_one_sweep_over_rates_and_a_program_for_sizes(tmp_path):
     assert (tmp_path / "ablation.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_what_is_tried_out_may_diverge_and_what_is_published_may_not(tmp_path):
+    how = HOW | {"seeds": 1, "checkpoint_every": 20}  # where runs are looked at
+    tried = Cell("rotations", "online", changed=(("alpha", (1e30,)),))
+    (job,) = tried.jobs(how, tmp_path, 1)
+    with bars.display(Console(quiet=True)) as shown:
+        job(shown)
+    (entry,) = cells.load(tried, tmp_path)["entries"].values()
+    assert entry["retained_accuracy"]["mean"] is None
+    (job,) = Cell("rotations", "online").jobs(how | {"alpha": (1e30,)}, tmp_path, 1)
+    with bars.display(Console(quiet=True)) as shown, pytest.raises(ValueError, match="no longer"):
+        job(shown)
+
+
 def test_a_sweep_marks_what_retained_most(tmp_path):
     name = "sweeps/rotations/task-input-alpha"
     run("sweeps", "--cells", name, "--out", tmp_path)
