@@ -9,7 +9,7 @@ import optax
 import mer_jax
 from mer_jax.types import Learner, LossFn
 
-RATES = ("alpha", "beta", "gamma", "s", "strength", "margin", "alignment")
+RATES = ("alpha", "beta", "gamma", "s", "strength", "margin", "ridge", "alignment")
 """Settings that may be traced, so that a sweep over them is one program; the others are sizes."""
 
 
@@ -89,7 +89,7 @@ METHODS = {
     "er-by-task": Method(
         _told_tasks(mer_jax.er_by_task), ("alpha", "batch_size", "capacity"), "ER by task"
     ),
-    "gem": Method(_shared_out(mer_jax.gem), ("alpha", "margin", "capacity"), "GEM"),
+    "gem": Method(_shared_out(mer_jax.gem), ("alpha", "margin", "ridge", "capacity"), "GEM"),
     "agem": Method(_shared_out(mer_jax.agem), ("alpha", "sample_size", "capacity"), "A-GEM"),
     "ewc": Method(_told_tasks(mer_jax.ewc), ("alpha", "num_memories", "strength"), "EWC"),
     "exact-alignment": Method(
@@ -180,11 +180,11 @@ PUBLISHED = {
         },
     ),
     "gem": _table(
-        "alpha margin",
+        "alpha margin ridge",
         {
-            "rotations": {5120: (0.01, 1), 500: (0.01, 0), 200: (0.01, 0)},
-            "permutations": {5120: (0.01, 1), 500: (0.01, 1), 200: (0.01, 0)},
-            "many-permutations": {5120: (0.01, 0), 500: (0.003, 0.1)},
+            "rotations": {5120: (0.01, 1, 0), 500: (0.01, 0, 0), 200: (0.01, 0, 0)},
+            "permutations": {5120: (0.01, 1, 0), 500: (0.01, 1, 0), 200: (0.01, 0, 0)},
+            "many-permutations": {5120: (0.01, 0, 0), 500: (0.003, 0.1, 0)},
         },
     ),
     "ewc": _table(

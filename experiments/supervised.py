@@ -97,6 +97,8 @@ class Config:
     """The paper's k, examples per batch, the incoming one included."""
     margin: tuple[float, ...] = ()
     """GEM's least multiple of each earlier gradient, its memory strength."""
+    ridge: tuple[float, ...] = ()
+    """What GEM adds to its quadratic program's diagonal; 0.001 in later versions of its code."""
     strength: tuple[float, ...] = ()
     """How strongly EWC pulls back to where each task ended."""
     num_memories: int | None = None

@@ -50,7 +50,7 @@ OMNIGLOT: list[tuple[str, int | None, Values]] = [
         5120,
         {"alpha": (0.01, 0.03), "gamma": (0.03, 0.1), "s": (5,), "batch_size": (101,)},
     ),
-    ("gem", 510, {"alpha": (0.003, 0.01, 0.03), "margin": (0, 0.5)}),
+    ("gem", 510, {"alpha": (0.003, 0.01, 0.03), "margin": (0, 0.5), "ridge": (0,)}),
     ("agem", 5120, {"alpha": (0.003, 0.01, 0.03, 0.1), "sample_size": (100,)}),
     (
         "exact-alignment",

@@ -18,7 +18,7 @@ from mer_jax.types import Example
 RNG = np.random.default_rng(0)
 
 
-def reference(g, earlier, margin):
+def reference(g, earlier, margin, ridge=0.0):
     """GEM's projection in double precision; rows of length 1, so that quadprog's own small number
     on the diagonal is small beside each."""
     g, earlier = np.float64(g), np.float64(earlier)
@@ -26,13 +26,13 @@ def reference(g, earlier, margin):
     rows, lengths = earlier[lengths > 0] / lengths[lengths > 0, None], lengths[lengths > 0]
     if not len(rows):
         return g
-    Q = rows @ rows.T + 1e-12 * np.eye(len(rows))
+    Q = rows @ rows.T + np.diag(1e-12 + ridge / lengths**2)
     v = quadprog.solve_qp(Q, -(rows @ g), np.eye(len(rows)), margin * lengths)[0]
     return g + v @ rows
 
 
-def project(g, earlier, margin):
-    return g + gem.dual(earlier @ earlier.T, earlier @ g, margin) @ earlier
+def project(g, earlier, margin, ridge=0.0):
+    return g + gem.dual(earlier @ earlier.T, earlier @ g, margin, ridge) @ earlier
 
 
 def alike(num_tasks, num_params, correlation):
@@ -69,6 +69,18 @@ def test_projection_is_quadprogs(name, margin):
     scale = max(np.linalg.norm(g), np.linalg.norm(wanted), 1e-6)
     np.testing.assert_allclose(ours / scale, wanted / scale, atol=1e-4)
     assert ours.dtype == jnp.float32
+
+
+@pytest.mark.parametrize("ridge", [100.0, 1000.0])
+def test_projection_with_a_ridge_is_quadprogs(ridge):
+    g, earlier = (np.float32(part) for part in CASES["alike"])
+    ours, wanted, without = (
+        project(g, earlier, 0, ridge),
+        reference(g, earlier, 0, ridge),
+        reference(g, earlier, 0),
+    )
+    np.testing.assert_allclose(ours, wanted, atol=1e-4 * np.linalg.norm(wanted))
+    assert np.linalg.norm(ours - without) > 1e-3 * np.linalg.norm(without)
 
 
 def test_projection_of_many_at_once():
@@ -202,7 +214,9 @@ def test_seeds_side_by_side_equal_one_alone():
         np.testing.assert_allclose(many[1], one, atol=1e-5)
 
 
-@pytest.mark.parametrize(("name", "value"), [("num_tasks", 0), ("num_memories", 0), ("margin", -1)])
+@pytest.mark.parametrize(
+    ("name", "value"), [("num_tasks", 0), ("num_memories", 0), ("margin", -1), ("ridge", -1)]
+)
 def test_arguments_that_make_no_sense(name, value):
     arguments = {"num_tasks": 2, "num_memories": 3, "margin": 0.5} | {name: value}
     with pytest.raises(ValueError, match=name):

@@ -32,6 +32,7 @@ def gem(
     num_tasks: int,
     num_memories: int,
     margin: Any,
+    ridge: Any = 0.0,
 ) -> Learner:
     """GEM: a step that would raise the loss on an earlier task's memory is turned aside.
 
@@ -45,11 +46,13 @@ def gem(
       num_memories: n, examples kept of each task.
       margin: at least 0, a least multiple of each earlier gradient that is added where one is
         needed; may be traced. Called memory strength in GEM's code.
+      ridge: at least 0, added to the diagonal of the products of earlier gradients, so that small
+        gradients count less; may be traced. Later versions of GEM's code have 0.001.
     Raises:
-      ValueError: if a size or the margin makes no sense.
+      ValueError: if a size, the margin or the ridge makes no sense.
     Source: Lopez-Paz and Ranzato (2017), section 3 and equation 11.
     """
-    margin = checks.rate("margin", margin)
+    margin, ridge = checks.rate("margin", margin), checks.rate("ridge", ridge)
 
     def turned(
         key: jax.Array, params: Params, memory: TaskMemory, example: Any, grads: Params
@@ -58,7 +61,7 @@ def gem(
         others = task_gradients.of_others(loss_fn, params, memory, example, grads)
 
         def project() -> Params:
-            v = dual(others.products(), others.dots, margin)
+            v = dual(others.products(), others.dots, margin, ridge)
             return jax.tree.map(jnp.add, grads, others.combined(v))
 
         return jax.lax.cond((others.dots < 0).any(), project, lambda: grads)
@@ -95,21 +98,22 @@ def agem(
     return _learner(loss_fn, optimizer, num_tasks, num_memories, turned)
 
 
-def dual(products: jax.Array, dots: jax.Array, margin: Any) -> jax.Array:
+def dual(products: jax.Array, dots: jax.Array, margin: Any, ridge: Any = 0.0) -> jax.Array:
     """How much of each earlier gradient makes the nearest direction that harms none of them.
 
     With G the earlier gradients as rows and g the new one, that direction is `g + G' v`, where v
-    minimises `|g + G' v|^2` over `v >= margin`: a quadratic program in the non-negative
-    `v - margin`.
+    minimises `|g + G' v|^2 + ridge |v|^2` over `v >= margin`: a quadratic program in the
+    non-negative `v - margin`.
 
     Args:
       products: `[N, N]`, `G G'`; a gradient of 0 does not count.
       dots: `[N]`, `G g`.
-      margin: at least 0.
+      margin, ridge: at least 0.
     Returns:
       `[N]`: v.
     """
     margin = jnp.asarray(margin, products.dtype)
+    products = products + jnp.diag(jnp.full_like(dots, ridge))
     q = dots + margin * products.sum(1)
     return margin + qp.nonnegative(products, q, QP_ITERATIONS)
 
