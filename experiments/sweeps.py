@@ -29,7 +29,15 @@ MNIST: list[tuple[str, int | None, Values]] = [
 ]
 OMNIGLOT: list[tuple[str, int | None, Values]] = [
     ("online", None, {"alpha": (0.001, 0.003, 0.01, 0.03, 0.1)}),
-    ("ewc", None, {"alpha": (0.003, 0.01, 0.03), "strength": (1, 10, 100), "num_memories": (10,)}),
+    (
+        "ewc",
+        None,
+        {
+            "alpha": (0.003, 0.01, 0.03),
+            "strength": (0.01, 0.1, 1, 10, 100),
+            "num_memories": (10,),
+        },
+    ),
     ("er", 5120, {"alpha": (0.01, 0.03, 0.1, 0.3), "batch_size": (26,)}),
     ("er", 5120, {"alpha": (0.03, 0.1, 0.3), "batch_size": (101,)}),
     ("er-by-task", 5120, {"alpha": (0.01, 0.03, 0.1), "batch_size": (26,)}),
