@@ -222,10 +222,9 @@ CHOSEN = {
         "alpha beta gamma batch_size num_batches",
         {"omniglot": dict.fromkeys(CAPACITIES[:2], (0.03, 0.3, 1.0, 11, 10))},
     ),
-    "er": _table(
-        "alpha batch_size",
-        {"omniglot": dict.fromkeys(CAPACITIES[:2], (0.1, 26))},
-    ),
+    "er": _table("alpha batch_size", {"omniglot": dict.fromkeys(CAPACITIES[:2], (0.1, 26))}),
+    "ewc": _table("alpha num_memories strength", {"omniglot": {None: (0.03, 10, 0.01)}}),
+    "online": _table("alpha", {"omniglot": {None: (0.01,)}}),
     "agem": _table(
         "alpha sample_size",
         {
