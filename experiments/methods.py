@@ -215,16 +215,9 @@ PUBLISHED = {
 
 
 # What was not published, chosen by the sweeps in experiments/results/sweeps.md, on other seeds than
-# those reported and with one number of memories for any other:
+# those reported and with 500 memories for any number of them:
 # {method: {benchmark: {capacity: settings}}}.
 CHOSEN = {
-    "mer": _table(
-        "alpha beta gamma batch_size num_batches",
-        {"omniglot": dict.fromkeys(CAPACITIES[:2], (0.03, 0.3, 1.0, 11, 10))},
-    ),
-    "er": _table("alpha batch_size", {"omniglot": dict.fromkeys(CAPACITIES[:2], (0.1, 26))}),
-    "ewc": _table("alpha num_memories strength", {"omniglot": {None: (0.03, 10, 0.01)}}),
-    "online": _table("alpha", {"omniglot": {None: (0.01,)}}),
     "agem": _table(
         "alpha sample_size",
         {
