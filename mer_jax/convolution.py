@@ -32,9 +32,16 @@ def as_product(lhs: jax.Array, rhs: jax.Array, *args: Any, **options: Any) -> ja
     return product.reshape(*lhs.shape[:3], features)
 
 
-def max_pool(x: jax.Array) -> jax.Array:
-    """The largest of each 2 x 2 pixels, `[..., height, width, c]` to half of both; an odd last row
-    or column is left out."""
+def max_pool(x: jax.Array, padding: str = "VALID") -> jax.Array:
+    """The largest of each 2 x 2 pixels, `[..., height, width, c]` to half of both.
+
+    Args:
+      padding: what becomes of an odd last row or column: "VALID" leaves it out, "SAME" keeps it.
+    """
     *batch, height, width, channels = x.shape
-    x = x[..., : height // 2 * 2, : width // 2 * 2, :]
-    return x.reshape(*batch, height // 2, 2, width // 2, 2, channels).max((-4, -2))
+    if padding == "SAME":
+        edges = [(0, 0)] * len(batch) + [(0, height % 2), (0, width % 2), (0, 0)]
+        x = jnp.pad(x, edges, constant_values=-jnp.inf)
+    rows, columns = x.shape[-3] // 2, x.shape[-2] // 2
+    x = x[..., : 2 * rows, : 2 * columns, :]
+    return x.reshape(*batch, rows, 2, columns, 2, channels).max((-4, -2))

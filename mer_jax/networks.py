@@ -97,11 +97,12 @@ def mlp(sizes: Sequence[int], judge: Callable[[jax.Array, Any], jax.Array] | Non
 class ConvNet(nn.Module):
     """Modules of 3 x 3 convolution, ReLU and 2 x 2 max-pooling, then one dense layer.
 
-    features: filters of each module; num_classes: logits; as_product: see `convnet`.
+    features: filters of each module; num_classes: logits; pool_padding, as_product: see `convnet`.
     """
 
     features: Sequence[int]
     num_classes: int
+    pool_padding: str
     as_product: bool | None
 
     @nn.compact
@@ -112,7 +113,7 @@ class ConvNet(nn.Module):
         conv = convolution.as_product if as_product else None
         for size in self.features:
             layer = nn.Conv(size, (3, 3), kernel_init=HE_UNIFORM, conv_general_dilated=conv)
-            x = convolution.max_pool(nn.relu(layer(x)))
+            x = convolution.max_pool(nn.relu(layer(x)), self.pool_padding)
         return nn.Dense(self.num_classes, kernel_init=HE_UNIFORM)(x.reshape(x.shape[0], -1))
 
 
@@ -121,6 +122,7 @@ def convnet(
     features: Sequence[int] = (64, 64, 64, 64),
     side: int = 28,
     *,
+    pool_padding: str = "VALID",
     as_product: bool | None = None,
 ) -> Model:
     """The paper's network for Omniglot: four modules of convolution and a softmax layer.
@@ -131,18 +133,23 @@ def convnet(
     Args:
       num_classes: C.
       features: filters of each module, each of which halves the image.
+      pool_padding: "VALID" halves 7 pixels to 3, "SAME" to 4, as pooling in flax does with either.
+        Four modules make of 28 x 28 pixels 1 x 1 or 2 x 2, and the paper does not say which.
       as_product: whether convolutions are written as matrix products, which a CPU is many times
         faster at for single images; None for whatever suits the default backend.
     Raises:
-      ValueError: if a size is not a whole number of at least 1, or nothing of the image is left.
+      ValueError: if a size is not a whole number of at least 1, the padding is neither, or nothing
+        of the image is left.
     """
     num_classes = checks.positive_int("num_classes", num_classes)
     features = tuple(checks.positive_int("each of features", size) for size in features)
-    if side >> len(features) < 1:
+    if pool_padding not in ("VALID", "SAME"):
+        raise ValueError(f'pool_padding must be "VALID" or "SAME", got {pool_padding!r}')
+    if pool_padding == "VALID" and side >> len(features) < 1:
         raise ValueError(
             f"{len(features)} modules halve an image of {side} x {side} to nothing; use fewer"
         )
-    module = ConvNet(features, num_classes, as_product)
+    module = ConvNet(features, num_classes, pool_padding, as_product)
 
     def images(x: jax.Array) -> jax.Array:
         return as_features(x).reshape(1, side, side, 1)

@@ -36,9 +36,11 @@ def test_product_is_xlas_convolution(shape, kernel):
 
 
 @pytest.mark.parametrize("size", [(4, 6), (7, 3), (2, 2)])
-def test_pooling_is_flaxs(size):
+@pytest.mark.parametrize("padding", ["VALID", "SAME"])
+def test_pooling_is_flaxs(size, padding):
     x = RNG.normal(size=(2, *size, 3)).astype(np.float32)
-    np.testing.assert_array_equal(convolution.max_pool(x), nn.max_pool(x, (2, 2), (2, 2)))
+    wanted = nn.max_pool(x, (2, 2), (2, 2), padding)
+    np.testing.assert_array_equal(convolution.max_pool(x, padding), wanted)
 
 
 def drawings(n):
@@ -70,6 +72,14 @@ def test_the_papers_network():
     np.testing.assert_allclose(logits, model.apply(params, np.ones(784, np.float32)), rtol=1e-6)
 
 
+def test_pooling_that_keeps_odd_rows():
+    model = networks.convnet(10, pool_padding="SAME")
+    params = model.init(jax.random.key(0))
+    assert params["Dense_0"]["kernel"].shape == (256, 10)  # 28, 14, 7, 4, 2 pixels
+    grads = jax.grad(model.loss)(params, at(drawings(2), 0))
+    assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(grads))
+
+
 def test_it_remembers_what_it_is_shown():
     examples = drawings(10)
     model = networks.convnet(5, (8, 8))
@@ -99,3 +109,5 @@ def test_sizes_that_make_no_sense():
         networks.convnet(0)
     with pytest.raises(ValueError, match="5 modules halve an image of 28 x 28 to nothing"):
         networks.convnet(10, (8,) * 5)
+    with pytest.raises(ValueError, match='must be "VALID" or "SAME"'):
+        networks.convnet(10, pool_padding="same")
