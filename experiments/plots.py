@@ -328,3 +328,19 @@ def losses(path: Path, results: dict[str, dict[str, Any]], domains: list[str]) -
     figure.supxlabel("after learning; dotted: its own", fontsize=9)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", fontsize=8)
     figure.savefig(path, dpi=150, format="png")
+
+
+def passes(path: Path, curves: dict[str, list[float]], title: str) -> None:
+    """Test accuracy over passes through all examples, a line each key."""
+    figure = Figure((5, 3.5), layout="constrained")
+    axis = figure.subplots()
+    for label, values in curves.items():
+        axis.plot(np.arange(1, len(values) + 1), values, marker=".", label=label)
+    axis.set_xlabel("passes")
+    axis.set_ylabel("test accuracy, %")
+    axis.set_ylim(0, 100)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.grid(alpha=0.3)
+    axis.legend(title="pooling", fontsize=8)
+    axis.set_title(title, fontsize=10)
+    figure.savefig(path, dpi=150, format="png")

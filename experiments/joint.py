@@ -1,0 +1,151 @@
+"""What the Omniglot network learns from all drawings at once, which no stream can hope to beat.
+
+python -m experiments.joint --data-dir DIR
+python -m experiments.joint --tasks 50 --data-dir DIR --out runs/joint-50
+"""
+
+import dataclasses
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from rich.console import Console
+
+import mer_jax
+from experiments import bars, command_line, output, plots
+from experiments.methods import flag
+from mer_jax import checks, networks
+from mer_jax.data import benchmarks, omniglot
+from mer_jax.losses import mean_gradient
+from mer_jax.types import Example, Params
+
+PADDINGS = ("VALID", "SAME")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Trains the Omniglot network on all drawings of some alphabets, shuffled anew in each pass.
+
+    Not continual learning: it tells how much of what a method lacks is the network's share. Done
+    with both ways in which pooling may treat 7 x 7 pixels, see networks.convnet.
+    """
+
+    tasks: int = 15
+    """How many alphabets."""
+    passes: int = 20
+    """How often each drawing is seen."""
+    batch_size: int = 26
+    """Drawings in a step of plain SGD."""
+    alpha: float = 0.1
+    """Its learning rate."""
+    seed: int = 100
+    """Draws alphabets, drawers, network and order; the sweeps are made on 100."""
+    data_dir: Path | None = None
+    """Folder with omniglot.npz; MER_JAX_DATA_DIR if not given."""
+    out: Path = Path("runs/joint")
+    """Folder for joint.md, joint.json and joint.png."""
+
+
+def learn(
+    model: networks.Model, train: Example, test: Example, config: Config
+) -> Iterator[list[float]]:
+    """Yields the accuracies on all test drawings after each pass so far, in percent."""
+    steps = len(train.y) // config.batch_size
+    shares = jnp.full(config.batch_size, 1 / config.batch_size)
+
+    def step(params: Params, batch: Example) -> tuple[Params, None]:
+        grads = mean_gradient(model.loss, params, batch, shares)
+        return jax.tree.map(lambda p, g: p - config.alpha * g, params, grads), None
+
+    @jax.jit
+    def one_pass(params: Params, key: jax.Array, train: Example) -> Params:
+        order = jax.random.permutation(key, len(train.y))[: steps * config.batch_size]
+        batches = jax.tree.map(lambda leaf: leaf[order.reshape(steps, -1)], train)
+        return jax.lax.scan(step, params, batches)[0]
+
+    judge = jax.jit(lambda params, test: mer_jax.accuracy(model.apply, params, test))
+    init_key, pass_key = jax.random.split(jax.random.key(config.seed))
+    params, accuracies = model.init(init_key), []
+    for number in range(config.passes):
+        params = one_pass(params, jax.random.fold_in(pass_key, number), train)
+        accuracies.append(100 * float(judge(params, test)))
+        yield accuracies
+
+
+def main(args: list[str] | None = None) -> None:
+    console = Console()
+    config = command_line.parse(Config, args)
+    with command_line.errors():
+        for name in ("tasks", "passes", "batch_size"):
+            checks.positive_int(flag(name), getattr(config, name))
+        checks.rate("--alpha", config.alpha)
+        data = omniglot.load(config.data_dir, on_download=console.print)
+        rng = np.random.default_rng(config.seed)
+        tasks = benchmarks.alphabets(rng, data.alphabets, data.drawers, config.tasks)
+        if config.batch_size > (most := int((tasks.images >= 0).sum())):
+            raise ValueError(
+                f"--batch-size must be at most {most}, the training drawings of {config.tasks} "
+                f"alphabets, got {config.batch_size}"
+            )
+    images = data.images.reshape(len(data.images), -1)
+
+    def drawings(places: np.ndarray) -> Example:
+        places = places[places >= 0]
+        task = data.alphabets[places].astype(np.int32)
+        return jax.tree.map(jnp.asarray, Example(images[places], data.labels[places], task))
+
+    train, test = drawings(tasks.images), drawings(tasks.tests)
+    results: dict[str, dict[str, Any]] = {}
+    with bars.display(console) as shown:
+        for padding in PADDINGS:
+            model = networks.convnet(int(data.labels.max()) + 1, pool_padding=padding)
+            began = time.monotonic()
+            accuracies = bars.follow(
+                shown,
+                f'pool_padding "{padding}"',
+                config.passes,
+                learn(model, train, test, config),
+                lambda known: (len(known), f"passes, test accuracy {known[-1]:.1f} %"),
+            )
+            seconds = round(time.monotonic() - began, 2)
+            results[padding] = {"test_accuracy": accuracies, "seconds": seconds}
+    write(config, results)
+    console.print(f"{config.out}: joint.md, .json, .png", highlight=False)
+
+
+def write(config: Config, results: dict[str, dict[str, Any]]) -> None:
+    config.out.mkdir(parents=True, exist_ok=True)
+    command = (
+        f"python -m experiments.joint --tasks {config.tasks} --passes {config.passes} "
+        f"--batch-size {config.batch_size} --alpha {config.alpha:g} --seed {config.seed}"
+    )
+    shown = sorted({*range(5, config.passes, 5), config.passes})
+    table = [
+        ["Pooling", *(f"{number} passes" for number in shown), "Seconds"],
+        *(
+            [
+                padding,
+                *(f"{result['test_accuracy'][number - 1]:.1f}" for number in shown),
+                f"{result['seconds']:.0f}",
+            ]
+            for padding, result in results.items()
+        ),
+    ]
+    caption = (
+        f"Accuracy on all test drawings of {config.tasks} alphabets, in %, one seed; trained on "
+        f"all training drawings in each pass. `{command}`"
+    )
+    output.write_text(config.out / "joint.md", output.markdown(table, caption))
+    about = {"command": command, **output.environment()}
+    output.write_json(config.out / "joint.json", results | about)
+    curves = {padding: result["test_accuracy"] for padding, result in results.items()}
+    title = f"Omniglot, {config.tasks} alphabets at once"
+    output.write(config.out / "joint.png", lambda part: plots.passes(part, curves, title))
+
+
+if __name__ == "__main__":
+    main()

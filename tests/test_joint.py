@@ -1,0 +1,52 @@
+"""The program that trains on all drawings at once, on made characters."""
+
+import json
+
+import numpy as np
+import pytest
+
+from experiments import joint
+from mer_jax.data import omniglot
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """Two alphabets of three characters: a patch in one of six places, with some noise."""
+    label, drawer = np.divmod(np.arange(120), 20)
+    images = RNG.integers(0, 60, (120, 28, 28)).astype(np.uint8)
+    for image, which in zip(images, label, strict=True):
+        row, column = divmod(which, 3)
+        image[14 * row : 14 * row + 10, 9 * column : 9 * column + 9] = 255
+    data = omniglot.Omniglot(
+        images, label.astype(np.int32), label // 3, drawer.astype(np.int32), ("A", "B")
+    )
+    monkeypatch.setattr(omniglot, "load", lambda data_dir, on_download: data)
+
+
+def test_it_learns_with_either_pooling(tmp_path, made):
+    joint.main(["--tasks", "2", "--passes", "4", "--batch-size", "6", "--out", str(tmp_path)])
+    told = json.loads((tmp_path / "joint.json").read_text())
+    for padding in ("VALID", "SAME"):
+        accuracies = told[padding]["test_accuracy"]
+        assert len(accuracies) == 4
+        assert accuracies[-1] > 80
+    assert "--tasks 2 --passes 4 --batch-size 6 --alpha 0.1 --seed 100" in told["command"]
+    assert (tmp_path / "joint.md").read_text().count("\n| ") == 3
+    assert (tmp_path / "joint.png").stat().st_size > 1000
+
+
+def test_what_makes_no_sense(tmp_path, made, capsys):
+    for flags, says in (
+        (["--passes", "0"], "--passes must be a whole number"),
+        (["--alpha", "-1"], "--alpha must be"),
+        (["--tasks", "3"], "got 3"),
+        (["--tasks", "2", "--batch-size", "91"], "--batch-size must be at most 90"),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            joint.main([*flags, "--out", str(tmp_path)])
+        assert stop.value.code == 2
+        complaint = capsys.readouterr().err
+        assert says in complaint
+        assert complaint.count("\n") == 1
