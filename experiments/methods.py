@@ -215,9 +215,13 @@ PUBLISHED = {
 
 
 # What was not published, chosen by the sweeps in experiments/results/sweeps.md, on other seeds than
-# those reported and with 500 memories for any number of them:
+# those reported and with one number of memories for any other:
 # {method: {benchmark: {capacity: settings}}}.
 CHOSEN = {
+    "mer": _table(
+        "alpha beta gamma batch_size num_batches",
+        {"omniglot": dict.fromkeys(CAPACITIES[:2], (0.03, 0.1, 1.0, 26, 1))},
+    ),
     "agem": _table(
         "alpha sample_size",
         {

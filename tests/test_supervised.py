@@ -121,9 +121,8 @@ def test_a_seed_is_the_same_alone_and_among_others(finished, tmp_path):
         (["--dataset", "mnist", "--data-dir", "{empty}"], "mnist.npz"),
         (["--dataset", "mnist", "--data-dir", "{empty}/nowhere"], "no such folder"),
         (["--dataset", "omniglot"], "--dataset omniglot needs --benchmark omniglot"),
-        (["--benchmark", "omniglot"], "nothing was published of mer on omniglot: give --alpha"),
         (
-            ["--benchmark", "omniglot", "--method", "online", "--alpha", "1"],
+            ["--benchmark", "omniglot", "--method", "mer"],
             "--benchmark omniglot needs --dataset omniglot, got digits",
         ),
         (["--method", "gem", "--capacity", "19"], "capacity must be at least 20, got 19"),
