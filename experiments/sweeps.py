@@ -123,8 +123,9 @@ def draw(name: str, folder: Path) -> None:
                 panels.setdefault(heading(benchmark), []).append(bar)
     caption = (
         f"In %, mean ± standard deviation over seeds from {FIRST_SEED} on (two for MNIST, one for "
-        "Omniglot), on the first half of the tasks of MNIST's benchmarks and five of Omniglot's "
-        "alphabets, which each seed draws anew; bold: the best, which the tables use. "
+        f"Omniglot), on the first half of the tasks of MNIST's benchmarks and {TASKS['omniglot']} "
+        "of Omniglot's alphabets, which each seed draws anew; bold: the best, which the tables "
+        "use. "
         f"`python -m experiments.tables {name}`"
     )
     output.write_text(folder / f"{name}.md", output.markdown(table, caption))
