@@ -48,6 +48,8 @@ OMNIGLOT: list[tuple[str, int | None, Values]] = [
     ("mer", 5120, {"alpha": (0.01, 0.03), "beta": (0.1, 0.3), **FEW_BATCHES}),
     ("mer", 5120, {"alpha": (0.01,), "beta": (0.03, 0.1), **MANY_BATCHES}),
     ("mer", 5120, {"alpha": (0.03,), "beta": (0.01, 0.03), **MANY_BATCHES}),
+    ("mer", 5120, {"alpha": (0.1,), "beta": (0.01,), **MANY_BATCHES}),
+    ("mer", 5120, {"alpha": (0.05,), "beta": (0.01,), **MANY_BATCHES}),
     ("mer-big-batch", 5120, {"alpha": (0.03, 0.1), "gamma": (0.03, 0.1), "batch_size": (101,)}),
     (
         "mer-current-rate",
