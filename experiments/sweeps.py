@@ -28,6 +28,7 @@ MNIST: list[tuple[str, int | None, Values]] = [
     ("task-input", None, {"alpha": (0.001, 0.003, 0.01, 0.03, 0.1)}),
 ]
 ONE_BATCH: Values = {"gamma": (1,), "num_batches": (1,), "batch_size": (26,)}
+LARGE_BATCH: Values = {"gamma": (1,), "num_batches": (1,), "batch_size": (101,)}
 FEW_BATCHES: Values = {"gamma": (1,), "num_batches": (3,), "batch_size": (11,)}
 MANY_BATCHES: Values = {"gamma": (1,), "num_batches": (10,), "batch_size": (11,)}
 OMNIGLOT: list[tuple[str, int | None, Values]] = [
@@ -48,8 +49,8 @@ OMNIGLOT: list[tuple[str, int | None, Values]] = [
     ("mer", 5120, {"alpha": (0.01, 0.03), "beta": (0.1, 0.3), **FEW_BATCHES}),
     ("mer", 5120, {"alpha": (0.01,), "beta": (0.03, 0.1), **MANY_BATCHES}),
     ("mer", 5120, {"alpha": (0.03,), "beta": (0.01, 0.03), **MANY_BATCHES}),
-    ("mer", 5120, {"alpha": (0.1,), "beta": (0.01,), **MANY_BATCHES}),
-    ("mer", 5120, {"alpha": (0.05,), "beta": (0.01,), **MANY_BATCHES}),
+    ("mer", 5120, {"alpha": (0.1,), "beta": (0.01, 0.03), **ONE_BATCH}),
+    ("mer", 5120, {"alpha": (0.03,), "beta": (0.03,), **LARGE_BATCH}),
     ("mer-big-batch", 5120, {"alpha": (0.03, 0.1), "gamma": (0.03, 0.1), "batch_size": (101,)}),
     (
         "mer-current-rate",
