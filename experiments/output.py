@@ -98,10 +98,11 @@ def _git_revision() -> str | None:
 
 
 def cell(spread: dict[str, Any], digits: int = 2) -> str:
-    """`mean ± std`, or what happened instead of learning."""
+    """`mean ± std`, the value alone of a single seed, or what happened instead of learning."""
     if spread["mean"] is None or not math.isfinite(spread["mean"]):
         return "diverged"
-    return f"{spread['mean']:.{digits}f} ± {spread['std']:.{digits}f}"
+    mean = f"{spread['mean']:.{digits}f}"
+    return f"{mean} ± {spread['std']:.{digits}f}" if len(spread["per_seed"]) > 1 else mean
 
 
 def rows(results: dict[str, dict[str, Any]]) -> list[list[str]]:
