@@ -11,6 +11,9 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+WIDEST = 24
+"""Inches that panels of bars may take side by side."""
+
 
 def accuracy_over_stream(path: Path, results: dict[str, dict[str, Any]], title: str) -> None:
     """One panel a method: a line a task (mean over seeds), and the mean over the tasks seen so far.
@@ -113,12 +116,19 @@ class Bar(NamedTuple):
 
 
 def bars(path: Path, panels: dict[str, list[Bar]], title: str, unit: str = "%") -> None:
-    """One panel of horizontal bars for each key, the longest bar on top."""
-    tallest = max(map(len, panels.values()))
+    """One panel of horizontal bars for each key, the longest bar on top.
+
+    The panels stand side by side, or one above the other where that would be too wide.
+    """
+    counts = [len(panel) for panel in panels.values()]
     widest = max(len(bar.label) for panel in panels.values() for bar in panel)
-    width = 1 + (2.7 + 0.06 * widest) * len(panels)
-    figure = Figure((width, 1.2 + 0.22 * tallest), layout="constrained")
-    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    width = 2.7 + 0.06 * widest
+    rows = 1 if width * len(panels) <= WIDEST else len(panels)
+    columns = len(panels) // rows
+    ratios = counts if columns == 1 else [max(counts)]
+    size = (1 + width * columns, 0.3 + 0.9 * rows + 0.22 * sum(ratios))
+    figure = Figure(size, layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, height_ratios=ratios).flat
     for axis, (name, panel) in zip(axes, panels.items(), strict=True):
         ordered = sorted(panel, key=lambda bar: bar.mean)
         for place, bar in enumerate(ordered):
