@@ -77,9 +77,8 @@ def draw(name: str, folder: Path) -> None:
         theirs, ours = to_compare(cell, metric), result[metric]
         if ours["mean"] is None:  # diverged
             continue
-        label = f"{result['title']} {cell.capacity or ''}"
         is_mer = cell.method.startswith("mer")
-        bar = plots.Bar(label, ours["mean"], ours["std"], theirs and theirs.mean, is_mer)
+        bar = plots.Bar(cell.title, ours["mean"], ours["std"], theirs and theirs.mean, is_mer)
         panels.setdefault(heading(cell.benchmark), []).append(bar)
     if shown := {str(cell): results[cell] for cell in SHOWN if cell in results}:
         title = "Rotations, 500 memories: accuracy on each task, mean over seeds"

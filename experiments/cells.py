@@ -45,6 +45,11 @@ class Cell(NamedTuple):
         ]
         return "/".join([*([self.group] if self.group else []), self.benchmark, "-".join(parts)])
 
+    @property
+    def title(self) -> str:
+        """The method and its memories, for tables and pictures."""
+        return f"{methods.METHODS[self.method].title} {self.capacity or ''}".strip()
+
     def config(self, **how: Any) -> supervised.Config:
         """How it is learned; `how` are the flags that were given for all cells."""
         dataset = "omniglot" if self.benchmark == "omniglot" else "mnist"

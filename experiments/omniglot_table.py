@@ -64,7 +64,7 @@ def draw(name: str, folder: Path) -> None:
     }
     output.write_json(folder / f"{name}.json", content)
     panels = {
-        f"{group} alphabets": {_label(cell): result for cell, result in members.items()}
+        f"{group} alphabets": {cell.title: result for cell, result in members.items()}
         for group, members in groups.items()
     }
     output.write(
@@ -72,16 +72,10 @@ def draw(name: str, folder: Path) -> None:
         lambda part: plots.retained(part, panels, "Omniglot, alphabet after alphabet"),
     )
     for group, members in groups.items():
-        labelled = {
-            str(cell): {**result, "title": _label(cell)} for cell, result in members.items()
-        }
+        labelled = {str(cell): {**result, "title": cell.title} for cell, result in members.items()}
         title = f"Omniglot, {group} alphabets: accuracy on each"
         path = folder / f"{name}-{group.split()[-1]}-alphabets.png"
         output.write(path, lambda part: plots.accuracy_over_stream(part, labelled, title))  # noqa: B023
-
-
-def _label(cell: Cell) -> str:
-    return f"{METHODS[cell.method].title} {cell.capacity or ''}".strip()
 
 
 def _published(cell: Cell) -> published.Value | None:
