@@ -13,7 +13,7 @@ from mer_jax.task_params import TaskParams, of_task
 from mer_jax.types import Example, LossFn, Params
 
 FIRST = "layers_0"
-HE_UNIFORM = nn.initializers.he_uniform()
+XAVIER_UNIFORM = nn.initializers.xavier_uniform()
 
 
 class Model(NamedTuple):
@@ -39,9 +39,7 @@ class MLP(nn.Module):
     sizes: Sequence[int]
 
     def setup(self) -> None:
-        self.layers = [
-            nn.Dense(size, kernel_init=nn.initializers.xavier_uniform()) for size in self.sizes[1:]
-        ]
+        self.layers = [nn.Dense(size, kernel_init=XAVIER_UNIFORM) for size in self.sizes[1:]]
 
     def __call__(self, x: jax.Array) -> jax.Array:
         return self.after_first(self.layers[0](x))
@@ -112,9 +110,9 @@ class ConvNet(nn.Module):
         as_product = is_cpu if self.as_product is None else self.as_product
         conv = convolution.as_product if as_product else None
         for size in self.features:
-            layer = nn.Conv(size, (3, 3), kernel_init=HE_UNIFORM, conv_general_dilated=conv)
+            layer = nn.Conv(size, (3, 3), kernel_init=XAVIER_UNIFORM, conv_general_dilated=conv)
             x = convolution.max_pool(nn.relu(layer(x)), self.pool_padding)
-        return nn.Dense(self.num_classes, kernel_init=HE_UNIFORM)(x.reshape(x.shape[0], -1))
+        return nn.Dense(self.num_classes, kernel_init=XAVIER_UNIFORM)(x.reshape(x.shape[0], -1))
 
 
 def convnet(
@@ -128,7 +126,7 @@ def convnet(
     """The paper's network for Omniglot: four modules of convolution and a softmax layer.
 
     Inputs are images of `side * side` pixels in any shape, unsigned 8-bit ones scaled to [0, 1].
-    The task id is not read. He-uniform weights and zero biases.
+    The task id is not read. Xavier-uniform weights and zero biases, as in `mlp`.
 
     Args:
       num_classes: C.
