@@ -220,9 +220,8 @@ PUBLISHED = {
 CHOSEN = {
     "mer": _table(
         "alpha beta gamma batch_size num_batches",
-        {"omniglot": dict.fromkeys(CAPACITIES[:2], (0.03, 0.01, 1.0, 11, 10))},
+        {"omniglot": dict.fromkeys(CAPACITIES[:2], (0.03, 0.1, 1.0, 26, 1))},
     ),
-    "online": _table("alpha", {"omniglot": {None: (0.03,)}}),
     "agem": _table(
         "alpha sample_size",
         {
