@@ -7,6 +7,7 @@ python -m experiments.bench --data-dir ~/mnist     # and one whole seed on MNIST
 import dataclasses
 import functools
 import os
+import platform
 import statistics
 import subprocess
 import sys
@@ -374,7 +375,7 @@ def main(args: list[str] | None = None) -> None:
     table = [["What", "Median", ""], *([r.what, number(r.median), r.unit] for r in rows)]
     machine = output.environment()
     caption = (
-        f"Medians of {config.repeats} on {machine['cpu_count']} cores ({machine['platform']}), "
+        f"Medians of {config.repeats} on {machine['cpu_count']} cores ({platform.machine()}), "
         f"jax {machine['versions']['jax']}; whole runs once. `python -m experiments.bench`"
     )
     content = {"rows": [r._asdict() for r in rows], "repeats": config.repeats, **machine}

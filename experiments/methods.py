@@ -215,7 +215,7 @@ PUBLISHED = {
 
 
 # What was not published, chosen by the sweeps in experiments/results/sweeps.md, on other seeds than
-# those reported and with one number of memories for any other:
+# those reported and with the number of memories that comes nearest:
 # {method: {benchmark: {capacity: settings}}}.
 CHOSEN = {
     "mer": _table(

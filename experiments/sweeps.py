@@ -15,8 +15,8 @@ FIRST_SEED = 100
 
 Values = dict[str, tuple[float, ...]]
 
-# For each method its memories and the values that were tried. What is best with these memories is
-# taken for any other number of them that nothing was tried with.
+# For each method its memories and the values that were tried. A number of memories with which
+# nothing was tried takes what is best with the nearest.
 MNIST: list[tuple[str, int | None, Values]] = [
     ("agem", 500, {"alpha": (0.001, 0.003, 0.01, 0.03), "sample_size": (256,)}),
     (
@@ -101,7 +101,7 @@ def draw(name: str, folder: Path) -> None:
         entries += kept["entries"].values()
     table = [["Benchmark", "Method", "Settings", "Retained accuracy", "Learning accuracy"]]
     panels: dict[str, list[plots.Bar]] = {}
-    for (benchmark, title), entries in tried.items():
+    for (benchmark, method), entries in tried.items():
         chosen = best(entries)
         names = [key for key in chosen["settings"] if key != "capacity"]
         varied = [key for key in names if len({entry["settings"][key] for entry in entries}) > 1]
@@ -112,24 +112,23 @@ def draw(name: str, folder: Path) -> None:
             table.append(
                 [
                     heading(benchmark),
-                    title,
+                    method,
                     f"{mark}{text}{mark}",
                     f"{mark}{output.cell(metric)}{mark}",
                     output.cell(entry["learning_accuracy"]),
                 ]
             )
             if metric["mean"] is not None:
-                label = f"{title}, {_listed(entry, varied)}"
+                label = f"{method}, {_listed(entry, varied)}"
                 bar = plots.Bar(label, metric["mean"], metric["std"], None, entry is chosen)
                 panels.setdefault(heading(benchmark), []).append(bar)
     caption = (
         f"In %, mean ± standard deviation over seeds from {FIRST_SEED} on (two for MNIST, one for "
         f"Omniglot), on the first half of the tasks of MNIST's benchmarks and {TASKS['omniglot']} "
-        "of Omniglot's alphabets, which each seed draws anew; bold: the best, which the tables "
-        "use. "
+        "of Omniglot's alphabets, which each seed draws anew; bold: the best, which tables use. "
         f"`python -m experiments.tables {name}`"
     )
     output.write_text(folder / f"{name}.md", output.markdown(table, caption))
     output.write_json(folder / f"{name}.json", brief(known))
-    heading_of_all = "Retained accuracy in the sweeps, %; red: chosen"
-    output.write(folder / f"{name}.png", lambda part: plots.bars(part, panels, heading_of_all))
+    title = "Retained accuracy in the sweeps, %; red: chosen"
+    output.write(folder / f"{name}.png", lambda part: plots.bars(part, panels, title))

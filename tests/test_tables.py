@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from rich.console import Console
 
 from experiments import (
@@ -17,6 +18,7 @@ from experiments import (
     checkpoints,
     devices,
     methods,
+    output,
     plots,
     published,
     sweeps,
@@ -263,7 +265,20 @@ def test_bars_of_methods_side_by_side(tmp_path):
         plots.Bar("Online", 46.0, 1.0, None, False),
     ]
     plots.bars(tmp_path / "bars.png", {"Rotations": bars, "Permutations": bars[:1]}, "title")
-    assert (tmp_path / "bars.png").stat().st_size > 1000
+    with Image.open(tmp_path / "bars.png") as picture:
+        assert picture.width > 2 * picture.height
+
+
+def test_bars_with_long_names_stand_one_above_the_other(tmp_path):
+    bars = [plots.Bar("a method and its many settings " * 4, 76.0, 1.0, None, True)]
+    plots.bars(tmp_path / "bars.png", dict.fromkeys(("one", "two", "three"), bars), "title")
+    with Image.open(tmp_path / "bars.png") as picture:
+        assert picture.width < plots.WIDEST * 150 / 2
+
+
+def test_a_single_seed_has_no_spread():
+    assert output.cell(output.spread(np.array([63.66]))) == "63.66"
+    assert output.cell(output.spread(np.array([1.0, 3.0]))) == "2.00 ± 1.41"
 
 
 def test_what_was_chosen_is_the_best_of_the_sweeps():
