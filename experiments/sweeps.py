@@ -30,6 +30,8 @@ ONE_BATCH: Values = {"gamma": (1,), "num_batches": (1,), "batch_size": (26,)}
 LARGE_BATCH: Values = {"gamma": (1,), "num_batches": (1,), "batch_size": (101,)}
 FEW_BATCHES: Values = {"gamma": (1,), "num_batches": (3,), "batch_size": (11,)}
 MANY_BATCHES: Values = {"gamma": (1,), "num_batches": (10,), "batch_size": (11,)}
+# 15 of 50 alphabets with 1,536 of 5,120 memories, or 150 of 500, so that the memory holds the same
+# share of what was seen as in the runs that this is for.
 OMNIGLOT: list[tuple[str, int | None, Values]] = [
     ("online", None, {"alpha": (0.001, 0.003, 0.01, 0.03, 0.1)}),
     (
@@ -41,25 +43,25 @@ OMNIGLOT: list[tuple[str, int | None, Values]] = [
             "num_memories": (10,),
         },
     ),
-    ("er", 5120, {"alpha": (0.01, 0.03, 0.1, 0.3), "batch_size": (26,)}),
-    ("er-by-task", 5120, {"alpha": (0.01, 0.03, 0.1), "batch_size": (26,)}),
-    ("mer", 5120, {"alpha": (0.01, 0.03), "beta": (0.1, 0.3), **ONE_BATCH}),
-    ("mer", 5120, {"alpha": (0.03,), "beta": (0.03, 0.1), **FEW_BATCHES}),
-    ("mer", 5120, {"alpha": (0.03,), "beta": (0.01, 0.03), **MANY_BATCHES}),
-    ("mer", 5120, {"alpha": (0.03,), "beta": (0.03,), **LARGE_BATCH}),
-    ("mer", 500, {"alpha": (0.01, 0.03), "beta": (0.1, 0.3), **ONE_BATCH}),
-    ("mer", 500, {"alpha": (0.03,), "beta": (0.03, 0.1), **FEW_BATCHES}),
-    ("mer-big-batch", 5120, {"alpha": (0.01, 0.03), "gamma": (0.1, 0.3), "batch_size": (26,)}),
+    ("er", 1536, {"alpha": (0.01, 0.03, 0.1, 0.3), "batch_size": (26,)}),
+    ("er-by-task", 1536, {"alpha": (0.01, 0.03, 0.1), "batch_size": (26,)}),
+    ("mer", 1536, {"alpha": (0.03, 0.1), "beta": (0.03, 0.1), **ONE_BATCH}),
+    ("mer", 1536, {"alpha": (0.03,), "beta": (0.03, 0.1), **FEW_BATCHES}),
+    ("mer", 1536, {"alpha": (0.03,), "beta": (0.01, 0.03), **MANY_BATCHES}),
+    ("mer", 1536, {"alpha": (0.03,), "beta": (0.03,), **LARGE_BATCH}),
+    ("mer", 150, {"alpha": (0.03, 0.1), "beta": (0.03, 0.1), **ONE_BATCH}),
+    ("mer", 150, {"alpha": (0.03,), "beta": (0.03, 0.1), **FEW_BATCHES}),
+    ("mer-big-batch", 1536, {"alpha": (0.01, 0.03), "gamma": (0.1, 0.3), "batch_size": (26,)}),
     (
         "mer-current-rate",
-        5120,
+        1536,
         {"alpha": (0.01, 0.03), "gamma": (0.03, 0.1), "s": (5,), "batch_size": (26,)},
     ),
     ("gem", 150, {"alpha": (0.01, 0.03), "margin": (0, 0.5), "ridge": (0,)}),
-    ("agem", 5120, {"alpha": (0.01, 0.03, 0.1), "sample_size": (50,)}),
+    ("agem", 1536, {"alpha": (0.01, 0.03, 0.1), "sample_size": (50,)}),
     (
         "exact-alignment",
-        5120,
+        1536,
         {"alpha": (0.03, 0.1), "alignment": (0.001, 0.01), "batch_size": (11,)},
     ),
     ("independent", None, {"alpha": (0.003, 0.01, 0.03, 0.1)}),
