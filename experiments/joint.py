@@ -1,7 +1,7 @@
 """What the Omniglot network learns from all drawings at once, which no stream can hope to beat.
 
 python -m experiments.joint --data-dir DIR
-python -m experiments.joint --tasks 50 --data-dir DIR --out runs/joint-50
+python -m experiments.joint --tasks 50 --memories 5120 --data-dir DIR --out runs/joint-memories
 """
 
 import dataclasses
@@ -36,6 +36,9 @@ class Config:
 
     tasks: int = 15
     """How many alphabets."""
+    memories: int | None = None
+    """Learn only so many of their drawings, drawn as a reservoir draws what it holds in the end;
+    all if not given."""
     passes: int = 20
     """How often each drawing is seen."""
     batch_size: int = 26
@@ -80,25 +83,33 @@ def main(args: list[str] | None = None) -> None:
     console = Console()
     config = command_line.parse(Config, args)
     with command_line.errors():
-        for name in ("tasks", "passes", "batch_size"):
-            checks.positive_int(flag(name), getattr(config, name))
+        for name in ("tasks", "memories", "passes", "batch_size"):
+            if (count := getattr(config, name)) is not None:
+                checks.positive_int(flag(name), count)
         checks.rate("--alpha", config.alpha)
         data = omniglot.load(config.data_dir, on_download=console.print)
         rng = np.random.default_rng(config.seed)
         tasks = benchmarks.alphabets(rng, data.alphabets, data.drawers, config.tasks)
-        if config.batch_size > (most := int((tasks.images >= 0).sum())):
+        learned = tasks.images[tasks.images >= 0]
+        if config.memories is not None:
+            if config.memories > len(learned):
+                raise ValueError(
+                    f"--memories must be at most {len(learned)}, the training drawings of "
+                    f"{config.tasks} alphabets, got {config.memories}"
+                )
+            learned = rng.choice(learned, config.memories, replace=False)
+        if config.batch_size > len(learned):
             raise ValueError(
-                f"--batch-size must be at most {most}, the training drawings of {config.tasks} "
-                f"alphabets, got {config.batch_size}"
+                f"--batch-size must be at most {len(learned)}, the drawings that are learned, got "
+                f"{config.batch_size}"
             )
     images = data.images.reshape(len(data.images), -1)
 
     def drawings(places: np.ndarray) -> Example:
-        places = places[places >= 0]
         task = data.alphabets[places].astype(np.int32)
         return jax.tree.map(jnp.asarray, Example(images[places], data.labels[places], task))
 
-    train, test = drawings(tasks.images), drawings(tasks.tests)
+    train, test = drawings(learned), drawings(tasks.tests[tasks.tests >= 0])
     results: dict[str, dict[str, Any]] = {}
     with bars.display(console) as shown:
         for padding in PADDINGS:
@@ -119,8 +130,9 @@ def main(args: list[str] | None = None) -> None:
 
 def write(config: Config, results: dict[str, dict[str, Any]]) -> None:
     config.out.mkdir(parents=True, exist_ok=True)
+    memories = "" if config.memories is None else f" --memories {config.memories}"
     command = (
-        f"python -m experiments.joint --tasks {config.tasks} --passes {config.passes} "
+        f"python -m experiments.joint --tasks {config.tasks}{memories} --passes {config.passes} "
         f"--batch-size {config.batch_size} --alpha {config.alpha:g} --seed {config.seed}"
     )
     shown = sorted({*range(5, config.passes, 5), config.passes})
@@ -137,7 +149,7 @@ def write(config: Config, results: dict[str, dict[str, Any]]) -> None:
     ]
     caption = (
         f"Accuracy on all test drawings of {config.tasks} alphabets, in %, one seed; trained on "
-        f"all training drawings in each pass. `{command}`"
+        f"{config.memories or 'all'} training drawings in each pass. `{command}`"
     )
     output.write_text(config.out / "joint.md", output.markdown(table, caption))
     about = {"command": command, **output.environment()}

@@ -37,12 +37,31 @@ def test_it_learns_with_either_pooling(tmp_path, made):
     assert (tmp_path / "joint.png").stat().st_size > 1000
 
 
+def test_it_learns_from_a_part_of_them(tmp_path, made, monkeypatch):
+    learned = []
+
+    def learn(model, train, test, config):
+        learned.append(len(train.y))
+        yield [50.0] * config.passes
+
+    monkeypatch.setattr(joint, "learn", learn)
+    flags = ["--tasks", "2", "--memories", "12", "--passes", "2", "--batch-size", "6"]
+    joint.main([*flags, "--out", str(tmp_path)])
+    assert learned == [12, 12]
+    told = (tmp_path / "joint.md").read_text()
+    assert "trained on 12 training drawings" in told
+    assert "--tasks 2 --memories 12" in told
+
+
 def test_what_makes_no_sense(tmp_path, made, capsys):
     for flags, says in (
         (["--passes", "0"], "--passes must be a whole number"),
         (["--alpha", "-1"], "--alpha must be"),
         (["--tasks", "3"], "got 3"),
         (["--tasks", "2", "--batch-size", "91"], "--batch-size must be at most 90"),
+        (["--tasks", "2", "--memories", "0"], "--memories must be a whole number"),
+        (["--tasks", "2", "--memories", "91"], "--memories must be at most 90"),
+        (["--tasks", "2", "--memories", "20"], "--batch-size must be at most 20"),
     ):
         with pytest.raises(SystemExit) as stop:
             joint.main([*flags, "--out", str(tmp_path)])
