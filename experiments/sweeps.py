@@ -30,6 +30,7 @@ ONE_BATCH: Values = {"gamma": (1,), "num_batches": (1,), "batch_size": (26,)}
 LARGE_BATCH: Values = {"gamma": (1,), "num_batches": (1,), "batch_size": (101,)}
 FEW_BATCHES: Values = {"gamma": (1,), "num_batches": (3,), "batch_size": (11,)}
 MANY_BATCHES: Values = {"gamma": (1,), "num_batches": (10,), "batch_size": (11,)}
+MANY_SMALL_BATCHES: Values = {"gamma": (1,), "num_batches": (10,), "batch_size": (6,)}
 # 15 of 50 alphabets with 1,536 of 5,120 memories, or 150 of 500, so that the memory holds the same
 # share of what was seen as in the runs that this is for.
 OMNIGLOT: list[tuple[str, int | None, Values]] = [
@@ -48,6 +49,8 @@ OMNIGLOT: list[tuple[str, int | None, Values]] = [
     ("mer", 1536, {"alpha": (0.03, 0.1), "beta": (0.03, 0.1), **ONE_BATCH}),
     ("mer", 1536, {"alpha": (0.03,), "beta": (0.03, 0.1), **FEW_BATCHES}),
     ("mer", 1536, {"alpha": (0.03,), "beta": (0.01, 0.03), **MANY_BATCHES}),
+    ("mer", 1536, {"alpha": (0.06,), "beta": (0.03,), **MANY_BATCHES}),
+    ("mer", 1536, {"alpha": (0.03, 0.06), "beta": (0.06,), **MANY_SMALL_BATCHES}),
     ("mer", 1536, {"alpha": (0.03,), "beta": (0.03,), **LARGE_BATCH}),
     ("mer", 150, {"alpha": (0.03, 0.1), "beta": (0.03, 0.1), **ONE_BATCH}),
     ("mer", 150, {"alpha": (0.03,), "beta": (0.03, 0.1), **FEW_BATCHES}),
