@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ import numpy as np
 Arrays = dict[str, list[np.ndarray]]
 KEPT = 2
 """How many are kept: if the newest is damaged there is the one before."""
+VERSIONS = {name: metadata.version(name) for name in ("mer_jax", "jax", "jaxlib")}
+"""What decides, with a run's own identity, which bits it ends with."""
 SECONDS = 60
 """The time between two where no other interval was asked for."""
 
@@ -27,7 +30,8 @@ class Checkpoints:
     """The checkpoints of one group of runs, learned side by side.
 
     folder: where they are, theirs alone.
-    identity: tells what makes the runs what they are, as JSON values; no others are gone on with.
+    identity: tells what makes the runs what they are, as JSON values; no others are gone on with,
+      nor by other versions of the packages.
     every: how many examples lie between two; None for one a minute.
     lasting: whether the end is kept as well, since other runs come after these.
     say: is told of a damaged checkpoint that is passed over.
@@ -42,7 +46,7 @@ class Checkpoints:
         say: Callable[[str], object],
     ) -> None:
         self.folder = folder.absolute()
-        self.identity = functools.cache(lambda: json.loads(json.dumps(identity())))
+        self.identity = functools.cache(lambda: json.loads(json.dumps(identity() | VERSIONS)))
         self.every = every
         self.lasting = lasting
         self.say = say
@@ -68,20 +72,17 @@ class Checkpoints:
         Raises:
           KeyboardInterrupt: afterwards, if the program was asked to stop; see `interruptible`.
         """
-        told = {
-            "identity": self.identity(),
-            "checksum": checksum(arrays),
-            "seconds": self.seconds,
-        }
+        told = {"at": at, "identity": self.identity(), "seconds": self.seconds}
+        told["checksum"] = checksum((arrays, json.dumps(told, sort_keys=True)))
         flat = {
             f"{name}.{i}": leaf for name, leaves in arrays.items() for i, leaf in enumerate(leaves)
         }
         orbax = _orbax()
         with self._manager() as manager:
-            arrays_and_identity = orbax.args.Composite(
+            both = orbax.args.Composite(
                 arrays=orbax.args.StandardSave(flat), told=orbax.args.JsonSave(told)
             )
-            manager.save(at, args=arrays_and_identity, force=True)
+            manager.save(at, args=both, force=True)
         self.saved_at, self.saved_on = at, time.monotonic()
         if asked_to_stop():
             raise KeyboardInterrupt
@@ -96,7 +97,7 @@ class Checkpoints:
             return None
         with self._manager() as manager:
             steps = sorted(manager.all_steps(), reverse=True)
-            for step in steps:
+            for place, step in enumerate(steps):
                 try:
                     told, arrays = self._read(manager, step)
                 except Exception as error:  # what is wrong with it has many names
@@ -106,6 +107,8 @@ class Checkpoints:
                     )
                     continue
                 self._check(told["identity"])
+                for damaged in steps[:place]:  # whose place is needed
+                    manager.delete(damaged)
                 self.saved_at = step
                 self.started -= told["seconds"]
                 return step, arrays
@@ -125,9 +128,13 @@ class Checkpoints:
         places = [(*name.rsplit(".", 1), leaf) for name, leaf in kept["arrays"].items()]
         for name, _, leaf in sorted(places, key=lambda place: int(place[1])):
             arrays.setdefault(name, []).append(np.asarray(leaf))
-        if checksum(arrays) != kept["told"]["checksum"]:
+        told = kept["told"]
+        written = told.pop("checksum")
+        if checksum((arrays, json.dumps(told, sort_keys=True))) != written:
             raise ValueError("its checksum is wrong")
-        return kept["told"], arrays
+        if told["at"] != step:
+            raise ValueError(f"it was made at {told['at']}")
+        return told, arrays
 
     def _check(self, identity: dict[str, Any]) -> None:
         mine = self.identity()
@@ -223,7 +230,12 @@ def check_begun(out: Path, resume: bool) -> None:
 
 def forget(out: Path) -> None:
     """Deletes the checkpoints, after what they led to is on the disk."""
-    shutil.rmtree(folder(out), ignore_errors=True)
+    # Under another name first: killed half-way, it leaves nothing that could be gone on with.
+    finished = out / ".finished-checkpoints"
+    shutil.rmtree(finished, ignore_errors=True)
+    if folder(out).exists():
+        folder(out).rename(finished)
+    shutil.rmtree(finished, ignore_errors=True)
 
 
 def checksum(tree: Any) -> str:

@@ -9,7 +9,6 @@ import jax
 import numpy as np
 from rich.progress import Progress
 
-import mer_jax
 from experiments import (
     bars,
     checkpoints,
@@ -241,7 +240,6 @@ def _identity(
         "network": comparison.networks.description,
         "evaluate_every": comparison.evaluate_every,
         "watched": comparison.watched,
-        "mer_jax": mer_jax.__version__,
     }
 
 
@@ -254,14 +252,14 @@ def _tell(step: training.Progress) -> tuple[int, str]:
 
 
 def _fitting(name: str, size: int) -> int:
-    """How many runs of `size` bytes fit into half of the free memory; ends the program if none."""
-    free = devices.available_bytes()
-    if size > free:
+    """How many runs of `size` bytes fit into half of the memory; ends the program if none."""
+    there = devices.memory_bytes()
+    if size > there:
         command_line.fail(
-            f"one run of {name} needs {size / 1e9:.1f} GB and {free / 1e9:.1f} GB are free; "
+            f"one run of {name} needs {size / 1e9:.1f} GB, and there are {there / 1e9:.1f} GB; "
             "lower --capacity"
         )
-    return max(1, int(free / 2 / size))
+    return max(1, int(there / 2 / size))
 
 
 def write_results(comparison: Comparison, results: Results) -> None:

@@ -100,13 +100,13 @@ def fetch(array: jax.Array) -> np.ndarray:
     return np.asarray(multihost_utils.process_allgather(array, tiled=True))
 
 
-def available_bytes() -> int:
-    """The free memory of all devices together."""
+def memory_bytes() -> int:
+    """The memory of all devices together, in use or not, so that it is the same another time."""
     stats = [device.memory_stats() for device in jax.local_devices()]
     if all(stat and "bytes_limit" in stat for stat in stats):
-        local = sum(stat["bytes_limit"] - stat["bytes_in_use"] for stat in stats)
+        local = sum(stat["bytes_limit"] for stat in stats)
     else:  # the CPU's devices share the host's memory
-        local = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        local = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return local * jax.process_count()
 
 

@@ -78,7 +78,7 @@ class Config:
     tensorboard: bool = False
     """Also write events for TensorBoard into --out/tensorboard; needs tensorboardX."""
     out: Path = Path("runs/language")
-    """Folder for metrics.json, table.md and losses.png."""
+    """Folder for run.json, what it is of, and in the end metrics.json, table.md and losses.png."""
 
 
 def check(config: Config) -> None:
@@ -106,6 +106,7 @@ def check(config: Config) -> None:
     checkpoints.check_begun(config.out, config.resume)
     if config.tensorboard:
         tensorboard.check()
+    config.out.mkdir(parents=True, exist_ok=True)
 
 
 class Transformer(nn.Module):
@@ -131,8 +132,8 @@ class Programs(NamedTuple):
     """What is compiled, for one seed.
 
     start: `start(seed) -> carry`.
-    advance: `advance(carry, seed, texts, domain, first) -> carry`, some batches of a kind of text,
-      beginning with `first`.
+    advance: `advance(carry, seed, texts, domain, first) -> (carry, fine)`, some batches of a kind
+      of text, beginning with `first`; fine: `[]` bool, whether all losses on them were finite.
     judge: `judge(carry, texts) -> [domains]`, the mean loss on each, in bits a byte.
     """
 
@@ -169,7 +170,7 @@ def programs(config: Config, replays: bool, pulls: bool) -> Programs:
     ) -> Any:
         _, learn_key = jax.random.split(jax.random.key(seed))
 
-        def step(carry: Any, number: jax.Array) -> tuple[Any, None]:
+        def step(carry: Any, number: jax.Array) -> tuple[Any, jax.Array]:
             params, opt_state, memory = carry
             key = jax.random.fold_in(jax.random.fold_in(learn_key, domain), number)
             text_key, mix_key = jax.random.split(key)
@@ -177,11 +178,13 @@ def programs(config: Config, replays: bool, pulls: bool) -> Programs:
             begins = jax.random.randint(text_key, (config.batch_size,), 0, latest + 1)
             batch = train[domain][begins[:, None] + jnp.arange(config.length + 1)]
             batch, memory = mer_jax.mix(mix_key, memory, batch, share)
-            grads = jax.grad(loss)(params, batch)
+            value, grads = jax.value_and_grad(loss)(params, batch)
             updates, opt_state = optimizer.update(grads, opt_state, params)
-            return (optax.apply_updates(params, updates), opt_state, memory), None
+            return (optax.apply_updates(params, updates), opt_state, memory), value
 
-        return jax.lax.scan(step, carry, first + jnp.arange(chunk_size(config.steps)))[0]
+        numbers = first + jnp.arange(chunk_size(config.steps))
+        carry, losses = jax.lax.scan(step, carry, numbers)
+        return carry, jnp.isfinite(losses).all()
 
     def judge(carry: Any, test: jax.Array) -> jax.Array:
         rows = (test.shape[1] - 1) // config.length
@@ -214,16 +217,21 @@ def learn(config: Config, domains: list[texts.Domain], console: Console) -> dict
             batches = range(0, total + 1, config.steps)
             steps = tensorboard.logged(steps, events, "loss", lambda step: step.losses, batches)
             last = bars.follow(shown, arm, total, steps, _tell)
-            losses = np.stack(last.losses, axis=1)
-            results[arm] = summary(losses) | {"seconds": round(kept.seconds, 2)}
+            results[arm] = summary(np.stack(last.losses, axis=1)) | {
+                "seconds": round(kept.seconds, 2),
+                "params_checksums": checkpoints.checksums(last.params, config.seeds),
+            }
     return results
 
 
 class Progress(NamedTuple):
-    """batches: how many were learned from; losses: `[S, N]`, before and after each kind of text."""
+    """batches: how many were learned from; losses: `[S, N]`, before and after each kind of text;
+    params: `[S, ...]`, the networks.
+    """
 
     batches: int
     losses: list[np.ndarray]
+    params: Any
 
 
 def _tell(step: Progress) -> tuple[int, str]:
@@ -261,22 +269,22 @@ def _learn_arm(
     else:
         carry = start(seeds)
         losses = [of_seeds(judge(carry, test))]
-    yield Progress(at, losses)
+    yield Progress(at, losses, carry[0])
     total = config.steps * len(domains)
+    losses_fine = np.ones(config.seeds, bool)
     while at < total:
         number, first = divmod(at, config.steps)
-        carry = jax.block_until_ready(
-            advance(carry, seeds, train, np.int32(number), np.int32(first))
-        )
+        carry, fine = advance(carry, seeds, train, np.int32(number), np.int32(first))
+        losses_fine &= of_seeds(fine)
         at += chunk_size(config.steps)
         if at % config.steps == 0:
             losses.append(of_seeds(judge(carry, test)))
         if at == total or kept.due(at):
             names = [f"seed {config.seed + number}" for number in range(config.seeds)]
             where = f"after {at} batches, in {domains[number].name}"
-            checkpoints.check_finite(of_seeds(finite(carry)), names, where, kept)
+            checkpoints.check_finite(losses_fine & of_seeds(finite(carry)), names, where, kept)
             kept.save(at, to_keep())
-        yield Progress(at, losses)
+        yield Progress(at, losses, carry[0])
 
 
 def _identity(config: Config, domains: list[texts.Domain]) -> dict[str, Any]:
@@ -285,7 +293,7 @@ def _identity(config: Config, domains: list[texts.Domain]) -> dict[str, Any]:
     settings = {
         name: value for name, value in dataclasses.asdict(config).items() if name not in names
     }
-    return settings | {"texts": checkpoints.checksum(domains), "mer_jax": mer_jax.__version__}
+    return settings | {"texts": checkpoints.checksum(domains)}
 
 
 def summary(losses: np.ndarray) -> dict[str, Any]:
@@ -296,7 +304,7 @@ def summary(losses: np.ndarray) -> dict[str, Any]:
         "learned_loss": output.spread(learned.mean(1)),
         "final_loss": output.spread(losses[:, -1].mean(1)),
         "forgetting": output.spread((losses[:, -1] - learned)[:, :-1].mean(1)),
-        "losses": np.round(losses, 4).tolist(),
+        "losses": losses.tolist(),
     }
 
 
@@ -307,9 +315,9 @@ COLUMNS = {
 }
 
 
-def write_results(config: Config, domains: list[texts.Domain], results: dict[str, Any]) -> None:
-    """metrics.json, table.md and losses.png."""
-    about = {
+def about(config: Config, domains: list[texts.Domain]) -> dict[str, Any]:
+    """What makes the results what they are."""
+    return {
         "config": dataclasses.asdict(config),
         "command": ["python", "-m", "experiments.language", *sys.argv[1:]],
         "seeds": [config.seed + i for i in range(config.seeds)],
@@ -323,8 +331,11 @@ def write_results(config: Config, domains: list[texts.Domain], results: dict[str
         ],
         **output.environment(),
     }
-    config.out.mkdir(parents=True, exist_ok=True)
-    output.write_json(config.out / "metrics.json", about | {"arms": results})
+
+
+def write_results(config: Config, domains: list[texts.Domain], results: dict[str, Any]) -> None:
+    """metrics.json, table.md and losses.png."""
+    output.write_json(config.out / "metrics.json", about(config, domains) | {"arms": results})
     table = [["Arm", *COLUMNS.values(), "Seconds"], *rows(results)]
     output.write_text(config.out / "table.md", output.markdown(table, describe(config)))
     output.write(
@@ -360,12 +371,13 @@ def main(args: list[str] | None = None) -> None:
         console.print(f"{domain.name}: {domain.source}", highlight=False)
     try:
         with command_line.errors(), checkpoints.interruptible(console.print):
+            output.write_json(config.out / "run.json", about(config, domains))
             results = learn(config, domains, console)
+            write_results(config, domains, results)
+            checkpoints.forget(config.out)
     except KeyboardInterrupt:
         console.print(f"stopped; --resume goes on from the last checkpoint in {config.out}")
         raise SystemExit(130) from None
-    write_results(config, domains, results)
-    checkpoints.forget(config.out)
     table = Table("Arm", *COLUMNS.values(), "Seconds")
     for row in rows(results):
         table.add_row(*row)

@@ -11,7 +11,7 @@ import mer_jax
 from experiments import devices
 from experiments.checkpoints import Checkpoints, check_finite
 from experiments.devices import SEED
-from experiments.training import is_finite
+from experiments.training import is_finite, size_bytes
 from mer_jax.networks import Model
 
 FILM_FRAMES = 450
@@ -81,8 +81,10 @@ class Programs(NamedTuple):
     """What is compiled, for one run.
 
     start: `start(draw) -> state`.
-    advance: `advance(state, draw, task) -> state`, `evaluate_every` frames of a task.
-    judge: `judge(params, draw, number) -> [tasks, episodes]`, the scores of the greedy agent.
+    advance: `advance(state, draw, task) -> (state, fine)`, `evaluate_every` frames of a task;
+      fine: `[]` bool, whether all losses on them were finite.
+    judge: `judge(params, draw, number) -> [tasks, episodes]`, the scores of the greedy agent; NaN
+      of one that has diverged, whose play would mean nothing.
     show: `show(params, draw, task) -> [FILM_FRAMES, ...]`, the games that it goes through.
     """
 
@@ -110,8 +112,10 @@ def programs(plan: Plan, episodes: int) -> Programs:
     def advance(state: Any, draw: Draw, task: jax.Array) -> Any:
         play_key = keys(draw)[2]
         agent = plan.make_agent(model, draw.rates)
-        frames = plan.evaluate_every
-        return mer_jax.rl.play(play_key, agent, env, game.params(task), state, frames)[0]
+        state, infos = mer_jax.rl.play(
+            play_key, agent, env, game.params(task), state, plan.evaluate_every
+        )
+        return state, jnp.isfinite(infos.loss).all()
 
     def policy(params: Any) -> Callable[[jax.Array], jax.Array]:
         return lambda obs: jnp.argmax(model.apply(params, obs, None)).astype(jnp.int32)
@@ -123,7 +127,8 @@ def programs(plan: Plan, episodes: int) -> Programs:
                 key, policy(params), env, game.params(task), episodes, plan.max_frames
             )
 
-        return jax.lax.map(one_task, jnp.arange(plan.tasks))
+        played = jax.lax.map(one_task, jnp.arange(plan.tasks))
+        return jnp.where(is_finite(params), played, jnp.nan)
 
     def show(params: Any, draw: Draw, task: jax.Array) -> Any:
         reset_key, play_key = jax.random.split(keys(draw)[3])
@@ -137,6 +142,12 @@ def programs(plan: Plan, episodes: int) -> Programs:
         return jax.lax.scan(frame, (obs, state), jax.random.split(play_key, FILM_FRAMES))[1]
 
     return Programs(start, advance, judge, show)
+
+
+def bytes_per_run(plan: Plan, draws: Draw) -> int:
+    """What one run holds on its device: its state, while it is written anew."""
+    draw = jax.tree.map(lambda leaf: leaf[0], draws)
+    return 2 * size_bytes(jax.eval_shape(programs(plan, plan.episodes).start, draw))
 
 
 class Progress(NamedTuple):
@@ -168,7 +179,6 @@ def learn(
     advance = devices.over_seeds(single.advance, mesh, own=2, donate=(0,))
     judge = devices.over_seeds(single.judge, mesh, own=2)
     last = devices.over_seeds(programs(plan, 4 * plan.episodes).judge, mesh, own=2)
-    finite = devices.over_seeds(is_finite, mesh, own=1)
 
     def fetched(leaf: jax.Array) -> np.ndarray:
         return devices.fetch(leaf)[:num_runs]
@@ -182,18 +192,19 @@ def learn(
     else:
         state = start(draws)
     total = plan.tasks * plan.frames_per_task
+    losses_fine = np.ones(num_runs, bool)
     while len(scores) <= total // plan.evaluate_every:
         if scores:
-            state = advance(state, draws, np.int32(at // plan.frames_per_task))
+            state, fine = advance(state, draws, np.int32(at // plan.frames_per_task))
+            losses_fine &= fetched(fine)
             at += plan.evaluate_every
         judged = (last if at == total else judge)(state.agent.params, draws, np.int32(at))
         scores.append(fetched(judged).mean(-1))
         if kept and (kept.due(at) if at < total else kept.lasting):
-            if not may_diverge:
+            if not may_diverge and at < total:
                 names = [f"seed {seed}" for seed in seeds]
-                where = f"after {at} frames"
-                fine = fetched(finite(state.agent.params))
-                check_finite(fine, names, where, kept)
+                fine = losses_fine & np.isfinite(scores[-1]).all(-1)
+                check_finite(fine, names, f"after {at} frames", kept)
             leaves = [fetched(leaf) for leaf in jax.tree.leaves(state)]
             kept.save(at, {"state": leaves, "scores": scores})
         yield Progress(at, scores, state.agent.params)

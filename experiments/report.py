@@ -5,12 +5,13 @@ python -m experiments.report runs/mer runs/er --out runs/report
 """
 
 import base64
+import contextlib
 import dataclasses
 import html
 import io
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -22,6 +23,7 @@ from experiments import command_line, intervals, output, plots
 from experiments.output import COLUMNS
 
 Spread = dict[str, Any]
+SCORE = {"final_score": "Final score"}
 MOST_CONFIG = (
     "out", "data_dir", "resume", "tensorboard", "coordinator", "num_processes", "process_id",
 )  # fmt: skip
@@ -39,11 +41,27 @@ class Config:
 
 
 class Run(NamedTuple):
-    """A folder's metrics, and the results in it by title."""
+    """A folder's metrics.json, what it holds, and the results among that by title."""
 
-    name: str
+    path: Path
     metrics: dict[str, Any]
     results: dict[str, dict[str, Any]]
+
+    @property
+    def name(self) -> str:
+        return self.path.resolve().parent.name
+
+    @property
+    def judged_by(self) -> dict[str, str]:
+        """The metrics of its results, and what they are called."""
+        is_game = any("final_score" in result for result in self.results.values())
+        return SCORE if is_game else COLUMNS
+
+    def per_seed(self, title: str, metric: str) -> dict[int, float | None]:
+        """What each seed of a result came to; a method may have fewer than the run."""
+        result = self.results[title]
+        seeds = result.get("seeds", self.metrics["seeds"])
+        return dict(zip(seeds, result[metric]["per_seed"], strict=True))
 
 
 def load(folder: Path) -> Run:
@@ -55,17 +73,28 @@ def load(folder: Path) -> Run:
     path = folder / "metrics.json"
     if not path.exists():
         raise ValueError(f"{folder} has no metrics.json; give the folder that a run wrote")
-    try:
+    with reading(path):
         metrics = json.loads(path.read_text(encoding="utf-8"))
         many = metrics.get("methods") or metrics.get("settings")
         if not many or "final_score" in metrics or "retained_accuracy" in metrics:
             many = {metrics["title"]: metrics}
-        results = {result["title"]: result for result in many.values()}
-        for result in results.values():
-            result["final_score" if "final_score" in result else "retained_accuracy"]["per_seed"]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        run = Run(path, metrics, {result["title"]: result for result in many.values()})
+        for title, metric in itertools.product(run.results, run.judged_by):
+            run.per_seed(title, metric)
+    return run
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Within it, what the file does not have makes one clear error.
+
+    Raises:
+      ValueError: with the file's name.
+    """
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise ValueError(f"{path} is damaged or no run's metrics ({error!r})") from None
-    return Run(folder.name, metrics, results)
 
 
 class Page:
@@ -125,11 +154,12 @@ code {{ font-size: 85%; overflow-wrap: anywhere }}
 def report(runs: list[Run]) -> Page:
     page = Page()
     for run in runs:
-        is_game = any("final_score" in result for result in run.results.values())
         page.text(f"## {run.name}")
-        (_games if is_game else _accuracies)(page, run)
-        _how(page, run)
-    _differences(page, runs)
+        with reading(run.path):
+            (_games if run.judged_by is SCORE else _accuracies)(page, run)
+            _how(page, run)
+    for metrics in (COLUMNS, SCORE):
+        _differences(page, [run for run in runs if run.judged_by is metrics], metrics)
     return page
 
 
@@ -221,27 +251,31 @@ def _how(page: Page, run: Run) -> None:
     page.text("\n".join(lines))
 
 
-def _differences(page: Page, runs: list[Run]) -> None:
-    """Of every pair of results that share their seeds and their tasks."""
-    table = [["Difference", "Mean", "95 %"]]
-    results = [(run, title, result) for run in runs for title, result in run.results.items()]
-    for (run_a, title_a, a), (run_b, title_b, b) in itertools.combinations(results, 2):
-        metric = "final_score" if "final_score" in a else "retained_accuracy"
-        alike = metric in b and _stream(run_a) == _stream(run_b)
-        if not alike or None in (*a[metric]["per_seed"], *b[metric]["per_seed"]):
+def _differences(page: Page, runs: list[Run], metrics: dict[str, str]) -> None:
+    """Of every pair of results on the same tasks, over the seeds that both have."""
+    table = [["Difference", *itertools.chain.from_iterable((m, "95 %") for m in metrics.values())]]
+    titles = [(run, title) for run in runs for title in run.results]
+    for (run_a, a), (run_b, b) in itertools.combinations(titles, 2):
+        if _stream(run_a) != _stream(run_b):
             continue
-        names = [
-            title if len(runs) == 1 else f"{title} ({run.name})"
-            for run, title in ((run_a, title_a), (run_b, title_b))
-        ]
-        interval = intervals.of_difference(a[metric]["per_seed"], b[metric]["per_seed"])
-        table.append([" over ".join(names), f"{interval.mean:+.2f}", str(interval)])
+        cells = []
+        for metric in metrics:
+            of_a, of_b = run_a.per_seed(a, metric), run_b.per_seed(b, metric)
+            pairs = [(of_a[seed], of_b[seed]) for seed in of_a if seed in of_b]
+            values = [(x, y) for x, y in pairs if x is not None and y is not None]
+            if len(values) < len(pairs) or not pairs:
+                break
+            interval = intervals.of_difference(*zip(*values, strict=True))
+            cells += [f"{interval.mean:+.2f}", str(interval) if len(values) > 1 else ""]
+        else:
+            names = (a, b) if len(runs) == 1 else (f"{a} ({run_a.name})", f"{b} ({run_b.name})")
+            table.append([" over ".join(names), *cells])
     if len(table) > 1:
         page.text("## Differences")
         page.table(
             table,
-            "Retained accuracy or final score, seed by seed: mean difference, and its 95 % "
-            "interval by t. Of results with the same seeds and the same tasks.",
+            "Seed by seed: mean difference, and its 95 % interval by t. Of results on the same "
+            "tasks, over the seeds that both have.",
         )
 
 
@@ -250,7 +284,7 @@ def _stream(run: Run) -> tuple[Any, ...]:
     names = ("dataset", "benchmark", "game", "tasks", "examples_per_task", "frames_per_task",
              "test_images", "benchmark_file", "max_frames")  # fmt: skip
     config = run.metrics.get("config", {})
-    return (run.metrics.get("seeds"), *(config.get(name) for name in names))
+    return (run.metrics.get("data_checksum"), *(config.get(name) for name in names))
 
 
 def main(args: list[str] | None = None) -> None:

@@ -116,7 +116,8 @@ class Config:
     tensorboard: bool = False
     """Also write events for TensorBoard into --out/tensorboard; needs tensorboardX."""
     out: Path = Path("runs/rl")
-    """Folder for metrics.json, table.md, scores.png and a GIF of each task."""
+    """Folder for run.json, what it is of, and in the end metrics.json, table.md, scores.png and a
+    GIF of each task."""
 
     def rates(self) -> list[dict[str, float]]:
         """Every combination of what was given, and what is known for the rest."""
@@ -209,6 +210,7 @@ def check(config: Config) -> None:
     checkpoints.check_begun(config.out, config.resume)
     if config.tensorboard:
         tensorboard.check()
+    config.out.mkdir(parents=True, exist_ok=True)
 
 
 Results = dict[str, dict[str, Any]]
@@ -235,7 +237,6 @@ def run(config: Config, shown: Progress, title: str | None = None) -> Results:
             for name in settings[0]
         },
     )
-    config.out.mkdir(parents=True, exist_ok=True)
     batch = min(config.seed_batch or len(of_seed), len(of_seed))
     seconds, finished, checksums, params = 0.0, [], [], None
     for first in range(0, len(of_seed), batch):
@@ -268,6 +269,7 @@ def run(config: Config, shown: Progress, title: str | None = None) -> Results:
             "title": ", ".join(filter(None, (TITLES[config.agent], label))),
             "settings": setting,
             "seconds": round(seconds, 2),
+            "bytes_per_run": playing.bytes_per_run(config.plan(), draws),
             "params_checksums": [checksums[run] for run in np.flatnonzero(of_setting == index)],
         }
     write_results(config, results)
@@ -289,7 +291,6 @@ def _identity(config: Config, draws: Draw) -> dict[str, Any]:
         "max_frames": config.plan().max_frames,
         "seeds": np.asarray(draws.seed).tolist(),
         "rates": {name: np.asarray(values).tolist() for name, values in draws.rates.items()},
-        "mer_jax": mer_jax.__version__,
     }
 
 
@@ -336,23 +337,28 @@ def rows(results: Results) -> list[list[str]]:
     ]
 
 
-def write_results(config: Config, results: Results) -> None:
-    """metrics.json, table.md and scores.png; a single setting is at the top level."""
-    about = {
+def about(config: Config) -> dict[str, Any]:
+    """What makes the results what they are."""
+    return {
         "config": dataclasses.asdict(config),
         "command": ["python", "-m", "experiments.rl", *sys.argv[1:]],
         "seeds": [config.seed + i for i in range(config.seeds)],
         "frames": list(range(0, config.tasks * config.frames_per_task + 1, config.evaluate_every)),
         **output.environment(),
     }
+
+
+def write_results(config: Config, results: Results) -> None:
+    """metrics.json, table.md and scores.png; a single setting is at the top level."""
+    known = about(config)
     content = next(iter(results.values())) if len(results) == 1 else {"settings": results}
-    output.write_json(config.out / "metrics.json", about | content)
+    output.write_json(config.out / "metrics.json", known | content)
     table = output.markdown(rows(results), describe(config))
     output.write_text(config.out / "table.md", table)
     curves = {result["title"]: result["scores"] for result in results.values()}
     output.write(
         config.out / "scores.png",
-        lambda part: plots.scores(part, curves, about["frames"], config.game),
+        lambda part: plots.scores(part, curves, known["frames"], config.game),
     )
 
 
@@ -388,6 +394,7 @@ def main(args: list[str] | None = None) -> None:
             checkpoints.interruptible(console.print),
             bars.display(console) as shown,
         ):
+            output.write_json(config.out / "run.json", about(config))
             results = run(config, shown)
     except KeyboardInterrupt:
         console.print(f"stopped; --resume goes on from the last checkpoint in {config.out}")

@@ -1,6 +1,8 @@
 """How the agents' rates were chosen: as many settings each, on other seeds than those reported."""
 
+import math
 from pathlib import Path
+from typing import Any
 
 from experiments import output, plots, rl
 from experiments.accuracy_tables import heading
@@ -21,6 +23,12 @@ def cells() -> list[GameCell]:
     return [GameCell(game, agent, swept, DRAW) for game in GAMES for agent, swept in SWEPT.items()]
 
 
+def _score(entry: dict[str, Any]) -> float:
+    """What decides; of an agent that diverged with any seed the least there is."""
+    mean = entry["final_score"]["mean"]
+    return -math.inf if mean is None else float(mean)
+
+
 def draw(name: str, folder: Path) -> None:
     """Writes what came of every setting, as Markdown, JSON and bars, from the cells there are."""
     known = {cell: kept for cell in cells() if (kept := cell.load(folder / "cells"))}
@@ -31,15 +39,17 @@ def draw(name: str, folder: Path) -> None:
     content = {}
     for cell, kept in known.items():
         entries = results(kept)
-        best = max(entries, key=lambda entry: entry["final_score"]["mean"])
+        best = max(entries, key=_score)
         for entry in entries:
             text = ", ".join(f"{key} {value:g}" for key, value in entry["settings"].items())
             score, mark = entry["final_score"], "**" if entry is best else ""
             title = rl.TITLES[cell.agent]
             cells_of_row = [f"{mark}{text}{mark}", f"{mark}{output.cell(score)}{mark}"]
             table.append([heading(cell.game), title, *cells_of_row])
-            bar = plots.Bar(f"{title}, {text}", score["mean"], score["std"], None, entry is best)
-            panels.setdefault(heading(cell.game), []).append(bar)
+            if score["mean"] is not None:
+                label = f"{title}, {text}"
+                bar = plots.Bar(label, score["mean"], score["std"], None, entry is best)
+                panels.setdefault(heading(cell.game), []).append(bar)
         content[str(cell)] = {
             "results": [
                 {key: entry[key] for key in ("settings", "final_score")} for entry in entries

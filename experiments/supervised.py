@@ -111,7 +111,7 @@ class Config:
     """Take the tasks from this file, a benchmark.npz of an earlier run, instead of drawing them."""
     seed_batch: int | None = None
     """How many runs (seeds times settings) are learned at once; as many as fit into half of the
-    free memory if not given. What is finished is kept."""
+    memory if not given. What is finished is kept."""
     checkpoint_every: int | None = None
     """Examples of the stream between two checkpoints; about once a minute if not given."""
     resume: bool = False
@@ -120,7 +120,8 @@ class Config:
     """Also write events for TensorBoard into --out/tensorboard; needs tensorboardX."""
     distributed: bool = False
     """Spread the runs over several processes, each started with the same flags; on a cluster that
-    JAX knows nothing more is needed, elsewhere the three flags that follow."""
+    JAX knows nothing more is needed, elsewhere the three flags that follow. Such runs keep no
+    checkpoints; what each method ends with is kept."""
     coordinator: str | None = None
     """HOST:PORT of the first process, for --distributed."""
     num_processes: int | None = None
@@ -130,7 +131,8 @@ class Config:
     data_dir: Path | None = None
     """Folder with <dataset>.npz or the four IDX files; MER_JAX_DATA_DIR if not given."""
     out: Path = Path("runs/supervised")
-    """Folder for metrics.json, table.md, accuracy.png and benchmark.npz."""
+    """Folder for run.json, what it is of, and then metrics.json, table.md, accuracy.png and
+    benchmark.npz."""
 
     def given(self) -> dict[str, tuple[float, ...]]:
         """The methods' settings that were given, each with all its values."""
@@ -324,9 +326,12 @@ def main(args: list[str] | None = None) -> None:
             checkpoints.interruptible(console.print),
             bars.display(console) as shown,
         ):
+            if devices.is_first_process():
+                output.write_json(planned.out / "run.json", planned.about)
             results = comparison.run(planned, shown)
     except KeyboardInterrupt:
-        console.print(f"stopped; what was finished is in {config.out}, and --resume goes on")
+        more = "" if config.distributed else ", and --resume goes on"
+        console.print(f"stopped; what was finished is in {config.out}{more}")
         raise SystemExit(130) from None
     head, *body = output.rows(results)
     table = Table(*head)

@@ -5,6 +5,7 @@ python -m experiments.survival                # twenty kills
 
 import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from experiments import bars, command_line, output
+from experiments import bars, checkpoints, command_line, output
 from mer_jax import checks
 
 RUNS = {
@@ -32,13 +33,16 @@ RUNS = {
     ),
 }
 """The programs that are killed, in turn, and what they are given."""
-VARYING = {"seconds", "command", "out", "resume"}
-"""What may differ between a run that was killed and one that was not."""
+VARYING = {"seconds", "command", "out", "resume", "git_revision"}
+"""What may differ between a run that was killed and one that was not; a commit in between, too."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Kills runs at random moments, goes on with them, and compares what they end with."""
+    """Kills runs at random moments, goes on with them, and compares what they end with.
+
+    A run that is done before its moment has come is begun anew, with another moment.
+    """
 
     kills: int = 20
     """How many runs are killed, each once."""
@@ -55,7 +59,7 @@ def start(name: str, out: Path, *more: str) -> subprocess.Popen[bytes]:
 
 
 def ended(name: str, out: Path, *more: str) -> tuple[float, Any]:
-    """Runs one to its end: its seconds, and what it measured, networks' checksums and all.
+    """Runs one to its end: its seconds, and what it measured, checksums of its networks too.
 
     Raises:
       ValueError: if it fails.
@@ -86,47 +90,61 @@ def kill(name: str, out: Path, after: float) -> bool:
     return False
 
 
-def main(args: list[str] | None = None) -> None:
-    console = Console()
-    config = command_line.parse(Config, args)
-    with command_line.errors():
-        checks.positive_int("--kills", config.kills)
-        if config.out.exists():
-            raise ValueError(f"--out: {config.out} is there already; delete it or name another")
-    rng = np.random.default_rng(config.seed)
-    names = [list(RUNS)[number % len(RUNS)] for number in range(config.kills)]
-    told = []
-    with command_line.errors(), bars.display(console) as shown:
-        bar = shown.add_task("runs killed", total=config.kills, about="")
-        whole = {name: ended(name, config.out / f"{name}-whole") for name in dict.fromkeys(names)}
-        for number, name in enumerate(names):
-            seconds, wanted = whole[name]
-            out, after = config.out / f"{name}-{number}", rng.uniform(0, seconds)
-            was_running = kill(name, out, after)
-            _, found = ended(name, out, "--resume")
-            told.append(
-                {
-                    "program": name,
-                    "killed_after": round(after, 2),
-                    "of_seconds": round(seconds, 2),
-                    "was_running": was_running,
-                    "same_bits": found == wanted,
-                }
-            )
-            shown.update(bar, completed=number + 1, about=f"{name} after {after:.1f} s")
+def kill_one(name: str, out: Path, rng: np.random.Generator, seconds: float) -> dict[str, Any]:
+    """Kills one at a random moment of the seconds that it takes, and tells when that was."""
+    while not kill(name, out, after := rng.uniform(0, seconds)):
+        shutil.rmtree(out)
+    steps = [int(path.name) for path in checkpoints.folder(out).glob("*/*") if path.name.isdigit()]
+    return {
+        "program": name,
+        "killed_after": round(after, 2),
+        "of_seconds": round(seconds, 2),
+        "newest_checkpoint": max(steps, default=None),
+    }
+
+
+def write(config: Config, told: list[dict[str, Any]]) -> str:
+    """survival.json and survival.md of the kills so far; returns what they come to."""
     same = sum(run["same_bits"] for run in told)
     summary = (
         f"{same} of {len(told)} runs, killed at a random moment and gone on with, ended with the "
         "bits of one that was not."
     )
     table = [
-        ["Program", "Killed after, s", "Of, s", "Still running", "Same bits"],
-        *([str(value) for value in run.values()] for run in told),
+        ["Program", "Killed after, s", "Of, s", "Newest checkpoint", "Same bits"],
+        *([str("none" if value is None else value) for value in run.values()] for run in told),
     ]
-    caption = f"{summary} `python -m experiments.survival --kills {config.kills}`"
-    output.write_text(config.out / "survival.md", output.markdown(table, caption))
-    content = {"runs": told, "programs": RUNS, "seed": config.seed}
+    command = f"python -m experiments.survival --kills {config.kills} --seed {config.seed}"
+    output.write_text(config.out / "survival.md", output.markdown(table, f"{summary} `{command}`"))
+    content = {"runs": told, "programs": RUNS, "seed": config.seed, "command": command}
     output.write_json(config.out / "survival.json", content | output.environment())
+    return summary
+
+
+def main(args: list[str] | None = None) -> None:
+    console = Console()
+    config = command_line.parse(Config, args)
+    with command_line.errors():
+        checks.positive_int("--kills", config.kills)
+        if config.seed < 0:
+            raise ValueError(f"--seed must be at least 0, got {config.seed}")
+        if config.out.exists():
+            raise ValueError(f"--out: {config.out} is there already; delete it or name another")
+    rng = np.random.default_rng(config.seed)
+    names = [list(RUNS)[number % len(RUNS)] for number in range(config.kills)]
+    told: list[dict[str, Any]] = []
+    with command_line.errors(), bars.display(console) as shown:
+        bar = shown.add_task("runs killed", total=config.kills, about="")
+        whole = {name: ended(name, config.out / f"{name}-whole") for name in dict.fromkeys(names)}
+        for number, name in enumerate(names):
+            seconds, wanted = whole[name]
+            out = config.out / f"{name}-{number}"
+            killed = kill_one(name, out, rng, seconds)
+            _, found = ended(name, out, "--resume")
+            told.append(killed | {"same_bits": found == wanted})
+            summary = write(config, told)
+            about = f"{name} after {killed['killed_after']:.1f} s"
+            shown.update(bar, completed=number + 1, about=about)
     console.print(summary, highlight=False)
 
 

@@ -1,5 +1,6 @@
 """What is known of each task as a run goes on, for TensorBoard to show meanwhile."""
 
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,8 +32,10 @@ def logged(
 ) -> Iterator[Step]:
     """The same steps; what each brings is written as events, means over the runs.
 
+    A run that goes on writes what it knows already, too: it may have been killed before it did.
+
     Args:
-      folder: for the events; None writes nothing.
+      folder: for the events, theirs alone, what is in it is deleted; None writes nothing.
       name: of what is measured on each task.
       rows: `rows(step)` is all that is known by then, `[R, N]` of R runs on N tasks at each
         evaluation; NaN is not known.
@@ -41,14 +44,11 @@ def logged(
     if folder is None:
         yield from steps
         return
-    before = len(list(folder.glob("events.*")))
-    # A file's own name knows no less than seconds.
-    with check().SummaryWriter(str(folder), filename_suffix=f".{before}") as writer:
-        written: int | None = None
+    shutil.rmtree(folder, ignore_errors=True)
+    with check().SummaryWriter(str(folder)) as writer:
+        written = 0
         for step in steps:
             known = rows(step)
-            if written is None:  # what a run that goes on already knew is there
-                written = len(known) if before else 0
             for number in range(written, len(known)):
                 means = known[number].mean(0)
                 for task in np.flatnonzero(np.isfinite(means)):

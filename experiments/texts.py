@@ -30,7 +30,7 @@ def load(train_bytes: int, test_bytes: int) -> list[Domain]:
     """
     paths = {name: Path(path) for name, path in sysconfig.get_paths().items()}
     headers = [paths["include"], *paths["purelib"].glob("numpy/**/include")]
-    packages = sorted(metadata.distributions(), key=lambda package: package.name.lower())
+    packages = sorted(metadata.distributions(), key=lambda package: (package.name or "").lower())
     licences = [
         Path(str(package.locate_file(file)))
         for package in packages

@@ -37,8 +37,9 @@ class Programs(NamedTuple):
     """What is compiled, for one run.
 
     start: `start(draw, train) -> state`.
-    advance: `advance(state, draw, train, task, first) -> (state, infos)`, learns from the `chunk`
-      examples of the task that begin with `first`.
+    advance: `advance(state, draw, train, task, first) -> (state, infos, fine)`, learns from the
+      `chunk` examples of the task that begin with `first`; fine: `[]` bool, whether all losses on
+      them were finite.
     evaluate: `evaluate(params, tasks, test, which [m]) -> [m]`, the accuracy on those tasks.
     """
 
@@ -79,14 +80,15 @@ def programs(
         stream = Visit(jnp.full(chunk, task), images)
 
         def learned() -> Any:
-            return mer_jax.run(learn_key, learner_of(draw, train), state, stream)
+            after, infos = mer_jax.run(learn_key, learner_of(draw, train), state, stream)
+            return after, infos, jnp.isfinite(infos.loss).all()
 
         def unchanged() -> Any:
             def unknown(info: jax.ShapeDtypeStruct) -> jax.Array:
                 is_float = jnp.issubdtype(info.dtype, jnp.floating)
                 return jnp.full(info.shape, jnp.nan if is_float else -1, info.dtype)
 
-            return state, jax.tree.map(unknown, jax.eval_shape(learned)[1])
+            return state, jax.tree.map(unknown, jax.eval_shape(learned)[1]), jnp.bool_(True)
 
         # A chunk is all there or, after the task's end, all missing.
         return jax.lax.cond(images[0] >= 0, learned, unchanged) if ragged else learned()
@@ -203,12 +205,13 @@ def learn(
     rows: list[np.ndarray] = kept.get("accuracies", [])
     infos: list[Any] = []
     if "infos" in kept:
-        _, told = jax.eval_shape(advance, shapes, draws, train, np.int32(0), np.int32(0))
+        _, told, _ = jax.eval_shape(advance, shapes, draws, train, np.int32(0), np.int32(0))
         infos.append(jax.tree.unflatten(jax.tree.structure(told), kept["infos"]))
     if len(rows) > num_tasks:  # these runs are done
         params = jax.tree.unflatten(jax.tree.structure(shapes), kept["state"]).params
         yield Progress(int(seen[total]), rows, infos, params)
         return
+    losses_fine = np.ones(num_runs, bool)
     pending: list[Future[np.ndarray]] = []
 
     def settle() -> None:
@@ -234,17 +237,20 @@ def learn(
         yield Progress(int(seen[at]), rows, infos)
         while at < total:
             task, first = divmod(at, num_examples)
-            state, told = jax.block_until_ready(
+            state, told, fine = jax.block_until_ready(
                 compiling.result()(state, draws, train, np.int32(task), np.int32(first))
             )
             at += chunk
             if watched:
                 infos.append(jax.tree.map(of_runs, told))
+            if checkpoints:
+                losses_fine &= of_runs(fine)
             if checkpoints and at < total and checkpoints.due(at):
                 if not may_diverge:
                     names = [f"seed {seed}" for seed in seeds]
                     where = f"after {seen[at]:.0f} examples, in task {task + 1}"
-                    check_finite(of_runs(finite(state.params)), names, where, checkpoints)
+                    fine = losses_fine & of_runs(finite(state.params))
+                    check_finite(fine, names, where, checkpoints)
                 settle()
                 checkpoints.save(at, to_keep())
             if at % num_examples == 0:
@@ -269,11 +275,12 @@ def bytes_per_run(
     """What one run holds on its device: its state, while it is written anew, and its tasks."""
     draw = jax.tree.map(lambda leaf: leaf[0], draws)
     state = jax.eval_shape(programs(model, make_learner).start, draw, train)
+    return 2 * size_bytes(state) + size_bytes(draw.tasks)
 
-    def size(tree: Any) -> int:
-        return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
-    return 2 * size(state) + size(draw.tasks)
+def size_bytes(tree: Any) -> int:
+    """Of all arrays of a tree, or of arrays with these shapes."""
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
 def chunk_size(num_examples: int) -> int:

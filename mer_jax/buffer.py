@@ -45,9 +45,11 @@ def reservoir(capacity: int) -> Reservoir:
     `sample` serve any size.
 
     Raises:
-      ValueError: if `capacity` is not a whole number of at least 1.
+      ValueError: if `capacity` is not a whole number of at least 1, and fewer than 2^31.
     """
     capacity = checks.positive_int("capacity", capacity)
+    if capacity >= 2**31:
+        raise ValueError(f"capacity must be less than 2^31, got {capacity}")
 
     def init(example: Any) -> ReservoirState:
         """An empty reservoir for examples shaped like `example` (arrays or shape structs)."""
@@ -74,7 +76,7 @@ def add(key: jax.Array, state: ReservoirState, example: Any, offered: Any = True
       ValueError: while tracing, if `example` is not like a row.
     Source: Vitter (1985), "Random Sampling with a Reservoir", Algorithm R.
     """
-    _check_row(state, example)
+    check_row(state, example)
     n, room = state.num_seen, capacity(state)
     slot = jnp.where(n < room, n, jax.random.randint(key, (), 0, n + 1))
     slot = jnp.where(offered, slot, room)
@@ -130,7 +132,7 @@ def replay_batch(
     Raises:
       ValueError: while tracing, if `example` is not like a row of the reservoir.
     """
-    _check_row(state, example)
+    check_row(state, example)
     replays, valid = sample(key, state, batch_size - 1)
     valid = jnp.concatenate([jnp.ones(1, bool), valid])
 
@@ -149,7 +151,8 @@ def replay_batches(
     return jax.vmap(lambda batch_key: replay_batch(batch_key, state, example, batch_size))(keys)
 
 
-def _check_row(state: ReservoirState, example: Any) -> None:
+def check_row(state: ReservoirState, example: Any) -> None:
+    """Raises `ValueError` unless `example` is like one row of `state.examples`."""
     row = jax.tree.map(
         lambda rows: jax.ShapeDtypeStruct(rows.shape[1:], rows.dtype), state.examples
     )

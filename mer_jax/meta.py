@@ -35,7 +35,7 @@ def interpolate(start: Params, end: Params, rate: jax.typing.ArrayLike) -> Param
 class ReptileState(NamedTuple):
     """inner: the inner optimizer's; anchor: the parameters at the last pull, of at least 32 bits.
 
-    steps: `[]` int32, taken since then.
+    steps: `[]` int32, taken since then. Where nothing is pulled neither of the two changes.
     """
 
     inner: optax.OptState
@@ -45,18 +45,20 @@ class ReptileState(NamedTuple):
 
 def reptile(
     inner: optax.GradientTransformation, every: int, rate: Any
-) -> optax.GradientTransformation:
+) -> optax.GradientTransformationExtraArgs:
     """Any optimizer, with a Reptile step: every so often its parameters are pulled back part way.
 
     At each `every`-th step the parameters become `anchor + rate (params - anchor)`, which is the
     next anchor; the first one are the parameters at `init`. The inner optimizer's state and its
     schedule know nothing of it. What is updated may have fewer than 32 bits, the anchor has not.
+    Further arguments of `update` are the inner optimizer's. Between pulls it costs a comparison;
+    under a `vmap` over states, which makes both branches of it, a pull at every step.
 
     >>> optimizer = reptile(optax.adamw(1e-3), every=500, rate=0.1)
     >>> state = optimizer.init({"w": jnp.zeros(3)})
 
     Args:
-      inner: any optax transformation.
+      inner: any optax transformation, with extra arguments or without.
       every: steps from one pull to the next.
       rate: how much of the way is kept, in [0, 1]; 1, as a plain number, is the inner optimizer
         alone, to the last bit. May be traced.
@@ -67,6 +69,7 @@ def reptile(
       Language Models", beside replay (see `mix`).
     """
     every, rate = checks.positive_int("every", every), checks.rate("rate", rate, largest=1)
+    inner = optax.with_extra_args_support(inner)
     # Then nothing is done at all, so that the compiler cannot round otherwise.
     keeps_all = not isinstance(rate, jax.Array) and rate == 1
 
@@ -74,11 +77,11 @@ def reptile(
         return ReptileState(inner.init(params), _wide(params), jnp.zeros((), jnp.int32))
 
     def update(
-        grads: Params, state: ReptileState, params: Params | None = None
+        grads: Params, state: ReptileState, params: Params | None = None, **extra_args: Any
     ) -> tuple[Params, ReptileState]:
         if params is None:
             raise ValueError("reptile must be given the parameters: update(grads, state, params)")
-        updates, inner_state = inner.update(grads, state.inner, params)
+        updates, inner_state = inner.update(grads, state.inner, params, **extra_args)
         if keeps_all:
             return updates, ReptileState(inner_state, state.anchor, state.steps)
         updates = jax.tree.map(lambda u, a: u.astype(a.dtype), updates, state.anchor)
@@ -95,7 +98,7 @@ def reptile(
         updates, anchor = jax.lax.cond(steps == every, pulled, lambda: (updates, state.anchor))
         return updates, ReptileState(inner_state, anchor, steps % every)
 
-    return optax.GradientTransformation(init, update)
+    return optax.GradientTransformationExtraArgs(init, update)
 
 
 def _wide(params: Params) -> Params:

@@ -32,12 +32,16 @@ def mix(
     Returns:
       The batch, `[B, ...]`, new examples first, and the reservoir after them.
     Raises:
-      ValueError: if the share is not in [0, 1], or the rows are not like the reservoir's.
+      ValueError: if the share is not a plain number in [0, 1], or the rows are not like the
+        reservoir's.
     Source: Abbes et al. (2025), "Revisiting Replay and Gradient Alignment for Continual
       Pre-Training of Large Language Models".
     """
-    size = jax.tree.leaves(batch)[0].shape[0]
-    num_replays = round(size * float(checks.rate("replay_share", replay_share, largest=1)))
+    if isinstance(replay_share, jax.core.Tracer):
+        raise ValueError(f"replay_share sets a shape and cannot be traced, got {replay_share}")
+    share = float(checks.rate("replay_share", replay_share, largest=1))
+    size = _check_batch(buffer_state, batch)
+    num_replays = round(size * share)
     draw_key, add_key = jax.random.split(key)
     replays, valid = buffer.sample(draw_key, buffer_state, num_replays)
     is_replay = jnp.concatenate([jnp.zeros(size - num_replays, bool), valid])
@@ -56,3 +60,15 @@ def mix(
     rows = (jax.random.split(add_key, size), batch, is_replay)
     state, _ = jax.lax.scan(offer, buffer.after(buffer_state, mixed), rows)
     return mixed, state
+
+
+def _check_batch(buffer_state: ReservoirState, batch: Any) -> int:
+    """How many rows a batch has, which must be like those of the reservoir."""
+    shapes = checks.shapes(batch)
+    sizes = {leaf.shape[:1] for leaf in jax.tree.leaves(shapes)}
+    if len(sizes) != 1 or () in sizes:
+        raise ValueError(f"batch must be arrays with an axis of examples in common, got {shapes}")
+    row = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), shapes)
+    buffer.check_row(buffer_state, row)
+    ((size,),) = sizes
+    return int(size)

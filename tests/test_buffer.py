@@ -111,6 +111,11 @@ def test_capacity_that_makes_no_sense(capacity):
         mer_jax.reservoir(capacity)
 
 
+def test_a_capacity_that_cannot_be_counted():
+    with pytest.raises(ValueError, match=r"capacity must be less than 2\^31, got 10000000000"):
+        mer_jax.reservoir(10**10)
+
+
 @pytest.mark.parametrize(
     ("item", "message"),
     [

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from experiments import supervised
-from experiments.checkpoints import Checkpoints
+from experiments.checkpoints import Checkpoints, check_begun, folder, forget
 
 ROOT = Path(__file__).parent.parent
 FLAGS = [
@@ -185,6 +185,12 @@ def _of_another(step):
     shutil.copytree(step.parent / "1" / "arrays", step / "arrays")
 
 
+def _copied(step):
+    """The whole of the one before, under this one's name."""
+    shutil.rmtree(step)
+    shutil.copytree(step.parent / "1", step)
+
+
 def _without(name):
     def damage(step):
         path = step / name
@@ -212,7 +218,10 @@ DAMAGES = {
     "no JSON": _told(lambda text: text[:-3]),
     "other checksum": _told(lambda text: text.replace('"checksum": "', '"checksum": "0')),
     "no checksum": _told(lambda text: text.replace("checksum", "check")),
+    "other seeds": _told(lambda text: text.replace('"seeds": [0', '"seeds": [7')),
+    "other seconds": _told(lambda text: text.replace('"seconds": ', '"seconds": 1')),
     "of another": _of_another,
+    "another's place": _copied,
 }
 
 
@@ -222,12 +231,30 @@ def test_a_damaged_one_is_passed_over_for_the_one_before(damage, tmp_path):
     kept.save(1, ARRAYS)
     kept.save(2, ARRAYS | {"accuracies": [np.zeros((2, 3))]})
     damage(tmp_path / "2")
-    assert same(checkpoints(tmp_path, said).newest()) == 1
+    again = checkpoints(tmp_path, said)
+    assert same(again.newest()) == 1
     assert len(said) == 1
     assert f"passing over the damaged checkpoint {tmp_path}/2: " in said[0]
-    shutil.rmtree(tmp_path / "1" / "arrays")
+    # It goes on, and comes to the same place.
+    again.save(2, ARRAYS)
+    assert same(checkpoints(tmp_path, said).newest()) == 2
+    assert len(said) == 1
+    for step in "12":
+        shutil.rmtree(tmp_path / step / "arrays")
     with pytest.raises(ValueError, match="every checkpoint is damaged; delete it"):
         checkpoints(tmp_path).newest()
+
+
+def test_what_is_finished_is_never_gone_on_with(tmp_path, monkeypatch):
+    """Even if it is killed while it deletes what it no longer needs."""
+    checkpoints(folder(tmp_path) / "mer-0").save(1, ARRAYS)
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "rmtree", lambda *args, **how: None)
+        forget(tmp_path)
+    check_begun(tmp_path, resume=False)
+    checkpoints(folder(tmp_path) / "mer-0").save(1, ARRAYS)
+    forget(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_one_that_is_not_finished_does_not_count(tmp_path):

@@ -10,8 +10,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 NEEDS = {"jax", "jaxlib", "numpy", "optax", "flax"}
-EXTRAS = ("matplotlib", "tyro", "sklearn", "gymnax", "flashbax", "tensorflow_datasets",
-          "PIL", "pytest")  # fmt: skip
+EXTRAS = ("matplotlib", "tyro", "sklearn", "gymnax", "flashbax", "tensorflow_datasets", "PIL",
+          "tensorboardX", "markdown_it", "pytest")  # fmt: skip
 
 
 @pytest.fixture(scope="module")

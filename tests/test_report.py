@@ -65,13 +65,15 @@ def test_its_numbers_are_those_of_the_metrics(compared, tmp_path):
             for metric in output.COLUMNS:
                 assert output.cell(entry[metric]) in markdown
                 assert output.cell(entry[metric]) in page
-    mer, er = result("MER", 0)["retained_accuracy"], result("ER", 2)["retained_accuracy"]
     (difference,) = [line for line in lines if line[0] == "| MER (both) over ER <b> (alone)"]
-    assert float(difference[1]) == pytest.approx(mer["mean"] - er["mean"], abs=0.005)
-    low, high = map(float, difference[2].removesuffix(" |").split(" to "))
-    pairs = np.subtract(mer["per_seed"], er["per_seed"])
-    reach = 2.7764 * pairs.std(ddof=1) / 5**0.5  # t of 4 degrees of freedom
-    assert (low, high) == pytest.approx((pairs.mean() - reach, pairs.mean() + reach), abs=0.01)
+    for place, metric in enumerate(output.COLUMNS):
+        mer, er = result("MER", 0)[metric], result("ER", 2)[metric]
+        mean, interval = difference[1 + 2 * place : 3 + 2 * place]
+        assert float(mean) == pytest.approx(mer["mean"] - er["mean"], abs=0.005)
+        low, high = map(float, interval.removesuffix(" |").split(" to "))
+        pairs = np.subtract(mer["per_seed"], er["per_seed"])
+        reach = 2.7764 * pairs.std(ddof=1) / 5**0.5  # t of 4 degrees of freedom
+        assert (low, high) == pytest.approx((pairs.mean() - reach, pairs.mean() + reach), abs=0.01)
     # Tasks that differ are not compared seed by seed.
     assert not any("elsewhere" in line[0] for line in lines if "over" in line[0])
     assert "| MER | 12 | 4.5 | alpha 0.1, capacity 200 |" in markdown
@@ -116,6 +118,17 @@ def test_of_a_run_as_it_comes(tmp_path):
     assert f"- data: `{metrics['data_checksum']}`" in markdown
 
 
+def test_methods_are_compared_over_the_seeds_that_both_have(tmp_path):
+    """One that has done the first two and another that has done one of them."""
+    one, other = (result(title, 0, num_seeds) for title, num_seeds in (("MER", 2), ("ER", 1)))
+    runs = folder(tmp_path / "runs", {"mer": one | {"seeds": [0, 1]}, "er": other | {"seeds": [1]}})
+    markdown, _ = make(tmp_path / "report", runs)
+    (line,) = [line for line in markdown.splitlines() if line.startswith("| MER over ER")]
+    per_seed = (part["retained_accuracy"]["per_seed"] for part in (one, other))
+    difference = next(per_seed)[1] - next(per_seed)[0]
+    assert line.split(" | ")[1:3] == [f"{difference:+.2f}", ""]
+
+
 def test_what_diverged_is_said_and_not_drawn(tmp_path):
     lost = result("Online", 1)
     for metric in output.COLUMNS:
@@ -126,7 +139,20 @@ def test_what_diverged_is_said_and_not_drawn(tmp_path):
     assert "## Differences" not in markdown
 
 
-@pytest.mark.parametrize("content", [None, "", "[]", "{}", '{"methods": {"mer": 3}}'])
+WHOLE = {"command": [], "seeds": [0, 1, 2, 3, 4]} | result("ER", 0)
+GAME = {"title": "DQN", "seeds": [0], "final_score": {"mean": 1.0, "std": 0.0, "per_seed": [1.0]}}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        None, "", "[]", "{}", '{"methods": {"mer": 3}}',
+        json.dumps({name: value for name, value in WHOLE.items() if name != "learning_accuracy"}),
+        json.dumps(WHOLE | {"seeds": [0, 1]}), json.dumps(WHOLE | {"accuracy_matrix": 3}),
+        json.dumps(GAME), json.dumps(GAME | {"seeds": [0, 1]}),
+    ],
+    ids=range(10),
+)  # fmt: skip
 def test_what_is_no_run_gets_one_clear_line(content, tmp_path, capsys):
     if content is not None:
         (tmp_path / "metrics.json").write_text(content)

@@ -1,15 +1,21 @@
 """MER as parts: pulls in any optimizer, and batches with a share of replays."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import optax.contrib
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 import mer_jax
 
+ROOT = Path(__file__).parent.parent
 OPTIMIZERS = {
     "sgd": lambda: optax.sgd(0.1),
     "momentum": lambda: optax.sgd(optax.linear_schedule(0.1, 0.01, 50), momentum=0.9),
@@ -121,15 +127,44 @@ def test_masters_of_32_bits_and_gradients_of_16():
     chex.assert_trees_all_close(state.anchor, params)
 
 
-def test_an_anchor_lies_where_its_parameters_lie():
-    mesh = jax.make_mesh((1,), ("x",))
-    where = NamedSharding(mesh, PartitionSpec("x"))
+def sharded():
+    """Two steps, of which the second is a pull, with parameters spread over all devices."""
+    where = NamedSharding(jax.make_mesh((len(jax.devices()),), ("x",)), PartitionSpec("x"))
     params = jax.device_put({"w": jnp.ones((4, 2))}, where)
     optimizer = mer_jax.reptile(optax.sgd(0.1), 2, 0.5)
     state = jax.jit(optimizer.init)(params)
     assert state.anchor["w"].sharding.is_equivalent_to(where, 2)
-    _, state = jax.jit(optimizer.update)(params, state, params)
-    assert state.anchor["w"].sharding.is_equivalent_to(where, 2)
+    for _ in range(2):
+        updates, state = jax.jit(optimizer.update)(params, state, params)
+        params = optax.apply_updates(params, updates)
+        assert state.anchor["w"].sharding.is_equivalent_to(where, 2)
+        assert params["w"].sharding.is_equivalent_to(where, 2)
+    np.testing.assert_allclose(params["w"], 1 - 0.5 * (1 - 0.9**2), rtol=1e-6)
+    np.testing.assert_array_equal(params["w"], state.anchor["w"])
+
+
+def test_an_anchor_lies_where_its_parameters_lie():
+    program = (
+        "import jax; jax.config.update('jax_num_cpu_devices', 4)\n"
+        "import tests.test_reptile as here; here.sharded()\n"
+        "assert jax.default_backend() != 'cpu' or len(jax.devices()) == 4\n"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, timeout=300)
+
+
+@pytest.mark.parametrize("plateau", [True, False])
+def test_what_else_the_inner_optimizer_is_told(plateau):
+    """Polyak's step is as long as the loss is large; at rate 1 and at others."""
+    inner = optax.polyak_sgd() if not plateau else optax.contrib.reduce_on_plateau(patience=1)
+    for rate in (0.5, 1.0):
+        optimizer = mer_jax.reptile(inner, 1, rate)
+        updates, _ = optimizer.update(PARAMS, optimizer.init(PARAMS), PARAMS, value=3.0)
+        expected, _ = optax.with_extra_args_support(inner).update(
+            PARAMS, inner.init(PARAMS), PARAMS, value=3.0
+        )
+        chex.assert_trees_all_close(
+            updates, jax.tree.map(lambda leaf: rate * leaf, expected), rtol=1e-5  # noqa: B023
+        )  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -189,6 +224,30 @@ def test_what_is_mixed_may_be_any_pytree_in_one_program():
     assert mixed["tokens"].shape == (5, 4, 3)
     assert int(state.num_seen) == 4 + 4 * 2  # the first batch finds nothing to replay
     np.testing.assert_array_equal(mixed["tokens"][:, :2], tokens[:, :2])
+
+
+@pytest.mark.parametrize(
+    ("batch", "says"),
+    [
+        ({}, "an axis of examples in common"),
+        (jnp.int32(3), "an axis of examples in common"),
+        ((jnp.zeros(4), jnp.zeros(3)), "an axis of examples in common"),
+        ((jnp.zeros(4, jnp.int32),), "expected the structure"),
+        (jnp.zeros(4), r"expected int32\[\] at itself, got float32\[\]"),
+        (jnp.zeros((4, 2), jnp.int32), r"expected int32\[\] at itself, got int32\[2\]"),
+    ],
+)
+def test_batches_unlike_the_reservoir(batch, says):
+    state = mer_jax.reservoir(4).init(jnp.int32(0))
+    with pytest.raises(ValueError, match=says):
+        mer_jax.mix(jax.random.key(0), state, batch, 0.5)
+
+
+def test_a_share_is_no_traced_number():
+    state = mer_jax.reservoir(4).init(jnp.int32(0))
+    mix = jax.jit(lambda share: mer_jax.mix(jax.random.key(0), state, jnp.arange(4), share))
+    with pytest.raises(ValueError, match="replay_share sets a shape and cannot be traced"):
+        mix(0.5)
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])

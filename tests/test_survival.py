@@ -1,5 +1,8 @@
 """The program that kills runs: what it compares, and what it is given."""
 
+import json
+
+import numpy as np
 import pytest
 
 from experiments import survival
@@ -13,6 +16,7 @@ def test_what_may_differ_is_left_out_at_any_depth():
 def test_bad_input_gets_one_clear_line(tmp_path, capsys):
     for args, says in (
         (["--kills", "0", "--out", str(tmp_path / "new")], "--kills must be a whole number"),
+        (["--seed", "-1", "--out", str(tmp_path / "new")], "--seed must be at least 0, got -1"),
         (["--out", str(tmp_path)], "is there already; delete it or name another"),
     ):
         with pytest.raises(SystemExit) as stop:
@@ -28,3 +32,40 @@ def test_a_run_is_killed_or_was_done_before(tmp_path, monkeypatch):
     monkeypatch.setitem(survival.RUNS, "supervised", "--capacity many")
     with pytest.raises(ValueError, match="ended with status 2"):
         survival.ended("supervised", tmp_path)
+
+
+def test_one_that_is_done_too_soon_is_begun_anew(tmp_path, monkeypatch):
+    """The first is done before its moment, the second has come to a checkpoint."""
+    moments = []
+
+    def kill(name, out, after):
+        assert not out.exists()
+        (out / "checkpoints/mer-0" / f"{100 * len(moments)}").mkdir(parents=True)
+        moments.append(after)
+        return len(moments) == 2
+
+    monkeypatch.setattr(survival, "kill", kill)
+    told = survival.kill_one("rl", tmp_path / "rl-0", np.random.default_rng(0), 10.0)
+    assert told["killed_after"] == round(moments[1], 2)
+    assert told["newest_checkpoint"] == 100
+
+
+def test_what_is_done_so_far_is_on_the_disk_after_every_kill(tmp_path, monkeypatch, capsys):
+    """One run goes on as it should, one does not, and one fails."""
+    ends = iter(["these bits", "these bits", "other bits"])
+
+    def ended(name, out, *more):
+        out.mkdir(parents=True)
+        if (found := next(ends, None)) is None:
+            raise ValueError(f"experiments.{name} in {out} ended with status 1")
+        return 10.0, found
+
+    monkeypatch.setattr(survival, "RUNS", {"rl": ""})
+    monkeypatch.setattr(survival, "ended", ended)
+    monkeypatch.setattr(survival, "kill", lambda *args: True)
+    with pytest.raises(SystemExit):
+        survival.main(["--kills", "3", "--out", str(tmp_path / "out")])
+    assert "ended with status 1" in capsys.readouterr().err
+    told = json.loads((tmp_path / "out/survival.json").read_text())
+    assert [run["same_bits"] for run in told["runs"]] == [True, False]
+    assert "1 of 2 runs" in (tmp_path / "out/survival.md").read_text()
