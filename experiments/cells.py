@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from rich.progress import Progress
 
-from experiments import comparison, methods, output, supervised, transfer
+from experiments import command_line, comparison, methods, output, supervised, transfer
 from experiments.comparison import Comparison, Results
 
 Job = Callable[[Progress], str]
@@ -154,14 +154,15 @@ def jobs(cell: Cell, config: supervised.Config, folder: Path, at_once: int | Non
             waiting[planned.seeds[0]] = planned, results
             while part := waiting.pop(config.seed + len(kept["seeds"]), None):
                 kept = _with(kept, *part)
+                same = dataclasses.replace(config, seeds=len(kept["seeds"]))
                 about = {
-                    "command": _command(cell, asked, kept["seeds"]),
+                    "command": command_line.command("experiments.supervised", same),
                     "data_checksum": planned.about["data_checksum"],
                 }
                 output.write_json(path, kept | about | output.environment())
                 shutil.rmtree(part[0].out)  # where it would have gone on
             if len(kept["seeds"]) == config.seeds:
-                path.with_suffix("").rmdir()
+                shutil.rmtree(path.with_suffix(""), ignore_errors=True)
 
     def job(shown: Progress, start: int) -> str:
         part = dataclasses.replace(
@@ -192,22 +193,6 @@ def _with(kept: Kept, planned: Comparison, results: Results) -> Kept:
         for name, new in results.items()
     }
     return {"entries": entries, "seeds": kept["seeds"] + planned.seeds, "asked": kept["asked"]}
-
-
-def _command(cell: Cell, asked: dict[str, Any], seeds: list[int]) -> str:
-    """What makes the cell alone."""
-    asked = {
-        "benchmark": cell.benchmark,
-        "method": [cell.method],
-        "capacity": cell.capacity,
-    } | asked
-
-    def flag(name: str, value: Any) -> str:
-        values = value if isinstance(value, list) else [] if value is True else [value]
-        return " ".join([methods.flag(name), *map(str, values)])
-
-    flags = [flag(name, value) for name, value in asked.items() if value is not None]
-    return " ".join(["python -m experiments.supervised", *flags, f"--seeds {len(seeds)}"])
 
 
 def _join(known: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:

@@ -1,15 +1,18 @@
 """A command line from a dataclass, and one line on stderr for what is wrong with it."""
 
 import contextlib
+import dataclasses
 import io
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import tyro
 
 Config = TypeVar("Config")
+WHERE = ("out", "data_dir", "resume", "tensorboard")
+"""Flags that decide nothing about the results."""
 
 
 def parse(config: Callable[..., Config], args: Sequence[str] | None = None) -> Config:
@@ -37,6 +40,26 @@ def fail(message: str) -> NoReturn:
     """Ends the program with one line on stderr and exit code 2."""
     print(f"{Path(sys.argv[0]).name}: error: {message}", file=sys.stderr)
     raise SystemExit(2)
+
+
+def flag(name: str) -> str:
+    """How a setting is called on the command line."""
+    return "--" + name.replace("_", "-")
+
+
+def command(module: str, config: Any) -> str:
+    """What gives the same results again: every flag that decides and has not its default."""
+    said = [f"python -m {module}"]
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if value == field.default or field.name in WHERE:
+            continue
+        name = flag(field.name)
+        if isinstance(value, bool):
+            said.append(name if value else name.replace("--", "--no-", 1))
+        else:
+            said += [name, *map(str, value if isinstance(value, tuple) else [value])]
+    return " ".join(said)
 
 
 def _first_paragraph(box: str) -> str:

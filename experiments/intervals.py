@@ -1,6 +1,6 @@
 """How sure a mean over seeds is."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,14 +10,14 @@ CONFIDENCE = 0.95
 
 
 class Interval(NamedTuple):
-    """A mean and the ends of its interval; infinite with a single seed."""
+    """A mean and the ends of its interval; infinite, and not written, with a single seed."""
 
     mean: float
     low: float
     high: float
 
     def __str__(self) -> str:
-        return f"{self.low:.2f} to {self.high:.2f}"
+        return f"{self.low:.2f} to {self.high:.2f}" if np.isfinite(self.low) else ""
 
 
 def of_mean(values: Sequence[float]) -> Interval:
@@ -31,6 +31,14 @@ def of_mean(values: Sequence[float]) -> Interval:
     return Interval(mean, mean - reach, mean + reach)
 
 
-def of_difference(better: Sequence[float], worse: Sequence[float]) -> Interval:
-    """The mean difference of paired values, seed by seed."""
-    return of_mean(np.subtract(better, worse).tolist())
+def of_difference(
+    better: Mapping[int, float | None], worse: Mapping[int, float | None]
+) -> Interval | None:
+    """The mean difference over the seeds that both have; None without any, or if one diverged.
+
+    Args:
+      better, worse: each seed's value, None where it diverged.
+    """
+    pairs = [(better[seed], worse[seed]) for seed in better if seed in worse]
+    values = [a - b for a, b in pairs if a is not None and b is not None]
+    return of_mean(values) if values and len(values) == len(pairs) else None

@@ -17,7 +17,7 @@ from rich.console import Console
 
 import mer_jax
 from experiments import bars, command_line, output, plots
-from experiments.methods import flag
+from experiments.command_line import flag
 from mer_jax import checks, networks
 from mer_jax.data import benchmarks, omniglot
 from mer_jax.losses import mean_gradient
@@ -130,11 +130,7 @@ def main(args: list[str] | None = None) -> None:
 
 def write(config: Config, results: dict[str, dict[str, Any]]) -> None:
     config.out.mkdir(parents=True, exist_ok=True)
-    memories = "" if config.memories is None else f" --memories {config.memories}"
-    command = (
-        f"python -m experiments.joint --tasks {config.tasks}{memories} --passes {config.passes} "
-        f"--batch-size {config.batch_size} --alpha {config.alpha:g} --seed {config.seed}"
-    )
+    command = command_line.command("experiments.joint", config)
     shown = sorted({*range(5, config.passes, 5), config.passes})
     table = [
         ["Pooling", *(f"{number} passes" for number in shown), "Seconds"],

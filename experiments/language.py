@@ -5,7 +5,6 @@ python -m experiments.language
 
 import dataclasses
 import functools
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -20,8 +19,8 @@ from rich.table import Table
 
 import mer_jax
 from experiments import bars, checkpoints, command_line, devices, output, plots, tensorboard, texts
+from experiments.command_line import flag
 from experiments.devices import SEED, SHARED
-from experiments.methods import flag
 from experiments.training import chunk_size, is_finite
 from mer_jax import checks
 
@@ -319,7 +318,7 @@ def about(config: Config, domains: list[texts.Domain]) -> dict[str, Any]:
     """What makes the results what they are."""
     return {
         "config": dataclasses.asdict(config),
-        "command": ["python", "-m", "experiments.language", *sys.argv[1:]],
+        "command": command_line.command("experiments.language", config),
         "seeds": [config.seed + i for i in range(config.seeds)],
         "domains": [
             {

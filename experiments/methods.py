@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import optax
 
 import mer_jax
+from experiments.command_line import flag
 from mer_jax.types import Learner, LossFn
 
 RATES = ("alpha", "beta", "gamma", "s", "strength", "margin", "ridge", "alignment")
@@ -220,7 +221,7 @@ PUBLISHED = {
 CHOSEN = {
     "mer": _table(
         "alpha beta gamma batch_size num_batches",
-        {"omniglot": dict.fromkeys(CAPACITIES[:2], (0.03, 0.1, 1.0, 26, 1))},
+        {"omniglot": dict.fromkeys(CAPACITIES[:2], (0.03, 0.03, 1.0, 11, 10))},
     ),
     "agem": _table(
         "alpha sample_size",
@@ -244,8 +245,11 @@ CHOSEN = {
             "rotations": {None: (0.01,)},
             "permutations": {None: (0.01,)},
             "many-permutations": {None: (0.01,)},
+            "omniglot": {None: (0.01,)},
         },
     ),
+    "independent": _table("alpha", {"omniglot": {None: (0.03,)}}),
+    "online": _table("alpha", {"omniglot": {None: (0.003,)}}),
 }
 
 
@@ -313,8 +317,3 @@ def choose(method: str, benchmark: str, capacity: int, given: dict[str, float]) 
     if nearest not in (None, capacity):
         source += f" (none was {kind.split()[0]} for {capacity})"
     return Choice(settings, source)
-
-
-def flag(name: str) -> str:
-    """A setting's flag on the command line."""
-    return "--" + name.replace("_", "-")

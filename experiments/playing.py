@@ -22,11 +22,15 @@ class Game(NamedTuple):
 
     make: makes the environment. params: `params(task)` gives its parameters; task may be traced.
     max_frames: after which an episode that is judged ends, if nothing else is said.
+    most_tasks: how many there are, before it gets so hard that nobody could play.
+    gains: what rewards above 0 are for.
     """
 
     make: Callable[[], Any]
     params: Callable[[Any], Any]
     max_frames: int
+    most_tasks: int
+    gains: str
 
 
 # mer_jax.rl is imported when a game is made: gymnax starts JAX's backend, which by then knows that
@@ -36,11 +40,15 @@ GAMES = {
         lambda: mer_jax.rl.Catcher(),
         lambda task: mer_jax.rl.CatcherParams(fall_speed=0.608 + 0.03 * task),
         1000,
+        30,
+        "fruits caught",
     ),
     "flappy-bird": Game(
         lambda: mer_jax.rl.FlappyBird(),
         lambda task: mer_jax.rl.FlappyBirdParams(pipe_gap=100.0 - 5 * task),
         2000,
+        15,
+        "pipes passed",
     ),
 }
 
@@ -83,14 +91,14 @@ class Programs(NamedTuple):
     start: `start(draw) -> state`.
     advance: `advance(state, draw, task) -> (state, fine)`, `evaluate_every` frames of a task;
       fine: `[]` bool, whether all losses on them were finite.
-    judge: `judge(params, draw, number) -> [tasks, episodes]`, the scores of the greedy agent; NaN
-      of one that has diverged, whose play would mean nothing.
+    judge: `judge(params, draw, number) -> Played` of `[tasks, episodes]`, by the greedy agent; the
+      score is NaN of one that has diverged, whose play would mean nothing.
     show: `show(params, draw, task) -> [FILM_FRAMES, ...]`, the games that it goes through.
     """
 
     start: Callable[..., Any]
     advance: Callable[..., Any]
-    judge: Callable[..., jax.Array]
+    judge: Callable[..., Any]
     show: Callable[..., Any]
 
 
@@ -120,15 +128,15 @@ def programs(plan: Plan, episodes: int) -> Programs:
     def policy(params: Any) -> Callable[[jax.Array], jax.Array]:
         return lambda obs: jnp.argmax(model.apply(params, obs, None)).astype(jnp.int32)
 
-    def judge(params: Any, draw: Draw, number: jax.Array) -> jax.Array:
-        def one_task(task: jax.Array) -> jax.Array:
+    def judge(params: Any, draw: Draw, number: jax.Array) -> Any:
+        def one_task(task: jax.Array) -> Any:
             key = jax.random.fold_in(jax.random.fold_in(keys(draw)[3], number), task)
-            return mer_jax.rl.scores(
+            return mer_jax.rl.evaluate(
                 key, policy(params), env, game.params(task), episodes, plan.max_frames
             )
 
         played = jax.lax.map(one_task, jnp.arange(plan.tasks))
-        return jnp.where(is_finite(params), played, jnp.nan)
+        return played._replace(score=jnp.where(is_finite(params), played.score, jnp.nan))
 
     def show(params: Any, draw: Draw, task: jax.Array) -> Any:
         reset_key, play_key = jax.random.split(keys(draw)[3])
@@ -151,10 +159,13 @@ def bytes_per_run(plan: Plan, draws: Draw) -> int:
 
 
 class Progress(NamedTuple):
-    """frames: of each run so far; scores: `[R, tasks]` at each evaluation; params: `[R, ...]`."""
+    """frames: of each run so far; scores: `[R, tasks]` at each evaluation; gains: `[R, tasks]` at
+    the latest, how many an episode; params: `[R, ...]`.
+    """
 
     frames: int
     scores: list[np.ndarray]
+    gains: np.ndarray
     params: Any
 
 
@@ -186,6 +197,7 @@ def learn(
     shapes = jax.eval_shape(start, draws)
     at, arrays = (kept and kept.newest()) or (0, {})
     scores: list[np.ndarray] = arrays.get("scores", [])
+    (gains,) = arrays.get("gains", [np.zeros((num_runs, plan.tasks))])
     if arrays:
         leaves = [leaf[padded] for leaf in arrays["state"]]
         state = devices.put(jax.tree.unflatten(jax.tree.structure(shapes), leaves), mesh, SEED)
@@ -199,13 +211,14 @@ def learn(
             losses_fine &= fetched(fine)
             at += plan.evaluate_every
         judged = (last if at == total else judge)(state.agent.params, draws, np.int32(at))
-        scores.append(fetched(judged).mean(-1))
+        scores.append(fetched(judged.score).mean(-1))
+        gains = fetched(judged.gains).mean(-1)
         if kept and (kept.due(at) if at < total else kept.lasting):
             if not may_diverge and at < total:
                 names = [f"seed {seed}" for seed in seeds]
                 fine = losses_fine & np.isfinite(scores[-1]).all(-1)
                 check_finite(fine, names, f"after {at} frames", kept)
             leaves = [fetched(leaf) for leaf in jax.tree.leaves(state)]
-            kept.save(at, {"state": leaves, "scores": scores})
-        yield Progress(at, scores, state.agent.params)
-    yield Progress(at, scores, state.agent.params)
+            kept.save(at, {"state": leaves, "scores": scores, "gains": [gains]})
+        yield Progress(at, scores, gains, state.agent.params)
+    yield Progress(at, scores, gains, state.agent.params)

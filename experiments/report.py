@@ -216,8 +216,7 @@ def _games(page: Page, run: Run) -> None:
 def _with_interval(spread: Spread) -> list[str]:
     if spread["mean"] is None:
         return ["diverged", ""]
-    interval = intervals.of_mean(spread["per_seed"])
-    return [output.cell(spread), str(interval) if len(spread["per_seed"]) > 1 else ""]
+    return [output.cell(spread), str(intervals.of_mean(spread["per_seed"]))]
 
 
 def _how(page: Page, run: Run) -> None:
@@ -242,7 +241,7 @@ def _how(page: Page, run: Run) -> None:
         if value not in (None, [], False) and name not in MOST_CONFIG
     }
     lines = [
-        f"- command: `{' '.join(metrics['command'])}`",
+        f"- command: `{metrics['command']}`",
         f"- configuration: `{json.dumps(config)}`",
         f"- versions: `{json.dumps(metrics.get('versions'))}`",
         f"- revision: `{metrics.get('git_revision')}`",
@@ -260,14 +259,9 @@ def _differences(page: Page, runs: list[Run], metrics: dict[str, str]) -> None:
             continue
         cells = []
         for metric in metrics:
-            of_a, of_b = run_a.per_seed(a, metric), run_b.per_seed(b, metric)
-            pairs = [(of_a[seed], of_b[seed]) for seed in of_a if seed in of_b]
-            values = [(x, y) for x, y in pairs if x is not None and y is not None]
-            if len(values) < len(pairs) or not pairs:
-                break
-            interval = intervals.of_difference(*zip(*values, strict=True))
-            cells += [f"{interval.mean:+.2f}", str(interval) if len(values) > 1 else ""]
-        else:
+            interval = intervals.of_difference(run_a.per_seed(a, metric), run_b.per_seed(b, metric))
+            cells += [f"{interval.mean:+.2f}", str(interval)] if interval else []
+        if len(cells) == 2 * len(metrics):
             names = (a, b) if len(runs) == 1 else (f"{a} ({run_a.name})", f"{b} ({run_b.name})")
             table.append([" over ".join(names), *cells])
     if len(table) > 1:

@@ -7,7 +7,6 @@ python -m experiments.rl --game flappy-bird --agent dqn --out runs/flappy-bird
 import dataclasses
 import functools
 import itertools
-import sys
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,7 +30,7 @@ from experiments import (
     plots,
     tensorboard,
 )
-from experiments.methods import flag
+from experiments.command_line import flag
 from experiments.playing import GAMES, Draw, Plan
 from mer_jax import checks
 from mer_jax.networks import Model
@@ -174,12 +173,12 @@ def check(config: Config) -> None:
     """
     for name in (
         "tasks", "frames_per_task", "evaluate_every", "episodes", "seeds", "replays", "num_batches",
-        "capacity", "epsilon_frames", "target_every",
+        "capacity", "epsilon_frames", "target_every", "max_frames", "seed_batch",
+        "checkpoint_every",
     ):  # fmt: skip
-        checks.positive_int(flag(name), getattr(config, name))
-    for name in ("max_frames", "seed_batch", "checkpoint_every"):
-        if getattr(config, name) is not None:
-            checks.positive_int(flag(name), getattr(config, name))
+        count = getattr(config, name)
+        if count is not None and checks.positive_int(flag(name), count) >= 2**31:
+            raise ValueError(f"{flag(name)} must be less than 2^31, got {count}")
     for size in config.hidden:
         checks.positive_int("each of --hidden", size)
     checks.rate("--epsilon", config.epsilon, largest=1)
@@ -189,6 +188,8 @@ def check(config: Config) -> None:
             raise ValueError(f"{flag(name)} is nothing that {config.agent} reads")
         for value in getattr(config, name):
             checks.rate(flag(name), value, largest=np.inf if name == "alpha" else 1)
+    if config.tasks > (most := GAMES[config.game].most_tasks):
+        raise ValueError(f"--tasks must be at most {most} in {config.game}, got {config.tasks}")
     if config.frames_per_task % config.evaluate_every:
         raise ValueError(
             f"--frames-per-task must be a multiple of --evaluate-every, got "
@@ -238,7 +239,7 @@ def run(config: Config, shown: Progress, title: str | None = None) -> Results:
         },
     )
     batch = min(config.seed_batch or len(of_seed), len(of_seed))
-    seconds, finished, checksums, params = 0.0, [], [], None
+    seconds, finished, gains, checksums, params = 0.0, [], [], [], None
     for first in range(0, len(of_seed), batch):
         part = jax.tree.map(lambda leaf: leaf[first : first + batch], draws)  # noqa: B023
         kept = checkpoints.Checkpoints(
@@ -257,20 +258,21 @@ def run(config: Config, shown: Progress, title: str | None = None) -> Results:
         last = bars.follow(shown, (title or TITLES[config.agent]) + number, total, steps, _tell)
         seconds += kept.seconds
         finished.append(np.stack(last.scores, axis=1))
+        gains.append(last.gains)
         checksums += checkpoints.checksums(last.params, len(part.seed))
         params = last.params if params is None else params
-    scores = np.concatenate(finished)  # [R, evaluations, tasks]
+    scores, gained = np.concatenate(finished), np.concatenate(gains)  # [R, evaluations, tasks]
     swept = [name for name in settings[0] if len(getattr(config, name)) > 1]
     results = {}
     for index, setting in enumerate(settings):
-        mine = scores[of_setting == index]
+        mine = of_setting == index
         label = ", ".join(f"{name} {setting[name]:g}" for name in swept)
-        results[label or config.agent] = summary(mine) | {
+        results[label or config.agent] = summary(scores[mine], gained[mine]) | {
             "title": ", ".join(filter(None, (TITLES[config.agent], label))),
             "settings": setting,
             "seconds": round(seconds, 2),
             "bytes_per_run": playing.bytes_per_run(config.plan(), draws),
-            "params_checksums": [checksums[run] for run in np.flatnonzero(of_setting == index)],
+            "params_checksums": [checksums[run] for run in np.flatnonzero(mine)],
         }
     write_results(config, results)
     if config.films:
@@ -294,13 +296,39 @@ def _identity(config: Config, draws: Draw) -> dict[str, Any]:
     }
 
 
-def summary(scores: np.ndarray) -> dict[str, Any]:
-    """The metrics of `[S, evaluations, tasks]` scores, with every seed's."""
-    final = scores[:, -1].astype(np.float64)
+def summary(scores: np.ndarray, gains: np.ndarray) -> dict[str, Any]:
+    """The metrics of `[S, evaluations, tasks]` scores and `[S, tasks]` gains, with every seed's.
+
+    `late_score` is the mean over all evaluations since the last task began, which depends less on
+    the moment than the final score does.
+    """
+    scores, gains = scores.astype(np.float64), gains.astype(np.float64)
+    final, num_tasks = scores[:, -1], scores.shape[2]
+    late = scores[:, -((scores.shape[1] - 1) // num_tasks) :]
     return {
         "final_score": output.spread(final.mean(1)),
-        "score_by_task": [output.spread(final[:, task]) for task in range(final.shape[1])],
-        "scores": np.round(scores.astype(np.float64), 3).tolist(),
+        "late_score": output.spread(late.mean((1, 2))),
+        "score_by_task": [output.spread(final[:, task]) for task in range(num_tasks)],
+        "gains_by_task": [output.spread(gains[:, task]) for task in range(num_tasks)],
+        "scores": np.round(scores, 3).tolist(),
+    }
+
+
+def join(known: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """A result with more seeds."""
+
+    def both(name: str) -> np.ndarray:
+        return np.concatenate([np.array(part[name], np.float64) for part in (known, new)])
+
+    gains = [
+        np.transpose([spread["per_seed"] for spread in part["gains_by_task"]])
+        for part in (known, new)
+    ]
+    return {
+        **known,
+        **summary(both("scores"), np.concatenate(gains)),
+        "seconds": round(known["seconds"] + new["seconds"], 2),
+        "params_checksums": known["params_checksums"] + new["params_checksums"],
     }
 
 
@@ -341,7 +369,7 @@ def about(config: Config) -> dict[str, Any]:
     """What makes the results what they are."""
     return {
         "config": dataclasses.asdict(config),
-        "command": ["python", "-m", "experiments.rl", *sys.argv[1:]],
+        "command": command_line.command("experiments.rl", config),
         "seeds": [config.seed + i for i in range(config.seeds)],
         "frames": list(range(0, config.tasks * config.frames_per_task + 1, config.evaluate_every)),
         **output.environment(),
@@ -352,7 +380,7 @@ def write_results(config: Config, results: Results) -> None:
     """metrics.json, table.md and scores.png; a single setting is at the top level."""
     known = about(config)
     content = next(iter(results.values())) if len(results) == 1 else {"settings": results}
-    output.write_json(config.out / "metrics.json", known | content)
+    output.write_json(config.out / "metrics.json", known | content | known)
     table = output.markdown(rows(results), describe(config))
     output.write_text(config.out / "table.md", table)
     curves = {result["title"]: result["scores"] for result in results.values()}

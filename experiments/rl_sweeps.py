@@ -9,13 +9,14 @@ from experiments.accuracy_tables import heading
 from experiments.playing import GAMES
 from experiments.rl_table import GameCell, results
 
-ALPHAS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
+ALPHAS = (0.003, 0.01, 0.03, 0.1, 0.2, 0.5)
 SWEPT: dict[str, tuple[tuple[str, tuple[float, ...]], ...]] = {
     "dqn": (("alpha", ALPHAS),),
     "dqn-reservoir": (("alpha", ALPHAS),),
-    "dqn-mer": (("alpha", (0.003, 0.01, 0.03)), ("gamma", (0.3, 1.0))),
+    "dqn-mer": (("alpha", (0.01, 0.03, 0.1)), ("gamma", (0.1, 0.3))),
 }
-"""Six settings for each agent."""
+"""Six settings for each agent. DQN-MER's are all pulled back: with its single batch a frame, gamma
+and beta 1 would be DQN with steps one example at a time."""
 DRAW = (("seed", 100), ("seeds", 2))
 
 
@@ -25,7 +26,7 @@ def cells() -> list[GameCell]:
 
 def _score(entry: dict[str, Any]) -> float:
     """What decides; of an agent that diverged with any seed the least there is."""
-    mean = entry["final_score"]["mean"]
+    mean = entry["late_score"]["mean"]
     return -math.inf if mean is None else float(mean)
 
 
@@ -34,7 +35,7 @@ def draw(name: str, folder: Path) -> None:
     known = {cell: kept for cell in cells() if (kept := cell.load(folder / "cells"))}
     if not known:
         raise ValueError(f"{folder / 'cells'} holds none of the sweeps yet; leave out --only-draw")
-    table = [["Game", "Agent", "Settings", "Final score"]]
+    table = [["Game", "Agent", "Settings", "Score in the last task", "Final score"]]
     panels: dict[str, list[plots.Bar]] = {}
     content = {}
     for cell, kept in known.items():
@@ -42,26 +43,29 @@ def draw(name: str, folder: Path) -> None:
         best = max(entries, key=_score)
         for entry in entries:
             text = ", ".join(f"{key} {value:g}" for key, value in entry["settings"].items())
-            score, mark = entry["final_score"], "**" if entry is best else ""
+            score, mark = entry["late_score"], "**" if entry is best else ""
             title = rl.TITLES[cell.agent]
             cells_of_row = [f"{mark}{text}{mark}", f"{mark}{output.cell(score)}{mark}"]
-            table.append([heading(cell.game), title, *cells_of_row])
+            final = output.cell(entry["final_score"])
+            table.append([heading(cell.game), title, *cells_of_row, final])
             if score["mean"] is not None:
                 label = f"{title}, {text}"
                 bar = plots.Bar(label, score["mean"], score["std"], None, entry is best)
                 panels.setdefault(heading(cell.game), []).append(bar)
         content[str(cell)] = {
             "results": [
-                {key: entry[key] for key in ("settings", "final_score")} for entry in entries
+                {key: entry[key] for key in ("settings", "late_score", "final_score")}
+                for entry in entries
             ],
             "command": kept["command"],
         }
     caption = (
-        "Sums of rewards, mean over all tasks after the last, mean ± standard deviation over seeds "
-        "100 and 101; bold: the best, which the table of games uses. "
+        "Sums of rewards over all tasks, mean ± standard deviation over "
+        f"{dict(DRAW)['seeds']} seeds from {dict(DRAW)['seed']}; in the last task: the mean of all "
+        "evaluations since it began; bold: the best by that, which the table of games uses. "
         f"`python -m experiments.tables {name}`"
     )
     output.write_text(folder / f"{name}.md", output.markdown(table, caption))
     output.write_json(folder / f"{name}.json", content)
-    title = "Final score in the sweeps; red: chosen"
+    title = "Score in the last task of the sweeps; red: chosen"
     output.write(folder / f"{name}.png", lambda part: plots.bars(part, panels, title, "score"))

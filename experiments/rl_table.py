@@ -4,12 +4,13 @@ import dataclasses
 import functools
 import itertools
 import json
+import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from rich.progress import Progress
 
-from experiments import intervals, output, plots, rl
+from experiments import command_line, intervals, output, plots, rl
 from experiments.accuracy_tables import heading
 from experiments.cells import Job
 from experiments.playing import GAMES
@@ -41,7 +42,7 @@ class GameCell(NamedTuple):
         """
         how = dict(self.on) | {name: value for name, value in how.items() if name != "data_dir"}
         if unread := sorted(set(how) - {"seeds", "seed", "tasks"}):
-            raise ValueError(f"{rl.flag(unread[0])} is nothing that the games read")
+            raise ValueError(f"{command_line.flag(unread[0])} is nothing that the games read")
         del at_once  # all seeds of a cell are learned at once
         config = rl.Config(
             game=self.game,  # type: ignore[arg-type]
@@ -52,19 +53,42 @@ class GameCell(NamedTuple):
             **how | dict(self.swept),
         )
         rl.check(config)
-        if known := self.load(folder):
-            asked = json.loads(json.dumps(dataclasses.asdict(config), default=str))
-            names = [name for name in asked if asked[name] != known["config"].get(name)]
-            changed = [name for name in names if name not in ("out", "resume")]
-            if [result["settings"] for result in results(known)] != config.rates():
-                changed.append("what was chosen")
-            if changed:
-                raise ValueError(
-                    f"{config.out} was made with other values of {', '.join(changed)}; delete it "
-                    "to run it again, or choose another --out"
-                )
+        known = self.load(folder)
+        if known is None:
+            return [functools.partial(self._job, config)]
+        asked = json.loads(json.dumps(dataclasses.asdict(config), default=str))
+        names = [name for name in asked if asked[name] != known["config"].get(name)]
+        changed = [name for name in names if name not in ("out", "resume", "seeds")]
+        if [result["settings"] for result in results(known)] != config.rates():
+            changed.append("what was chosen")
+        if changed:
+            raise ValueError(
+                f"{config.out} was made with other values of {', '.join(changed)}; delete it to "
+                "run it again, or choose another --out"
+            )
+        done = len(known["seeds"])
+        if done >= config.seeds:
             return []
-        return [functools.partial(self._job, config)]
+        more = dataclasses.replace(
+            config,
+            seed=config.seed + done,
+            seeds=config.seeds - done,
+            out=config.out / "more",
+            films=False,
+        )
+        rl.check(more)
+        return [functools.partial(self._more, config, more, known)]
+
+    def _more(
+        self, config: rl.Config, more: rl.Config, known: dict[str, Any], shown: Progress
+    ) -> str:
+        """Learns the seeds that are missing, and puts them beside those that are known."""
+        told = self._job(more, shown)
+        added = json.loads((more.out / "metrics.json").read_text(encoding="utf-8"))
+        whole = [rl.join(*pair) for pair in zip(results(known), results(added), strict=True)]
+        rl.write_results(config, {result["title"]: result for result in whole})
+        shutil.rmtree(more.out)
+        return told
 
     def _job(self, config: rl.Config, shown: Progress) -> str:
         result, *others = rl.run(config, shown, str(self)).values()
@@ -95,6 +119,10 @@ def results(metrics: dict[str, Any]) -> list[dict[str, Any]]:
     return [metrics] if "final_score" in metrics else list(metrics["settings"].values())
 
 
+def _per_seed(metrics: dict[str, Any]) -> dict[int, float | None]:
+    return dict(zip(metrics["seeds"], metrics["final_score"]["per_seed"], strict=True))
+
+
 def cells() -> list[GameCell]:
     return [GameCell(game, agent) for game in GAMES for agent in AGENTS]
 
@@ -113,20 +141,27 @@ def draw(name: str, folder: Path) -> None:
         parts.append(output.markdown(rl.rows(titled), heading(game)))
         steps = {
             f"{rl.TITLES[better]} over {rl.TITLES[worse]}": intervals.of_difference(
-                of_game[better]["final_score"]["per_seed"],
-                of_game[worse]["final_score"]["per_seed"],
+                *(_per_seed(of_game[agent]) for agent in (better, worse))
             )
             for worse, better in itertools.pairwise(AGENTS)
             if {worse, better} <= set(of_game)
         }
         if steps:
             table = [["Difference of final scores", "Mean", "95 % interval"]]
-            for title, (mean, low, high) in steps.items():
-                table.append([title, f"{mean:+.2f}", f"{low:+.2f} to {high:+.2f}"])
+            for title, interval in steps.items():
+                told = [f"{interval.mean:+.2f}", str(interval)] if interval else ["diverged", ""]
+                table.append([title, *told])
             parts.append(output.markdown(table, "Seed by seed."))
+        num_tasks = len(next(iter(of_game.values()))["gains_by_task"])
+        table = [["Agent", *(f"Task {task + 1}" for task in range(num_tasks))]]
+        for agent, kept in of_game.items():
+            gained = [output.cell(spread, digits=1) for spread in kept["gains_by_task"]]
+            table.append([rl.TITLES[agent], *gained])
+        parts.append(output.markdown(table, f"{heading(game)}: {GAMES[game].gains}, an episode."))
         content[game] = {
             agent: {
-                key: kept[key] for key in ("final_score", "score_by_task", "settings", "seconds")
+                key: kept[key]
+                for key in ("final_score", "score_by_task", "gains_by_task", "settings", "seconds")
             }
             | {"command": kept["command"]}
             for agent, kept in of_game.items()

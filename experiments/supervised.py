@@ -6,7 +6,6 @@
 """
 
 import dataclasses
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
@@ -155,7 +154,7 @@ def prepare(config: Config, say: Callable[[str], object]) -> Comparison:
     checks.positive_int("--capacity", config.capacity)
     for flag in ("evaluate_every", "seed_batch", "checkpoint_every"):
         if getattr(config, flag) is not None:
-            checks.positive_int(methods.flag(flag), getattr(config, flag))
+            checks.positive_int(command_line.flag(flag), getattr(config, flag))
     if not 0 <= config.seed <= 2**32 - config.seeds:
         raise ValueError(
             f"--seed must be at least 0 and, with --seeds {config.seeds}, at most "
@@ -190,7 +189,7 @@ def prepare(config: Config, say: Callable[[str], object]) -> Comparison:
         caption=describe(config, tasks, material.test),
         about={
             "config": dataclasses.asdict(config),
-            "command": ["python", "-m", "experiments.supervised", *sys.argv[1:]],
+            "command": command_line.command("experiments.supervised", config),
             "seeds": seeds,
             "num_tasks": num_tasks,
             "test_images": len(material.test.labels),
@@ -253,7 +252,8 @@ def _omniglot(config: Config, say: Callable[[str], object]) -> _Material:
         raise ValueError(f"--dataset omniglot needs --benchmark omniglot, got {config.benchmark}")
     for name in ("examples_per_task", "test_images"):
         if getattr(config, name) is not None:
-            raise ValueError(f"{methods.flag(name)} is not for omniglot, whose alphabets are whole")
+            given = command_line.flag(name)
+            raise ValueError(f"{given} is not for omniglot, whose alphabets are whole")
     num_tasks = 50 if config.tasks is None else checks.positive_int("--tasks", config.tasks)
     data = omniglot.load(config.data_dir, on_download=say)
     drawings = Base(data.images.reshape(len(data.images), -1), data.labels)

@@ -114,7 +114,7 @@ def write(config: Config, told: list[dict[str, Any]]) -> str:
         ["Program", "Killed after, s", "Of, s", "Newest checkpoint", "Same bits"],
         *([str("none" if value is None else value) for value in run.values()] for run in told),
     ]
-    command = f"python -m experiments.survival --kills {config.kills} --seed {config.seed}"
+    command = command_line.command("experiments.survival", config)
     output.write_text(config.out / "survival.md", output.markdown(table, f"{summary} `{command}`"))
     content = {"runs": told, "programs": RUNS, "seed": config.seed, "command": command}
     output.write_json(config.out / "survival.json", content | output.environment())

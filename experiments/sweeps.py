@@ -88,9 +88,10 @@ def cells() -> list[Cell]:
 
 
 def best(entries: list[dict[str, Any]]) -> dict[str, Any]:
-    """The entry that retained most."""
+    """The entry that retained most; of several that did, the one that learned most."""
     learned = [entry for entry in entries if entry["retained_accuracy"]["mean"] is not None]
-    return max(learned, key=lambda entry: entry["retained_accuracy"]["mean"])
+    metrics = ("retained_accuracy", "learning_accuracy")
+    return max(learned, key=lambda entry: [entry[metric]["mean"] for metric in metrics])
 
 
 def _listed(entry: dict[str, Any], names: list[str]) -> str:

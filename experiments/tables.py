@@ -26,7 +26,6 @@ from experiments import (
     checkpoints,
     command_line,
     devices,
-    methods,
     omniglot_table,
     rl_sweeps,
     rl_table,
@@ -147,7 +146,7 @@ def main(args: list[str] | None = None) -> None:
     with command_line.errors():
         for name in ("seeds", "seed_batch"):
             if (count := getattr(config, name)) is not None:
-                checks.positive_int(methods.flag(name), count)
+                checks.positive_int(command_line.flag(name), count)
         wanted = [] if config.only_draw else chosen(config)
     devices.use_all_cores()
     jax.config.update("jax_default_matmul_precision", "highest")
@@ -169,7 +168,7 @@ def main(args: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         console.print("stopped; the same command goes on from here")
         raise SystemExit(130) from None
-    console.print(f"{config.out}: {config.table}.md, .json, .png", highlight=False)
+    console.print(f"{config.out}: {config.table}.md, .json and pictures", highlight=False)
 
 
 if __name__ == "__main__":

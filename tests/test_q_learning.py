@@ -244,18 +244,25 @@ def test_scores_are_sums_of_rewards_up_to_the_end_or_the_cap():
     env, params = rl.Catcher(), rl.CatcherParams()
 
     def score(policy, cap):
-        return rl.scores(jax.random.key(0), policy, env, params, 8, cap)
+        return rl.evaluate(jax.random.key(0), policy, env, params, 8, cap)
 
     stay = score(lambda obs: 0, 10_000)
-    assert (stay <= 0).all()
-    assert (stay == -8).any()
-    np.testing.assert_array_equal(score(lambda obs: 0, 20), 0)
+    assert (stay.score == stay.gains - 3 - 5).all()
+    assert (stay.gains == 0).any()
+    np.testing.assert_array_equal(score(lambda obs: 0, 20).score, 0)
 
     def follow(obs):
         ahead = obs[2] - obs[0] - 5 * obs[1]
         return jnp.where(jnp.abs(ahead) < 20, 2, jnp.where(ahead > 0, 1, 0))
 
-    assert score(follow, 1000).mean() > 15
+    caught = score(follow, 1000)
+    assert caught.gains.mean() > 15
+    # The environment's own limit counts, too.
+    limited = rl.CatcherParams(max_steps_in_episode=200)
+    few = rl.evaluate(jax.random.key(0), follow, env, limited, 8, 1000)
+    same = score(follow, 200)
+    np.testing.assert_array_equal(few.gains, same.gains)
+    assert few.gains.max() < caught.gains.mean()
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def folder(path, results, **changed):
     path.mkdir()
     about = {
         "config": {"dataset": "digits", "benchmark": "rotations", "seeds": 5} | changed,
-        "command": ["python", "-m", "experiments.supervised"],
+        "command": "python -m experiments.supervised",
         "seeds": [0, 1, 2, 3, 4],
     }
     output.write_json(path / "metrics.json", about | {"methods": results})
@@ -139,7 +139,7 @@ def test_what_diverged_is_said_and_not_drawn(tmp_path):
     assert "## Differences" not in markdown
 
 
-WHOLE = {"command": [], "seeds": [0, 1, 2, 3, 4]} | result("ER", 0)
+WHOLE = {"command": "python", "seeds": [0, 1, 2, 3, 4]} | result("ER", 0)
 GAME = {"title": "DQN", "seeds": [0], "final_score": {"mean": 1.0, "std": 0.0, "per_seed": [1.0]}}
 
 

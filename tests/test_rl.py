@@ -36,8 +36,16 @@ def test_what_a_run_leaves_behind(game, agent, tmp_path):
     np.testing.assert_allclose(final["mean"], np.mean(final["per_seed"]), rtol=1e-6)
     by_task = [spread["mean"] for spread in metrics["score_by_task"]]
     np.testing.assert_allclose(by_task, scores[:, -1].mean(0), atol=1e-3)
+    late = scores[:, 3:].mean((1, 2))
+    np.testing.assert_allclose(metrics["late_score"]["per_seed"], late, atol=1e-3)
+    gains = np.array([spread["per_seed"] for spread in metrics["gains_by_task"]])
+    assert gains.shape == (2, 2)
+    assert (gains >= 0).all()
     assert metrics["seconds"] > 0
+    assert metrics["bytes_per_run"] > 60 * (2 * 4 * 4)
     assert metrics["config"]["agent"] == agent
+    begun = json.loads((tmp_path / "run.json").read_text())
+    assert begun == {name: metrics[name] for name in begun}
     table = (tmp_path / "table.md").read_text()
     assert f"| {final['mean']:.2f} ± {final['std']:.2f} |" in table
     assert (tmp_path / "scores.png").read_bytes().startswith(b"\x89PNG")
@@ -99,10 +107,11 @@ def test_it_goes_on_with_the_same_bits(tmp_path, monkeypatch):
 
 def test_differences_by_hand():
     """Differences 1, 2, 3: mean 2, standard error 1 / sqrt(3), t(2) = 4.3027."""
-    mean, low, high = intervals.of_difference([2, 4, 6], [1, 2, 3])
-    assert (mean, low, high) == pytest.approx(
-        (2, 2 - 4.3027 / 3**0.5, 2 + 4.3027 / 3**0.5), abs=1e-3
-    )
+    found = intervals.of_difference({0: 2, 1: 4, 2: 6, 5: 70}, {2: 3, 1: 2, 0: 1, 4: 9})
+    assert found == pytest.approx((2, 2 - 4.3027 / 3**0.5, 2 + 4.3027 / 3**0.5), abs=1e-3)
+    assert str(intervals.of_difference({0: 2}, {0: 1})) == ""
+    assert intervals.of_difference({0: 2}, {1: 1}) is None
+    assert intervals.of_difference({0: 2, 1: None}, {0: 1, 1: 1}) is None
 
 
 def test_the_table_of_games(tmp_path):
@@ -112,7 +121,7 @@ def test_the_table_of_games(tmp_path):
         rng = np.random.default_rng(len(agent))
         config = rl.Config(agent=agent, seeds=3, out=out)
         out.mkdir(parents=True)
-        result = rl.summary(rng.normal(size=(3, 151, 6))) | {
+        result = rl.summary(rng.normal(size=(3, 151, 6)), rng.random((3, 6))) | {
             "title": "-", "settings": config.rates()[0], "seconds": 1.0
         }  # fmt: skip
         rl.write_results(config, {agent: result})
@@ -126,10 +135,35 @@ def test_the_table_of_games(tmp_path):
     written = (tmp_path / "cells/catcher/dqn/metrics.json").stat().st_mtime_ns
     tables.main(["rl", "--cells", "catcher/dqn", "--seeds", "3", "--out", str(tmp_path)])
     assert (tmp_path / "cells/catcher/dqn/metrics.json").stat().st_mtime_ns == written
-    for more in (["--seeds", "4"], ["--test-images", "3", "--seeds", "3"]):
+    for more in (["--tasks", "4"], ["--test-images", "3", "--seeds", "3"]):
         with pytest.raises(SystemExit) as stop:
             tables.main(["rl", "--cells", "catcher/dqn", "--out", str(tmp_path), *more])
         assert stop.value.code == 2
+
+
+def test_a_cell_that_is_asked_for_more_seeds_learns_those(tmp_path, monkeypatch):
+    """What came of them stands beside what was known, as if all had been learned at once."""
+
+    def small(**how):
+        smaller = {"frames_per_task": 100, "evaluate_every": 50, "episodes": 2, "max_frames": 60}
+        return make(**smaller | {"hidden": (8,), "capacity": 60, "replays": 4} | how)
+
+    make = rl.Config
+    monkeypatch.setattr(rl, "Config", small)
+    monkeypatch.setattr(rl, "write_films", lambda *args: None)
+
+    def learned(folder, *seeds):
+        for count in seeds:
+            tables.main(["rl", "--cells", "catcher/dqn", "--tasks", "2", "--seeds", str(count),
+                         "--out", str(folder)])  # fmt: skip
+        return json.loads((folder / "cells/catcher/dqn/metrics.json").read_text())
+
+    parts, whole = learned(tmp_path / "parts", "2", "3"), learned(tmp_path / "whole", "3")
+    assert parts["seeds"] == whole["seeds"] == [0, 1, 2]
+    for name in ("scores", "final_score", "late_score", "score_by_task", "gains_by_task"):
+        assert parts[name] == whole[name]
+    assert parts["command"] == whole["command"]
+    assert not (tmp_path / "parts/cells/catcher/dqn/more").exists()
 
 
 def test_the_table_of_sweeps(tmp_path):
@@ -141,8 +175,9 @@ def test_the_table_of_sweeps(tmp_path):
         config.out.mkdir(parents=True)
         scores = np.arange(6.0)[:, None, None, None] + np.zeros((2, 151, 6))
         rl.write_results(config, {
-            str(number): rl.summary(scores[number]) | {"title": "-", "settings": setting,
-                                                       "seconds": 1.0}
+            str(number): rl.summary(scores[number], np.ones((2, 6))) | {
+                "title": "-", "settings": setting, "seconds": 1.0
+            }
             for number, setting in enumerate(config.rates())
         })  # fmt: skip
     tables.main(["rl-sweeps", "--only-draw", "--out", str(tmp_path)])
@@ -177,6 +212,8 @@ def test_the_tasks_get_harder():
         (["--hidden", "0"], "each of --hidden must be a whole number"),
         (["--seed", "-1"], "--seed must be in"),
         (["--max-frames", "0"], "--max-frames must be a whole number"),
+        (["--max-frames", "3000000000"], "--max-frames must be less than"),
+        (["--game", "flappy-bird", "--tasks", "16"], "--tasks must be at most 15 in flappy-bird"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

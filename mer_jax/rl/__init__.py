@@ -9,7 +9,7 @@ except ImportError as error:
 from mer_jax.rl.catcher import Catcher, CatcherParams, CatcherState
 from mer_jax.rl.flappy_bird import FlappyBird, FlappyBirdParams, FlappyBirdState
 from mer_jax.rl.game import Scaled
-from mer_jax.rl.play import PlayState, play, scores, start
+from mer_jax.rl.play import Played, PlayState, evaluate, play, start
 from mer_jax.rl.q_learning import Agent, AgentState, Transition, dqn, dqn_mer, fifo, q_network
 
 __all__ = [
@@ -22,13 +22,14 @@ __all__ = [
     "FlappyBirdParams",
     "FlappyBirdState",
     "PlayState",
+    "Played",
     "Scaled",
     "Transition",
     "dqn",
     "dqn_mer",
+    "evaluate",
     "fifo",
     "play",
     "q_network",
-    "scores",
     "start",
 ]

@@ -4,6 +4,7 @@ from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+from gymnax.environments import spaces
 
 FRAME_MS = 1000 / 30
 NO_LIMIT = 2**31 - 1
@@ -26,7 +27,13 @@ class Scaled:
         self.scale = jnp.asarray(env.scale if scale is None else scale, jnp.float32)
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "env":  # while it is copied or read from a file
+            raise AttributeError(name)
         return getattr(self.env, name)
+
+    def observation_space(self, params: Any) -> spaces.Box:
+        space = self.env.observation_space(params)
+        return spaces.Box(self.seen(space.low), self.seen(space.high), space.shape, jnp.float32)
 
     def seen(self, observation: jax.Array) -> jax.Array:
         return (observation - self.centre) / self.scale

@@ -42,6 +42,10 @@ def play(
     key, give the same bits as in one go. An episode that a time limit cut short is not over for the
     agent: what would have followed is worth what the target network says.
 
+    Args:
+      key: random key, the same for all pieces of a run.
+      agent, env, env_params: see `start`.
+      num_frames: how many are played; static.
     Returns:
       The state after `num_frames` frames, and the agent's infos, `[num_frames, ...]`.
     """
@@ -58,39 +62,56 @@ def play(
     return jax.lax.scan(frame, state, length=num_frames)
 
 
-def scores(
+class Played(NamedTuple):
+    """What came of some episodes.
+
+    score: `[num_episodes]` float32, the sum of rewards.
+    gains: `[num_episodes]` int32, how often there was one above 0: fruits caught, pipes passed.
+    """
+
+    score: jax.Array
+    gains: jax.Array
+
+
+def evaluate(
     key: jax.Array,
     policy: Callable[[jax.Array], jax.Array],
     env: Any,
     env_params: Any,
     num_episodes: int,
     max_frames: int,
-) -> jax.Array:
-    """The sum of rewards of each of some episodes, which end at the latest after `max_frames`.
+) -> Played:
+    """What a policy gains in some episodes, from which nothing is learned.
 
     Args:
+      key: random key, consumed.
       policy: `policy(obs) -> action []`.
-    Returns:
-      `[num_episodes]` float32.
+      env, env_params: see `start`.
+      num_episodes: played side by side.
+      max_frames: after which an episode ends, if neither the game nor its own time limit did it.
     """
 
     def unfinished(carry: tuple[Any, ...]) -> jax.Array:
-        frame, _, _, _, over = carry
+        frame, *_, over = carry
         return (frame < max_frames) & ~over.all()
 
     def frame(carry: tuple[Any, ...]) -> tuple[Any, ...]:
-        number, obs, games, score, over = carry
+        number, obs, games, played, over = carry
         keys = jax.random.split(jax.random.fold_in(play_key, number), num_episodes)
         actions = jax.vmap(policy)(obs)
         obs, games, reward, terminal, _ = jax.vmap(env.step_env, (0, 0, 0, None))(
             keys, games, actions, env_params
         )
-        return number + 1, obs, games, score + jnp.where(over, 0, reward), over | terminal
+        reward = jnp.where(over, 0, reward)
+        played = Played(played.score + reward, played.gains + (reward > 0))
+        cut_short = jax.vmap(env.is_truncated, (0, None))(games, env_params)
+        return number + 1, obs, games, played, over | terminal | cut_short
 
     reset_key, play_key = jax.random.split(key)
     obs, games = jax.vmap(env.reset_env, (0, None))(
         jax.random.split(reset_key, num_episodes), env_params
     )
-    none = jnp.zeros(num_episodes)
-    carry = (jnp.int32(0), obs, games, none, none > 0)
-    return jax.lax.while_loop(unfinished, frame, carry)[3]
+    none = jnp.zeros(num_episodes, jnp.int32)
+    carry = (jnp.int32(0), obs, games, Played(none.astype(jnp.float32), none), none > 0)
+    played: Played = jax.lax.while_loop(unfinished, frame, carry)[3]
+    return played

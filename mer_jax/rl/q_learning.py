@@ -33,7 +33,10 @@ class Transition(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """What a step of Q-learning learns from: the value of `action` at `x` should be `target`."""
+    """What a step of Q-learning learns from: the value of `action` at `x` should be `target`.
+
+    x: `[d]` float32; action: `[]` int32; target: `[]` float32.
+    """
 
     x: Any
     action: Any
@@ -159,7 +162,9 @@ def dqn_mer(
     `batch_size - 1` replays of a reservoir; each transition is one SGD step.
 
     Args:
-      alpha, beta, gamma, num_batches, batch_size, capacity: see `mer_jax.mer`.
+      alpha, beta, gamma, num_batches, batch_size, capacity: see `mer_jax.mer`. With a single
+        batch only the product of beta and gamma counts; where it is 1 nothing is pulled back, and
+        this is DQN with one step a transition.
       model, discount, epsilon, target_every: see `dqn`.
     Raises:
       ValueError: if a size or a rate makes no sense.
