@@ -1,6 +1,5 @@
 """How the agents' rates were chosen: as many settings each, on other seeds than those reported."""
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +23,10 @@ def cells() -> list[GameCell]:
     return [GameCell(game, agent, swept, DRAW) for game in GAMES for agent, swept in SWEPT.items()]
 
 
-def _score(entry: dict[str, Any]) -> float:
-    """What decides; of an agent that diverged with any seed the least there is."""
-    mean = entry["late_score"]["mean"]
-    return -math.inf if mean is None else float(mean)
+def best(entries: list[dict[str, Any]]) -> dict[str, Any]:
+    """The entry that scored most while the last task was learned."""
+    finite = [entry for entry in entries if entry["late_score"]["mean"] is not None]
+    return max(finite, key=lambda entry: entry["late_score"]["mean"])
 
 
 def draw(name: str, folder: Path) -> None:
@@ -40,17 +39,17 @@ def draw(name: str, folder: Path) -> None:
     content = {}
     for cell, kept in known.items():
         entries = results(kept)
-        best = max(entries, key=_score)
+        chosen = best(entries)
         for entry in entries:
             text = ", ".join(f"{key} {value:g}" for key, value in entry["settings"].items())
-            score, mark = entry["late_score"], "**" if entry is best else ""
+            score, mark = entry["late_score"], "**" if entry is chosen else ""
             title = rl.TITLES[cell.agent]
             cells_of_row = [f"{mark}{text}{mark}", f"{mark}{output.cell(score)}{mark}"]
             final = output.cell(entry["final_score"])
             table.append([heading(cell.game), title, *cells_of_row, final])
             if score["mean"] is not None:
                 label = f"{title}, {text}"
-                bar = plots.Bar(label, score["mean"], score["std"], None, entry is best)
+                bar = plots.Bar(label, score["mean"], score["std"], None, entry is chosen)
                 panels.setdefault(heading(cell.game), []).append(bar)
         content[str(cell)] = {
             "results": [

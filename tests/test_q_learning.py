@@ -1,5 +1,7 @@
 """Deep Q-learning and its MER form: by hand, against plain loops, and as parts of a program."""
 
+import copy
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -224,6 +226,16 @@ def test_what_is_kept_is_what_was_seen_and_a_time_limit_is_no_end(catching):
     np.testing.assert_array_equal(kept.obs[same + 1], kept.next_obs[same])
     starts = env.seen(rl.Catcher(64).get_obs(rl.CatcherState(25, 0.0, 0, 0, 3, 0)))
     np.testing.assert_allclose(kept.obs[40, :2], starts[:2], atol=1e-6)
+
+
+def test_a_scaled_game_knows_its_bounds_and_can_be_copied():
+    env = copy.copy(rl.Scaled(rl.FlappyBird()))
+    assert env.num_actions == rl.FlappyBird().num_actions
+    space = env.observation_space(env.default_params)
+    keys = jax.random.split(jax.random.key(0), 200)
+    obs = jax.vmap(env.reset, (0, None))(keys, env.default_params)[0]
+    assert ((obs >= space.low) & (obs <= space.high)).all()
+    assert jnp.abs(jnp.stack([space.low, space.high])).max() < 10
 
 
 def test_exploration_goes_by_the_schedule():

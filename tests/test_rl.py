@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -185,6 +186,18 @@ def test_the_table_of_sweeps(tmp_path):
     assert len(bold) == 6
     assert all("**5.00 ± 0.00**" in line for line in bold)
     tables.main(["rl-sweeps", "--out", str(tmp_path)])  # nothing is missing
+
+
+RECORDED = Path(rl.__file__).parent / "results/rl-sweeps.json"
+
+
+@pytest.mark.skipif(not RECORDED.exists(), reason="no sweep of the games is recorded yet")
+def test_what_was_chosen_is_the_best_of_the_sweeps():
+    tried = json.loads(RECORDED.read_text())
+    assert set(tried) == {str(cell) for cell in rl_sweeps.cells()}
+    for cell in rl_sweeps.cells():
+        chosen = rl_sweeps.best(tried[str(cell)]["results"])["settings"]
+        assert rl.CHOSEN[cell.game][cell.agent] == chosen
 
 
 def test_the_tasks_get_harder():

@@ -35,7 +35,9 @@ class CatcherState:
 class CatcherParams:
     """How hard it is; all may be traced.
 
-    fall_speed: pixels a millisecond, 30 frames a second. lives: fruits that may be missed.
+    fall_speed: pixels a millisecond, 30 frames a second. Where a frame's fall is a whole number of
+      pixels (0.63 makes 21), single precision may come to a pixel more or less than the original's
+      double. lives: fruits that may be missed.
     max_steps_in_episode: frames after which an episode is truncated; the game itself knows no end.
     """
 
