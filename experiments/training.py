@@ -160,7 +160,8 @@ def learn(
     """
     num_runs, num_tasks, num_examples = draws.tasks.images.shape
     present = draws.tasks.images >= 0
-    lengths = np.unique(present.sum(-1))
+    # The tasks' lengths and that of the arrays, which even a task alone may not fill.
+    lengths = np.unique([*present.sum(-1).ravel(), num_examples])
     chunk = chunk_size(int(np.gcd.reduce(lengths)))
     total = num_tasks * num_examples
     seen = np.append(0, present.reshape(num_runs, -1).mean(0).cumsum())
