@@ -209,6 +209,14 @@ def evaluation_rows(repeats: int) -> list[Row]:
     return [row(what, [measure() for _ in range(repeats)], "s")]
 
 
+def guard_rows(repeats: int) -> list[Row]:
+    """What is looked at before each checkpoint, thus once a minute."""
+    finite = jax.jit(training.is_finite)
+    measure = timed(functools.partial(finite, NETWORK.init(jax.random.key(0))))
+    what = "checking that a network's parameters are finite"
+    return [row(what, [1e6 * measure() for _ in range(repeats)], "µs")]
+
+
 def game_rows(repeats: int) -> list[Row]:
     """Frames of 1,024 games side by side, their resets included, on all cores."""
     rows = []
@@ -360,6 +368,7 @@ def main(args: list[str] | None = None) -> None:
         lambda: capacity_rows(config.repeats),
         lambda: compile_rows(config.repeats),
         lambda: evaluation_rows(config.repeats),
+        lambda: guard_rows(config.repeats),
         lambda: game_rows(config.repeats),
         lambda: reptile_rows(config.repeats),
         together_rows,
