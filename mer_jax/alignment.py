@@ -10,6 +10,9 @@ from mer_jax import buffer
 from mer_jax.buffer import ReservoirState
 from mer_jax.types import Learner, LossFn, Params, exportable
 
+UNUSED = 2**31 - 1
+"""More parts than any learner splits its key into."""
+
 
 def gradient_alignment(
     loss_fn: LossFn, params: Params, example_a: Any, example_b: Any
@@ -80,8 +83,9 @@ def watch(learner: Learner, loss_fn: LossFn, capacity: int) -> Learner:
     def update(
         key: jax.Array, state: WatchedState, example: Any
     ) -> tuple[WatchedState, WatchedInfo]:
-        # Of its own, so that the learner draws what it would draw unwatched.
-        draw_key, add_key = jax.random.split(jax.random.fold_in(key, 0))
+        # Of its own, so that the learner draws what it would draw unwatched, and something else:
+        # `fold_in(key, n)` may be the same as `split(key)[n]`.
+        draw_key, add_key = jax.random.split(jax.random.fold_in(key, UNUSED))
         drawn, valid = memory.sample(draw_key, state.past, 1)
         past = jax.tree.map(lambda rows: rows[0], drawn)
         gradient = jax.grad(loss_fn)

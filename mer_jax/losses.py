@@ -17,8 +17,14 @@ def weighted_sum(
       loss_fn: `loss_fn(params, example) -> []`.
       examples: pytree of `[k, ...]`.
       weights: `[k]`; with `1 / k` for each the sum is the mean.
+    Raises:
+      ValueError: while tracing, if a loss is not a single number.
     """
     losses = jax.vmap(loss_fn, (None, 0))(params, examples)
+    if losses.shape != weights.shape:
+        raise ValueError(
+            f"loss_fn(params, example) must give one number, got shape {list(losses.shape[1:])}"
+        )
     return jnp.sum(losses * weights.astype(losses.dtype)), losses
 
 

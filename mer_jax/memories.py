@@ -31,7 +31,11 @@ def empty(num_tasks: int, num_memories: int, example: Any) -> TaskMemory:
 
 
 def keep_first(memory: TaskMemory, task: Any, example: Any) -> TaskMemory:
-    """Offers an example of a task; its first n are kept."""
+    """Offers an example of a task; its first n are kept.
+
+    Raises:
+      ValueError: while tracing, if it is not like a row of the memory; also in `keep_last`.
+    """
     return _write(memory, task, memory.num_seen[task], example)
 
 
@@ -93,6 +97,10 @@ def known(task: jax.Array, num_tasks: int) -> jax.Array:
 
 
 def _write(memory: TaskMemory, task: Any, slot: Any, example: Any) -> TaskMemory:
+    row = jax.tree.map(
+        lambda rows: jax.ShapeDtypeStruct(rows.shape[2:], rows.dtype), memory.examples
+    )
+    checks.same_shapes("example must be like one row of the memory", row, checks.shapes(example))
     # A write past the end is dropped.
     examples = jax.tree.map(
         lambda rows, x: rows.at[task, slot].set(x, mode="drop"), memory.examples, example

@@ -24,9 +24,12 @@ def interpolate(start: Params, end: Params, rate: jax.typing.ArrayLike) -> Param
     """
 
     def leaf(s: jax.Array, e: jax.Array) -> jax.Array:
-        r = jnp.asarray(rate, jnp.result_type(s))
+        dtype = jnp.result_type(s)
+        # In half precision the two shares of a small rate would not add up to 1.
+        wide = jnp.promote_types(dtype, jnp.float32)
+        r = jnp.asarray(rate, wide)
         # Not `s + r * (e - s)`: this form gives `e` exactly at rate 1.
-        return (1 - r) * s + r * e
+        return ((1 - r) * s + r * e).astype(dtype)
 
     return jax.tree.map(leaf, start, end)
 

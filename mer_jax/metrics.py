@@ -2,7 +2,7 @@
 
 `R [T + 1, T]`: `R[i, j]` is the accuracy on the j-th task after training on i tasks, so that row 0
 is the untrained network and row T the end. Accuracies may be fractions or percent; leading axes
-(seeds) may stand before the two.
+(seeds) may stand before the two. An R of another shape gets a `ValueError`.
 
 >>> R = np.array([[10.0, 20.0], [80.0, 30.0], [60.0, 90.0]])  # two tasks
 >>> print(retained_accuracy(R), learning_accuracy(R), backward_transfer(R), forward_transfer(R))
@@ -27,8 +27,11 @@ def accuracy_matrix(training: np.ndarray, accuracies: np.ndarray) -> np.ndarray:
       not trained in the order of their ids, the columns are put in the order of training, so that
       rows and columns agree (the authors' code leaves them by id).
     Raises:
-      ValueError: unless each of the T tasks was trained once, in one go.
+      ValueError: unless each of the T tasks was trained once, in one go, and there is an entry for
+        each row.
     """
+    if len(training) != len(accuracies):
+        raise ValueError(f"got {len(training)} tasks trained and {len(accuracies)} evaluations")
     training, accuracies = np.asarray(training)[1:], np.asarray(accuracies)
     last = np.flatnonzero(np.append(training[1:] != training[:-1], len(training) > 0))
     order, num_tasks = training[last].astype(int), accuracies.shape[-1]
@@ -42,12 +45,12 @@ def accuracy_matrix(training: np.ndarray, accuracies: np.ndarray) -> np.ndarray:
 
 def retained_accuracy(R: ArrayLike) -> jax.Array:
     """RA, the mean accuracy over all tasks at the end."""
-    return jnp.asarray(R)[..., -1, :].mean(-1)
+    return _whole(R)[..., -1, :].mean(-1)
 
 
 def learning_accuracy(R: ArrayLike) -> jax.Array:
     """LA, the mean over tasks of the accuracy just after training on the task."""
-    return _diagonal(jnp.asarray(R)[..., 1:, :]).mean(-1)
+    return _diagonal(_whole(R)[..., 1:, :]).mean(-1)
 
 
 def backward_transfer(R: ArrayLike) -> jax.Array:
@@ -61,8 +64,19 @@ def forward_transfer(R: ArrayLike) -> jax.Array:
     The mean is over all T tasks, the first of which adds 0, as in the authors' code; Lopez-Paz and
     Ranzato (2017) divide by T - 1.
     """
-    R = jnp.asarray(R)
+    R = _whole(R)
     return (_diagonal(R[..., :-1, :]) - R[..., 0, :]).mean(-1)
+
+
+def _whole(R: ArrayLike) -> jax.Array:
+    """R, if it has a row for the untrained network and one for each task."""
+    R = jnp.asarray(R)
+    if R.ndim < 2 or R.shape[-2] != R.shape[-1] + 1:
+        raise ValueError(
+            "R must be [..., T + 1, T], its first row the untrained network's, got shape "
+            f"{list(R.shape)}"
+        )
+    return R
 
 
 def _diagonal(matrix: jax.Array) -> jax.Array:

@@ -69,13 +69,20 @@ def accuracy(
       block_size: examples that are made and classified at once; it bounds the memory.
       present: `[n]` bool, which examples count; None for all of them.
     Returns:
-      `[]` float32; NaN where `params` are not all finite, which is no network to judge.
+      `[]` float32; NaN where `params` or a logit of an example that counts are not finite, which
+      is no network to judge.
+    Raises:
+      ValueError: while tracing, if a label is not a single number.
     """
 
-    def is_correct(reference: Any) -> jax.Array:
+    def judge(reference: Any) -> tuple[jax.Array, jax.Array]:
         example = make(reference)
-        return jnp.argmax(apply(params, example.x, example.task)) == example.y
+        if jnp.ndim(example.y) != 0:
+            raise ValueError(f"y must be one label, got shape {list(jnp.shape(example.y))}")
+        logits = apply(params, example.x, example.task)
+        return jnp.argmax(logits) == example.y, jnp.isfinite(logits).all()
 
-    correct = jax.lax.map(is_correct, references, batch_size=block_size)
+    correct, finite = jax.lax.map(judge, references, batch_size=block_size)
     is_finite = jnp.stack([jnp.isfinite(p).all() for p in jax.tree.leaves(params)]).all()
+    is_finite &= jnp.all(finite, where=present)
     return jnp.where(is_finite, jnp.mean(correct, where=present), jnp.nan)

@@ -7,6 +7,7 @@ import optax
 import pytest
 
 import mer_jax
+from mer_jax import buffer
 
 
 def half_square(params, example):
@@ -49,6 +50,22 @@ def test_a_watched_learner_learns_the_same_and_past_examples_are_a_uniform_draw(
     counts = np.bincount(np.int32(past), minlength=63)
     expected = 4096 / 63
     assert ((counts - expected) ** 2 / expected).sum() < 62 + 5 * np.sqrt(2 * 62)
+
+
+def test_the_past_is_not_what_the_learner_replays():
+    """While MER's memory holds all that the watcher's does, drawn with keys of their own."""
+    sizes = dict(num_batches=2, batch_size=2, capacity=64)
+    mer = mer_jax.mer(half_square, alpha=0.1, beta=0.1, gamma=1.0, **sizes)
+    watched = mer_jax.watch(mer, half_square, capacity=64)
+    state, same = watched.init(jnp.float32(0), jnp.float32(0)), []
+    update = jax.jit(watched.update)
+    for step in range(40):
+        key = jax.random.fold_in(jax.random.key(0), step)
+        replay_key, *_ = jax.random.split(jax.random.split(key)[0])
+        (replayed,), _ = buffer.sample(replay_key, state.learner.memory, 1)
+        state, told = update(key, state, jnp.float32(step))
+        same.append(told.past == replayed)
+    assert np.mean(same[10:]) < 0.5
 
 
 def test_alignment_of_two_examples_is_symmetric():

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from mer_jax import memories
 
@@ -62,3 +63,9 @@ def test_all_are_drawn_where_there_are_fewer():
     np.testing.assert_allclose(shares[shares > 0], 1 / 2)
     _, shares = memories.sample_others(jax.random.key(0), memory, jnp.int32(0), 50)
     assert (shares > 0).sum() == 1
+
+
+def test_an_example_unlike_the_others_is_refused():
+    memory = memories.empty(2, 3, jnp.zeros(4))
+    with pytest.raises(ValueError, match=r"expected float32\[4\] at itself, got float32\[\]"):
+        memories.keep_first(memory, 0, jnp.float32(1))

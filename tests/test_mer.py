@@ -34,6 +34,15 @@ def test_interpolate_reaches_both_ends():
     assert mer_jax.interpolate(2.0, 4.0, 0.25) == 2.5
 
 
+def test_interpolate_loses_nothing_in_half_precision():
+    """A small part of no way at all: where one stood."""
+    start = jnp.linspace(-2, 2, 1001).astype(jnp.bfloat16)
+    for rate in (0.01, 0.3, jnp.float32(0.001)):
+        there = mer_jax.interpolate(start, start, rate)
+        assert there.dtype == jnp.bfloat16
+        np.testing.assert_array_equal(there, start)
+
+
 def test_sgd_pass_by_hand():
     """Rate 1/2: 0 to 4, then weight 0 stays, then weight 2 goes all the way to 10."""
     params, losses = mer_jax.sgd_pass(

@@ -58,3 +58,15 @@ def test_tasks_in_another_order_keep_rows_and_columns_together(case):
 def test_each_task_must_be_trained_once(training):
     with pytest.raises(ValueError, match="expected each of 2 tasks trained once"):
         mer_jax.accuracy_matrix(training, np.zeros((len(training), 2)))
+
+
+def test_what_is_no_accuracy_matrix():
+    for metric in (
+        mer_jax.retained_accuracy, mer_jax.learning_accuracy, mer_jax.backward_transfer,
+        mer_jax.forward_transfer,
+    ):  # fmt: skip
+        for wrong in (R[1:], R[0], R.T):
+            with pytest.raises(ValueError, match=r"R must be \[..., T \+ 1, T\]"):
+                metric(wrong)
+    with pytest.raises(ValueError, match="got 2 tasks trained and 3 evaluations"):
+        mer_jax.accuracy_matrix(np.array([0, 0]), R)

@@ -78,3 +78,14 @@ def test_sizes_that_make_no_sense(name):
     sizes = {"batch_size": 4, "capacity": 8, "num_tasks": 2} | {name: 0}
     with pytest.raises(ValueError, match=f"{name} must be a whole number of at least 1"):
         mer_jax.er_by_task(by_example, optimizer=optax.sgd(0.1), **sizes)
+
+
+@pytest.mark.parametrize("shape", [(1,), (3,)])
+def test_a_loss_that_is_not_one_number_is_refused(shape):
+    learner = mer_jax.er(
+        lambda params, example: jnp.full(shape, params), optimizer=optax.sgd(0.1), batch_size=3,
+        capacity=4,
+    )  # fmt: skip
+    state = learner.init(jnp.float32(0), jnp.float32(0))
+    with pytest.raises(ValueError, match="must give one number, got shape"):
+        learner.update(jax.random.key(0), state, jnp.float32(1))

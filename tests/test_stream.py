@@ -157,3 +157,20 @@ def test_accuracy_of_those_present():
     present = jnp.array([True, True, True, False])
     accuracy = mer_jax.accuracy(lambda params, x, task: x, jnp.ones(1), example, present=present)
     np.testing.assert_allclose(accuracy, 2 / 3)
+
+
+def test_what_is_no_prediction_is_not_judged():
+    """A logit that is not finite, on an example that counts; and labels that are not numbers."""
+    examples = mer_jax.Example(jnp.float32([1, 0]), jnp.int32([0, 1]), jnp.int32([0, 0]))
+
+    def apply(params, x, task):
+        return jnp.stack([params, jnp.log(x)])
+
+    def judged(present):
+        return mer_jax.accuracy(apply, jnp.float32(2), examples, present=jnp.array(present))
+
+    assert judged([True, False]) == 1
+    assert jnp.isnan(judged([True, True]))
+    one_hot = examples._replace(y=jnp.eye(2, dtype=jnp.int32))
+    with pytest.raises(ValueError, match=r"y must be one label, got shape \[2\]"):
+        mer_jax.accuracy(apply, jnp.float32(2), one_hot)

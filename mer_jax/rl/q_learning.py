@@ -227,7 +227,7 @@ def _agent(
         chance_key, action_key = jax.random.split(key)
         values = model.apply(state.params, obs, None)
         at_random = jax.random.uniform(chance_key) < epsilon(state.step)
-        action = jax.random.randint(action_key, (), 0, values.shape[-1])
+        action = jax.random.randint(action_key, (), 0, values.shape[-1], jnp.int32)
         return jnp.where(at_random, action, jnp.argmax(values).astype(jnp.int32))
 
     def update(
