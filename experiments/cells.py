@@ -135,13 +135,13 @@ def jobs(cell: Cell, config: supervised.Config, folder: Path, at_once: int | Non
         and field.name not in ("seeds", "data_dir", "out")
     }
     kept = load(cell, folder) or {"entries": {}, "seeds": [], "asked": asked}
-    if kept["asked"] != asked:
-        names = {*kept["asked"], *asked}
-        changed = sorted(name for name in names if kept["asked"].get(name) != asked.get(name))
-        raise ValueError(
-            f"{path} was made with other values of {', '.join(changed)}; delete it to run it "
-            "again, or choose another --out"
-        )
+    names = {*kept["asked"], *asked}
+    changed = sorted(name for name in names if kept["asked"].get(name) != asked.get(name))
+    choices = methods.sweep(cell.method, cell.benchmark, config.capacity, config.given())
+    for entry, choice in zip(kept["entries"].values(), choices, strict=False):
+        settings = entry["settings"].items()
+        changed += [name for name, value in settings if choice.settings.get(name) != value]
+    _check(path, changed)
     first = config.seed + len(kept["seeds"])
     end = config.seed + config.seeds
     starts = range(first, end, at_once or max(end - first, 1))
@@ -158,6 +158,7 @@ def jobs(cell: Cell, config: supervised.Config, folder: Path, at_once: int | Non
                 about = {
                     "command": command_line.command("experiments.supervised", same),
                     "data_checksum": planned.about["data_checksum"],
+                    "network": planned.about["network"],
                 }
                 output.write_json(path, kept | about | output.environment())
                 shutil.rmtree(part[0].out)  # where it would have gone on
@@ -173,6 +174,8 @@ def jobs(cell: Cell, config: supervised.Config, folder: Path, at_once: int | Non
             resume=True,
         )
         planned = supervised.prepare(part, shown.console.print)
+        network = json.loads(json.dumps(planned.about["network"]))
+        _check(path, ["network"] if kept.get("network", network) != network else [])
         # Settings that were changed are tried out: one that diverges tells something, too.
         planned = planned._replace(may_diverge=bool(cell.changed))
         title = f"{cell}, seed {' '.join(map(str, planned.seeds))}"
@@ -186,13 +189,22 @@ def jobs(cell: Cell, config: supervised.Config, folder: Path, at_once: int | Non
     return [functools.partial(job, start=start) for start in starts]
 
 
+def _check(path: Path, changed: list[str]) -> None:
+    """Raises `ValueError` if a cell's file was made with other values of something."""
+    if changed:
+        raise ValueError(
+            f"{path} was made with other values of {', '.join(dict.fromkeys(changed))}; delete it "
+            "to run it again, or choose another --out"
+        )
+
+
 def _with(kept: Kept, planned: Comparison, results: Results) -> Kept:
     """What is kept of a cell, with what came of more seeds."""
     entries = {
         name: _join(kept["entries"][name], new) if kept["entries"] else new
         for name, new in results.items()
     }
-    return {"entries": entries, "seeds": kept["seeds"] + planned.seeds, "asked": kept["asked"]}
+    return kept | {"entries": entries, "seeds": kept["seeds"] + planned.seeds}
 
 
 def _join(known: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
@@ -205,6 +217,11 @@ def _join(known: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
         **known,
         **output.summary(np.concatenate(R)),
         "seeds": known["seeds"] + new["seeds"],
+        "examples_per_task": np.average(
+            [known["examples_per_task"], new["examples_per_task"]],
+            axis=0,
+            weights=[len(known["seeds"]), len(new["seeds"])],
+        ).tolist(),
         "seconds": round(known["seconds"] + new["seconds"], 2),
         "params_checksums": known.get("params_checksums", []) + new["params_checksums"],
     }

@@ -73,7 +73,12 @@ def convolutional(num_classes: int, features: tuple[int, ...] = (64,) * 4) -> Ne
         shared,
         independent,
         lambda num_tasks: networks.by_task(shared, num_tasks, ["Conv_0"]),
-        {"convolutions of 3 x 3": features, "pool_padding": "SAME", "classes": num_classes},
+        {
+            "convolutions of 3 x 3": features,
+            "weights": "He-uniform, zero in the softmax layer",
+            "pool_padding": "SAME",
+            "classes": num_classes,
+        },
     )
 
 

@@ -1,4 +1,4 @@
-"""What the Omniglot network learns from all drawings at once, which no stream can hope to beat.
+"""What the Omniglot network learns from all drawings at once, or from a part of them.
 
 python -m experiments.joint --data-dir DIR
 python -m experiments.joint --tasks 50 --memories 5120 --data-dir DIR --out runs/joint-memories

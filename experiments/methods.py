@@ -219,10 +219,6 @@ PUBLISHED = {
 # those reported and with the number of memories that comes nearest:
 # {method: {benchmark: {capacity: settings}}}.
 CHOSEN = {
-    "mer": _table(
-        "alpha beta gamma batch_size num_batches",
-        {"omniglot": dict.fromkeys(CAPACITIES[:2], (0.03, 0.03, 1.0, 11, 10))},
-    ),
     "agem": _table(
         "alpha sample_size",
         {
@@ -245,11 +241,8 @@ CHOSEN = {
             "rotations": {None: (0.01,)},
             "permutations": {None: (0.01,)},
             "many-permutations": {None: (0.01,)},
-            "omniglot": {None: (0.01,)},
         },
     ),
-    "independent": _table("alpha", {"omniglot": {None: (0.03,)}}),
-    "online": _table("alpha", {"omniglot": {None: (0.003,)}}),
 }
 
 

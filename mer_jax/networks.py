@@ -14,6 +14,7 @@ from mer_jax.types import Example, LossFn, Params
 
 FIRST = "layers_0"
 XAVIER_UNIFORM = nn.initializers.xavier_uniform()
+HE_UNIFORM = nn.initializers.he_uniform()
 
 
 class Model(NamedTuple):
@@ -110,9 +111,10 @@ class ConvNet(nn.Module):
         as_product = is_cpu if self.as_product is None else self.as_product
         conv = convolution.as_product if as_product else None
         for size in self.features:
-            layer = nn.Conv(size, (3, 3), kernel_init=XAVIER_UNIFORM, conv_general_dilated=conv)
+            layer = nn.Conv(size, (3, 3), kernel_init=HE_UNIFORM, conv_general_dilated=conv)
             x = convolution.max_pool(nn.relu(layer(x)), self.pool_padding)
-        return nn.Dense(self.num_classes, kernel_init=XAVIER_UNIFORM)(x.reshape(x.shape[0], -1))
+        softmax = nn.Dense(self.num_classes, kernel_init=nn.initializers.zeros)
+        return softmax(x.reshape(x.shape[0], -1))
 
 
 def convnet(
@@ -126,7 +128,9 @@ def convnet(
     """The paper's network for Omniglot: four modules of convolution and a softmax layer.
 
     Inputs are images of `side * side` pixels in any shape, unsigned 8-bit ones scaled to [0, 1].
-    The task id is not read. Xavier-uniform weights and zero biases, as in `mlp`.
+    The task id is not read. He-uniform filters, which keep the features of an image of one channel
+    as large as those of 64; the softmax layer and all biases are zero, so that at first all classes
+    are alike.
 
     Args:
       num_classes: C.

@@ -67,8 +67,11 @@ def test_the_papers_network():
     assert shapes["Conv_0"]["kernel"] == (3, 3, 1, 64)
     assert shapes["Conv_3"]["kernel"] == (3, 3, 64, 64)
     assert shapes["Dense_0"]["kernel"] == (64, 1623)  # 28, 14, 7, 3, 1 pixels
-    logits = model.apply(params, np.full((28, 28), 255, np.uint8), None)
-    assert logits.shape == (1623,)
+    white = np.full((28, 28), 255, np.uint8)
+    np.testing.assert_array_equal(model.apply(params, white, None), np.zeros(1623))
+    params["Dense_0"]["kernel"] = jax.random.normal(jax.random.key(1), (64, 1623))
+    logits = model.apply(params, white, None)
+    assert logits.std() > 0.1
     np.testing.assert_allclose(logits, model.apply(params, np.ones(784, np.float32)), rtol=1e-6)
 
 
@@ -97,8 +100,12 @@ def test_tasks_may_own_the_first_layer_of_any_network():
     assert set(params.shared) == {"Conv_1", "Dense_0"}
     learner = mer_jax.task_input(model.loss, optimizer=optax.sgd(0.1))
     example = at(drawings(10), 1)._replace(task=np.int32(2))
+    # The first step moves the softmax layer alone, which is zero before.
     state, info = learner.update(jax.random.key(0), learner.init(params, example), example)
-    wanted = -jax.nn.log_softmax(model.apply(params, example.x, 2))[example.y]
+    np.testing.assert_allclose(info.loss, np.log(5), rtol=1e-6)
+    before = state.params
+    state, info = learner.update(jax.random.key(1), state, example)
+    wanted = -jax.nn.log_softmax(model.apply(before, example.x, 2))[example.y]
     np.testing.assert_allclose(info.loss, wanted, rtol=1e-5)
     moved = jnp.abs(state.params.own["Conv_0"]["kernel"] - params.own["Conv_0"]["kernel"])
     assert (moved.sum((1, 2, 3, 4)) > 0).tolist() == [False, False, True]

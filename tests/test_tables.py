@@ -55,7 +55,11 @@ def test_a_cell_goes_on_where_it_was_and_a_finished_one_is_left_alone(tmp_path):
     written = path.stat().st_mtime_ns
     run("--cells", "rotations/online", "--seeds", 3, "--out", tmp_path)
     assert path.stat().st_mtime_ns == written
-    assert second["command"].endswith("--tasks 2 --examples-per-task 20 --test-images 50 --seeds 3")
+    assert second["command"] == (
+        "python -m experiments.supervised --method online --seeds 3 --tasks 2 "
+        "--examples-per-task 20 --test-images 50"
+    )
+    assert now["examples_per_task"] == [20, 20]
     table = (tmp_path / "retained-accuracy.md").read_text()
     assert "(46.40 ± 0.78)" in table
     drawn = json.loads((tmp_path / "retained-accuracy.json").read_text())["rotations/online"]
@@ -64,8 +68,13 @@ def test_a_cell_goes_on_where_it_was_and_a_finished_one_is_left_alone(tmp_path):
     assert (tmp_path / "retained-accuracy.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_cell_made_otherwise_is_not_gone_on_with(tmp_path, capsys):
+def test_a_cell_made_otherwise_is_not_gone_on_with(tmp_path, capsys, monkeypatch):
     run("--cells", "rotations/online", "--seeds", 1, "--out", tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setitem(methods.PUBLISHED["online"]["rotations"], None, {"alpha": 0.5})
+        with pytest.raises(SystemExit):
+            run("--cells", "rotations/online", "--seeds", 2, "--out", tmp_path)
+    assert "was made with other values of alpha; delete it" in capsys.readouterr().err
     with pytest.raises(SystemExit) as stop:
         tables.main([
             "--cells", "rotations/online", "--seeds", "2", "--out", str(tmp_path), *SMALL[:-1], "60"
