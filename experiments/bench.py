@@ -385,7 +385,8 @@ def main(args: list[str] | None = None) -> None:
     machine = output.environment()
     caption = (
         f"Medians of {config.repeats} on {machine['cpu_count']} cores ({platform.machine()}), "
-        f"jax {machine['versions']['jax']}; whole runs once. `python -m experiments.bench`"
+        f"jax {machine['versions']['jax']}; whole runs once. "
+        f"`{command_line.command('experiments.bench', config)} --data-dir DIR`"
     )
     content = {"rows": [r._asdict() for r in rows], "repeats": config.repeats, **machine}
     output.write_json(config.out / "bench.json", content)

@@ -27,10 +27,7 @@ MNIST: list[tuple[str, int | None, Values]] = [
     ("task-input", None, {"alpha": (0.001, 0.003, 0.01, 0.03, 0.1)}),
 ]
 ONE_BATCH: Values = {"gamma": (1,), "num_batches": (1,), "batch_size": (26,)}
-LARGE_BATCH: Values = {"gamma": (1,), "num_batches": (1,), "batch_size": (101,)}
-FEW_BATCHES: Values = {"gamma": (1,), "num_batches": (3,), "batch_size": (11,)}
 MANY_BATCHES: Values = {"gamma": (1,), "num_batches": (10,), "batch_size": (11,)}
-MANY_SMALL_BATCHES: Values = {"gamma": (1,), "num_batches": (10,), "batch_size": (6,)}
 # 15 of 50 alphabets with 1,536 of 5,120 memories, or 150 of 500, so that the memory holds the same
 # share of what was seen as in the runs that this is for.
 OMNIGLOT: list[tuple[str, int | None, Values]] = [
@@ -46,14 +43,11 @@ OMNIGLOT: list[tuple[str, int | None, Values]] = [
     ),
     ("er", 1536, {"alpha": (0.01, 0.03, 0.1, 0.3), "batch_size": (26,)}),
     ("er-by-task", 1536, {"alpha": (0.01, 0.03, 0.1), "batch_size": (26,)}),
-    ("mer", 1536, {"alpha": (0.03, 0.1), "beta": (0.03, 0.1), **ONE_BATCH}),
-    ("mer", 1536, {"alpha": (0.03,), "beta": (0.03, 0.1), **FEW_BATCHES}),
-    ("mer", 1536, {"alpha": (0.03,), "beta": (0.01, 0.03), **MANY_BATCHES}),
-    ("mer", 1536, {"alpha": (0.06,), "beta": (0.03,), **MANY_BATCHES}),
-    ("mer", 1536, {"alpha": (0.03, 0.06), "beta": (0.06,), **MANY_SMALL_BATCHES}),
-    ("mer", 1536, {"alpha": (0.03,), "beta": (0.03,), **LARGE_BATCH}),
-    ("mer", 150, {"alpha": (0.03, 0.1), "beta": (0.03, 0.1), **ONE_BATCH}),
-    ("mer", 150, {"alpha": (0.03,), "beta": (0.03, 0.1), **FEW_BATCHES}),
+    ("mer", 1536, {"alpha": (0.03, 0.06), "beta": (0.05, 0.1), **ONE_BATCH}),
+    ("mer", 1536, {"alpha": (0.03,), "beta": (0.03,), **MANY_BATCHES}),
+    ("mer", 1536, {"alpha": (0.06,), "beta": (0.015,), **MANY_BATCHES}),
+    ("mer", 150, {"alpha": (0.03, 0.06), "beta": (0.05, 0.1), **ONE_BATCH}),
+    ("mer", 150, {"alpha": (0.03,), "beta": (0.03,), **MANY_BATCHES}),
     ("mer-big-batch", 1536, {"alpha": (0.01, 0.03), "gamma": (0.1, 0.3), "batch_size": (26,)}),
     (
         "mer-current-rate",
