@@ -122,7 +122,7 @@ def test_a_seed_is_the_same_alone_and_among_others(finished, tmp_path):
         (["--dataset", "mnist", "--data-dir", "{empty}/nowhere"], "no such folder"),
         (["--dataset", "omniglot"], "--dataset omniglot needs --benchmark omniglot"),
         (
-            ["--benchmark", "omniglot", "--method", "mer"],
+            ["--benchmark", "omniglot", "--method", "online", "--alpha", "0.1"],
             "--benchmark omniglot needs --dataset omniglot, got digits",
         ),
         (["--method", "gem", "--capacity", "19"], "capacity must be at least 20, got 19"),
