@@ -9,3 +9,27 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 compiled = Path(__file__).parent.parent / ".compiled_cache"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(compiled))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+
+from mer_jax.data import omniglot  # noqa: E402
+
+
+@pytest.fixture
+def made_omniglot(monkeypatch):
+    """Alphabets of two and four characters: a patch in one of six places, with some noise."""
+    rng = np.random.default_rng(0)
+    label, drawer = np.divmod(np.arange(120), 20)
+    images = rng.integers(0, 60, (120, 28, 28)).astype(np.uint8)
+    for image, which in zip(images, label, strict=True):
+        row, column = divmod(which, 3)
+        image[14 * row : 14 * row + 10, 9 * column : 9 * column + 9] = 255
+    data = omniglot.Omniglot(
+        images,
+        label.astype(np.int32),
+        (label >= 2).astype(np.int32),
+        drawer.astype(np.int32),
+        ("A", "B"),
+    )
+    monkeypatch.setattr(omniglot, "load", lambda data_dir=None, on_download=print: data)

@@ -2,30 +2,12 @@
 
 import json
 
-import numpy as np
 import pytest
 
 from experiments import joint
-from mer_jax.data import omniglot
-
-RNG = np.random.default_rng(0)
 
 
-@pytest.fixture
-def made(monkeypatch):
-    """Two alphabets of three characters: a patch in one of six places, with some noise."""
-    label, drawer = np.divmod(np.arange(120), 20)
-    images = RNG.integers(0, 60, (120, 28, 28)).astype(np.uint8)
-    for image, which in zip(images, label, strict=True):
-        row, column = divmod(which, 3)
-        image[14 * row : 14 * row + 10, 9 * column : 9 * column + 9] = 255
-    data = omniglot.Omniglot(
-        images, label.astype(np.int32), label // 3, drawer.astype(np.int32), ("A", "B")
-    )
-    monkeypatch.setattr(omniglot, "load", lambda data_dir, on_download: data)
-
-
-def test_it_learns_with_either_pooling(tmp_path, made):
+def test_it_learns_with_either_pooling(tmp_path, made_omniglot):
     joint.main(["--tasks", "2", "--passes", "4", "--batch-size", "6", "--out", str(tmp_path)])
     told = json.loads((tmp_path / "joint.json").read_text())
     for padding in ("VALID", "SAME"):
@@ -37,7 +19,7 @@ def test_it_learns_with_either_pooling(tmp_path, made):
     assert (tmp_path / "joint.png").stat().st_size > 1000
 
 
-def test_it_learns_from_a_part_of_them(tmp_path, made, monkeypatch):
+def test_it_learns_from_a_part_of_them(tmp_path, made_omniglot, monkeypatch):
     learned = []
 
     def learn(model, train, test, config):
@@ -53,7 +35,7 @@ def test_it_learns_from_a_part_of_them(tmp_path, made, monkeypatch):
     assert "--tasks 2 --memories 12" in told
 
 
-def test_what_makes_no_sense(tmp_path, made, capsys):
+def test_what_makes_no_sense(tmp_path, made_omniglot, capsys):
     for flags, says in (
         (["--passes", "0"], "--passes must be a whole number"),
         (["--alpha", "-1"], "--alpha must be"),
