@@ -85,14 +85,15 @@ def environment() -> dict[str, Any]:
 
 
 def _git_revision() -> str | None:
-    """The commit that ran, with a + if there were changes beside it; None outside of git."""
+    """The commit that ran, with a + if its files had changed since; None outside of git."""
 
     def git(*args: str) -> str:
         command = ["git", "-C", str(Path(__file__).parent), *args]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
     try:
-        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain") else "")
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "HEAD") + ("+" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return None
 
