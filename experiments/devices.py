@@ -46,20 +46,27 @@ def is_first_process() -> bool:
     return jax.process_index() == 0
 
 
-def places() -> list[jax.Device | None]:
-    """Where programs can run side by side: on each core of a CPU; None is all devices together."""
-    return [*jax.devices()] if jax.default_backend() == "cpu" else [None]
+Place = tuple[jax.Device, ...]
+"""Devices that are for one program alone."""
 
 
-_only: ContextVar[jax.Device | None] = ContextVar("_only", default=None)
+def places(num_programs: int) -> list[Place]:
+    """Where programs can run side by side: each has its share of a CPU's cores, one at least."""
+    if jax.default_backend() != "cpu":
+        return [tuple(jax.devices())]
+    cores = np.array(jax.devices())
+    return [tuple(share) for share in np.array_split(cores, min(num_programs, len(cores)))]
+
+
+_only: ContextVar[Place | None] = ContextVar("_only", default=None)
 
 
 @contextlib.contextmanager
-def on(place: jax.Device | None) -> Iterator[None]:
+def on(place: Place) -> Iterator[None]:
     """Within it, in this thread, that place is all there is to run on."""
     token = _only.set(place)
     try:
-        with jax.default_device(place):
+        with jax.default_device(place[0]):
             yield
     finally:
         _only.reset(token)
@@ -67,8 +74,7 @@ def on(place: jax.Device | None) -> Iterator[None]:
 
 def mesh(num_runs: int) -> Mesh:
     """All devices along the axis `seed`; on a single host no more than there are runs."""
-    only = _only.get()
-    devices = jax.devices() if only is None else [only]
+    devices = [*(_only.get() or jax.devices())]
     return Mesh(np.array(devices[:num_runs] if jax.process_count() == 1 else devices), ("seed",))
 
 

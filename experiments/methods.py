@@ -219,6 +219,10 @@ PUBLISHED = {
 # those reported and with the number of memories that comes nearest:
 # {method: {benchmark: {capacity: settings}}}.
 CHOSEN = {
+    "mer": _table(
+        "alpha beta gamma batch_size num_batches",
+        {"omniglot": dict.fromkeys(CAPACITIES[:2], (0.03, 0.03, 1.0, 11, 10))},
+    ),
     "agem": _table(
         "alpha sample_size",
         {

@@ -108,15 +108,15 @@ def chosen(config: Config) -> list[Any]:
 
 
 def run(jobs: list[Job], console: Console) -> None:
-    """Does all jobs, each core of a CPU the next one as soon as it has done another.
+    """Does all jobs, as many side by side as a CPU has cores.
 
     Raises:
       What one of them does; the others stop at their next checkpoint.
     """
     if not jobs:
         return
-    places: queue.SimpleQueue[jax.Device | None] = queue.SimpleQueue()
-    for place in (known := devices.places()):
+    places: queue.SimpleQueue[devices.Place] = queue.SimpleQueue()
+    for place in (known := devices.places(len(jobs))):
         places.put(place)
     with bars.display(console, keep=False) as shown, ThreadPoolExecutor(len(known)) as pool:
         bar = shown.add_task("all", total=len(jobs), about="parts of cells")

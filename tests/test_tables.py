@@ -5,6 +5,7 @@ import threading
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -102,8 +103,14 @@ def test_seeds_are_kept_in_order_whichever_is_done_first(tmp_path):
     assert cell.jobs(how, tmp_path / "apart", 1) == []
 
 
+def test_programs_share_the_cores(monkeypatch):
+    monkeypatch.setattr(jax, "devices", lambda: ["a", "b", "c", "d", "e"])
+    assert devices.places(2) == [("a", "b", "c"), ("d", "e")]
+    assert devices.places(9) == [("a",), ("b",), ("c",), ("d",), ("e",)]
+
+
 def test_jobs_are_done_side_by_side(monkeypatch):
-    monkeypatch.setattr(devices, "places", lambda: [None, None])
+    monkeypatch.setattr(devices, "places", lambda num_programs: 2 * [(jax.devices()[0],)])
     both = threading.Barrier(2)
 
     def job(shown):
@@ -131,7 +138,7 @@ def test_a_bar_that_is_not_kept_goes_with_its_own_work_alone():
 
 
 def test_a_job_that_fails_ends_the_others(monkeypatch):
-    monkeypatch.setattr(devices, "places", lambda: [None, None])
+    monkeypatch.setattr(devices, "places", lambda num_programs: 2 * [(jax.devices()[0],)])
     began = []
 
     def fails(shown):
