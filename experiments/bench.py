@@ -69,7 +69,7 @@ def batch(*shape: int) -> Example:
 
 
 class Stream(NamedTuple):
-    """A program `run(state, examples) -> state` of MER over a stream, and what it starts from."""
+    """A program `run(key, state, examples) -> state` of MER over a stream; what it starts from."""
 
     run: Any
     state: Any
@@ -91,8 +91,8 @@ def mer_stream(
         capacity=capacity,
     )
     run = jax.jit(
-        lambda state, stream: mer_jax.run(jax.random.key(0), learner, state, stream)[0],
-        donate_argnums=0,
+        lambda key, state, stream: mer_jax.run(key, learner, state, stream)[0],
+        donate_argnums=1,
     )
     examples = batch(length)
     state = learner.init(
@@ -103,16 +103,30 @@ def mer_stream(
 
 
 def mer_seconds(
-    num_batches: int, batch_size: int, capacity: int, length: int, network: Model = NETWORK
+    num_batches: int,
+    batch_size: int,
+    capacity: int,
+    length: int,
+    network: Model = NETWORK,
+    seeds: int | None = None,
 ) -> Callable[[], float]:
-    """A function that runs MER on `length` examples and returns the seconds of one example."""
+    """A function that runs MER on `length` examples and returns the seconds of one example.
+
+    Args:
+      seeds: how many learn at once, in a `vmap`; None for one without.
+    """
     run, state, stream = mer_stream(num_batches, batch_size, capacity, length, network)
-    state = jax.block_until_ready(run(state, stream))
+    key = jax.random.key(0)
+    if seeds is not None:
+        run = jax.jit(jax.vmap(run, (0, 0, None)), donate_argnums=1)
+        key = jax.random.split(key, seeds)
+        state = jax.tree.map(lambda leaf: jnp.repeat(leaf[None], seeds, axis=0), state)
+    state = jax.block_until_ready(run(key, state, stream))
 
     def measure() -> float:
         nonlocal state
         started = time.perf_counter()
-        state = jax.block_until_ready(run(state, stream))
+        state = jax.block_until_ready(run(key, state, stream))
         return (time.perf_counter() - started) / length
 
     return measure
@@ -173,6 +187,17 @@ def step_rows(
     ]
 
 
+def seeds_rows(repeats: int, seeds: int, network: Model = NETWORK, name: str = "") -> list[Row]:
+    """All steps that one seed takes in a second, and many in a `vmap` on one device."""
+    num_batches, batch_size, length = 10, 11, 20
+    rows = []
+    for count, what in ((1, "one seed"), (seeds, f"{seeds} seeds in a vmap")):
+        measure = mer_seconds(num_batches, batch_size, 1000, length, network, count)
+        speeds = [count * num_batches * batch_size / measure() / 1e3 for _ in range(repeats)]
+        rows.append(row(f"SGD steps of MER, {what}{name}", speeds, "thousand/s"))
+    return rows
+
+
 def capacity_rows(repeats: int) -> list[Row]:
     """A step of MER with a large reservoir beside one with a small reservoir."""
     large, small = pairs(
@@ -189,7 +214,7 @@ def compile_rows(repeats: int) -> list[Row]:
         run, state, stream = mer_stream(10, 101, 5120, 1000)
         jax.clear_caches()
         started = time.perf_counter()
-        run.lower(state, stream).compile()
+        run.lower(jax.random.key(0), state, stream).compile()
         return time.perf_counter() - started
 
     what = "compiling MER over a stream, s = 10, k = 101"
@@ -365,6 +390,8 @@ def main(args: list[str] | None = None) -> None:
         lambda: step_rows(10, 101, config.repeats),
         lambda: step_rows(10, 11, config.repeats),
         lambda: step_rows(1, 26, config.repeats, CONVNET, 26 * 40, ", Omniglot's network"),
+        lambda: seeds_rows(config.repeats, 64),
+        lambda: seeds_rows(config.repeats, 16, CONVNET, ", Omniglot's network"),
         lambda: capacity_rows(config.repeats),
         lambda: compile_rows(config.repeats),
         lambda: evaluation_rows(config.repeats),
@@ -383,8 +410,12 @@ def main(args: list[str] | None = None) -> None:
             rows += part()
     table = [["What", "Median", ""], *([r.what, number(r.median), r.unit] for r in rows)]
     machine = output.environment()
+    first = jax.devices()[0]
+    place = f"{machine['cpu_count']} cores ({platform.machine()})"
+    if first.platform != "cpu":
+        place = f"{first.device_kind} with {place}"
     caption = (
-        f"Medians of {config.repeats} on {machine['cpu_count']} cores ({platform.machine()}), "
+        f"Medians of {config.repeats} on {place}, "
         f"jax {machine['versions']['jax']}; whole runs once. "
         f"`{command_line.command('experiments.bench', config)} --data-dir DIR`"
     )

@@ -238,14 +238,15 @@ def learn(
         yield Progress(int(seen[at]), rows, infos)
         while at < total:
             task, first = divmod(at, num_examples)
-            state, told, fine = jax.block_until_ready(
-                compiling.result()(state, draws, train, np.int32(task), np.int32(first))
-            )
+            if watched or present[:, task, first].any():  # else none of the runs has this part
+                state, told, fine = jax.block_until_ready(
+                    compiling.result()(state, draws, train, np.int32(task), np.int32(first))
+                )
+                if watched:
+                    infos.append(jax.tree.map(of_runs, told))
+                if checkpoints:
+                    losses_fine &= of_runs(fine)
             at += chunk
-            if watched:
-                infos.append(jax.tree.map(of_runs, told))
-            if checkpoints:
-                losses_fine &= of_runs(fine)
             if checkpoints and at < total and checkpoints.due(at):
                 if not may_diverge:
                     names = [f"seed {seed}" for seed in seeds]
