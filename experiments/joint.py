@@ -103,6 +103,7 @@ def main(args: list[str] | None = None) -> None:
                 f"--batch-size must be at most {len(learned)}, the drawings that are learned, got "
                 f"{config.batch_size}"
             )
+    jax.config.update("jax_default_matmul_precision", "highest")
     images = data.images.reshape(len(data.images), -1)
 
     def drawings(places: np.ndarray) -> Example:

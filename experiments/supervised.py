@@ -269,7 +269,9 @@ def _omniglot(config: Config, say: Callable[[str], object]) -> _Material:
 def _tasks(config: Config, material: _Material, seeds: list[int]) -> Tasks:
     if config.benchmark_file is None:
         return benchmarks.stack([material.draw(np.random.default_rng(seed)) for seed in seeds])
-    tasks = benchmarks.load(config.benchmark_file, len(material.train.labels))
+    tasks = benchmarks.load(
+        config.benchmark_file, len(material.train.labels), len(material.test.labels)
+    )
     for given, size, held in zip(
         (config.tasks, config.examples_per_task),
         ("--tasks", "--examples-per-task"),

@@ -26,6 +26,10 @@ def gradient_alignment(
     >>> print(gradient_alignment(loss, 1.0, 3.0, 5.0), gradient_alignment(loss, 1.0, 3.0, 0.0))
     8.0 -2.0
 
+    Args:
+      loss_fn: `loss_fn(params, example) -> []`.
+      params: any pytree of floating-point arrays.
+      example_a, example_b: two examples.
     Source: Riemer et al. (2019), equations 1 and 2.
     """
     gradient = jax.grad(loss_fn)
@@ -69,10 +73,13 @@ def watch(learner: Learner, loss_fn: LossFn, capacity: int) -> Learner:
     """The same learner, whose info also tells transfer and interference as they develop.
 
     Args:
+      learner: any learner.
       loss_fn: `loss_fn(params, example) -> []`, whose gradients are compared.
       capacity: the past example is drawn from a reservoir of this size, which nobody learns from;
         as large as the stream, it is a draw from all that came before. Where a learner is shown
         references (`map_examples`), watch that one: it is references that are kept then.
+    Raises:
+      ValueError: if `capacity` is not a whole number of at least 1.
     Source: Riemer et al. (2019), whose table of mean dot products is the mean of `dot`.
     """
     memory = buffer.reservoir(capacity)

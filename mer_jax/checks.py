@@ -27,6 +27,8 @@ def rate(name: str, value: Any, *, largest: float = math.inf) -> Any:
             "to sweep over several, vmap a function that makes the learner"
         )
     try:
+        if isinstance(value, str):  # which float would read
+            raise TypeError
         number = float(value)
     except (TypeError, ValueError):
         raise ValueError(f"{name} must be a number, got {value!r}") from None

@@ -91,7 +91,7 @@ def sample_others(
     ), shares
 
 
-def known(task: jax.Array, num_tasks: int) -> jax.Array:
+def nan_unless_known(task: jax.Array, num_tasks: int) -> jax.Array:
     """1 for a task id in `[0, num_tasks)`, else NaN, since a compiled program cannot raise."""
     return jnp.where((task >= 0) & (task < num_tasks), 1.0, jnp.nan)
 

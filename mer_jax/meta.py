@@ -19,12 +19,19 @@ def interpolate(start: Params, end: Params, rate: jax.typing.ArrayLike) -> Param
     Args:
       start, end: pytrees of the same structure, shapes and dtypes.
       rate: `[]`, 0 stays at `start` and 1 gives exactly `end`; may be traced.
+    Raises:
+      ValueError: if a leaf is not of floating-point numbers, or the two differ in shape.
     Source: Nichol et al. (2018), "On First-Order Meta-Learning Algorithms"; lines 10 and 12 of
       MER's algorithm 1 with rates beta and gamma.
     """
 
     def leaf(s: jax.Array, e: jax.Array) -> jax.Array:
         dtype = jnp.result_type(s)
+        if not jnp.issubdtype(dtype, jnp.floating) or jnp.shape(s) != jnp.shape(e):
+            raise ValueError(
+                "expected floating-point leaves of the same shape in start and end, got "
+                f"{dtype}{list(jnp.shape(s))} and {jnp.result_type(e)}{list(jnp.shape(e))}"
+            )
         # In half precision the two shares of a small rate would not add up to 1.
         wide = jnp.promote_types(dtype, jnp.float32)
         r = jnp.asarray(rate, wide)

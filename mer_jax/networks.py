@@ -64,9 +64,7 @@ def mlp(sizes: Sequence[int], judge: Callable[[jax.Array, Any], jax.Array] | Non
     Raises:
       ValueError: if `sizes` has fewer than two entries or one that is not a whole number >= 1.
     """
-    sizes = tuple(checks.positive_int("each of sizes", size) for size in sizes)
-    if len(sizes) < 2:
-        raise ValueError(f"sizes must name the inputs and the outputs at least, got {sizes}")
+    sizes = _sizes(sizes)
     module = MLP(sizes)
 
     def init(key: jax.Array) -> Params:
@@ -91,6 +89,14 @@ def mlp(sizes: Sequence[int], judge: Callable[[jax.Array, Any], jax.Array] | Non
 
     loss = DenseFirstLoss(lambda example: as_features(example.x), split, merge, tail)
     return Model(init, apply, loss)
+
+
+def _sizes(sizes: Sequence[int]) -> tuple[int, ...]:
+    """Those of an MLP, or a `ValueError`."""
+    sizes = tuple(checks.positive_int("each of sizes", size) for size in sizes)
+    if len(sizes) < 2:
+        raise ValueError(f"sizes must name the inputs and the outputs at least, got {sizes}")
+    return sizes
 
 
 class ConvNet(nn.Module):
@@ -146,6 +152,7 @@ def convnet(
     """
     num_classes = checks.positive_int("num_classes", num_classes)
     features = tuple(checks.positive_int("each of features", size) for size in features)
+    side = checks.positive_int("side", side)
     if pool_padding not in ("VALID", "SAME"):
         raise ValueError(f'pool_padding must be "VALID" or "SAME", got {pool_padding!r}')
     if pool_padding == "VALID" and side >> len(features) < 1:
@@ -180,7 +187,7 @@ def independent(sizes: Sequence[int], num_tasks: int) -> Model:
       ValueError: as `mlp`; and if a hidden layer has fewer units than there are tasks.
     """
     num_tasks = checks.positive_int("num_tasks", num_tasks)
-    first, *hidden, last = sizes
+    first, *hidden, last = _sizes(sizes)
     if hidden and min(hidden) < num_tasks:
         raise ValueError(
             f"each hidden layer is divided among the tasks: expected at least {num_tasks} units, "
@@ -202,6 +209,8 @@ def by_task(single: Model, num_tasks: int, own: Sequence[str] | None = None) -> 
       own: the names of these layers; None for all of them.
     Returns:
       A network whose parameters are `TaskParams`; see `independent`.
+    Raises:
+      ValueError: if `num_tasks` is not a whole number of at least 1.
     """
     num_tasks = checks.positive_int("num_tasks", num_tasks)
 

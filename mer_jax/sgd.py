@@ -48,6 +48,8 @@ def sgd_pass(
     Returns:
       The parameters after the pass, and the losses `[k]`, each before its example's step (that
       of an example left out is computed all the same).
+    Raises:
+      ValueError: if the examples are not as many as the weights.
     Source: lines 6 to 9 of MER's algorithm 1.
     """
     weights = jnp.asarray(weights)

@@ -22,12 +22,19 @@ def run(key: jax.Array, learner: Learner, state: Any, stream: Any) -> tuple[Any,
     Returns:
       The state after the stream, and the infos, stacked to `[T, ...]`.
     Raises:
-      ValueError: if the state does not count its steps.
+      ValueError: if the state does not count its steps, or the stream is no stream.
     """
     if not hasattr(state, "step"):
         raise ValueError(
             "run draws each step's key from state.step, the number of steps done "
             f"before; {type(state).__name__} has no such field"
+        )
+
+    lengths = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(stream)}
+    if len(lengths) != 1 or () in lengths:
+        raise ValueError(
+            "every leaf of the stream must be [T, ...], with the same T; got leading axes "
+            f"{sorted(lengths)}; one example is a stream with T = 1"
         )
 
     def step(state: Any, example: Any) -> tuple[Any, Any]:
@@ -41,6 +48,9 @@ def map_examples(learner: Learner, make: Callable[[Any], Any]) -> Learner:
 
     With `make` a gather from arrays on the device, a stream of indices is enough: no transformed
     example exists before the step that learns from it.
+
+    Args:
+      make: `make(reference) -> example`, pure.
     """
 
     def init(params: Params, reference: Any) -> Any:

@@ -64,6 +64,20 @@ class Learner(NamedTuple):
     update: Callable[[jax.Array, Any, Any], tuple[Any, Any]]
 
 
+def task_of(example: Any) -> jax.Array:
+    """The task that an example, or each of a batch, says it comes from, int32.
+
+    Raises:
+      ValueError: while tracing, if it does not say.
+    """
+    if not hasattr(example, "task"):
+        raise ValueError(
+            "this learner is told the task: examples need a field `task`, as mer_jax.Example has, "
+            f"got {type(example).__name__}"
+        )
+    return jnp.asarray(example.task, jnp.int32)
+
+
 def as_state(params: Params) -> Params:
     """Copies `params` into arrays without weak types, so that a second step compiles nothing."""
     return jax.tree.map(lambda p: jnp.array(p, dtype=jnp.result_type(p)), params)

@@ -144,13 +144,17 @@ def alphabets(
       num_tasks: N, how many of the alphabets are tasks.
       num_pixels: D; the images are shown as they are.
     Raises:
-      ValueError: if there are fewer alphabets than tasks.
+      ValueError: if there are fewer alphabets than tasks, or fewer than two drawers.
     """
     num_tasks = checks.positive_int("num_tasks", num_tasks)
     names, drawers = np.unique(alphabet), np.unique(drawer)
     if num_tasks > len(names):
         raise ValueError(
             f"num_tasks must be at most {len(names)}, the number of alphabets, got {num_tasks}"
+        )
+    if len(drawers) < 2:
+        raise ValueError(
+            f"drawer must name at least 2, some to learn from and some to test on, got {drawers}"
         )
     order = rng.permutation(names)[:num_tasks]
     trains = np.isin(drawer, rng.permutation(drawers)[: len(drawers) * 3 // 4])
@@ -224,15 +228,21 @@ def save(path: str | os.PathLike[str], tasks: Tasks) -> None:
     part = path.with_name(path.name + ".part")
     arrays = {name: array for name, array in tasks._asdict().items() if array is not None}
     with part.open("wb") as file:
-        np.savez_compressed(file, **arrays | {"pixels": np.asarray(tasks.pixels, np.uint16)})
+        np.savez_compressed(file, **arrays | {"pixels": _smallest(tasks.pixels)})
     part.replace(path)
 
 
-def load(path: str | os.PathLike[str], num_images: int) -> Tasks:
+def _smallest(array: np.ndarray) -> np.ndarray:
+    """The same whole numbers, none below 0, in the smallest dtype that holds them."""
+    return np.asarray(array, np.min_scalar_type(np.max(array, initial=0)))
+
+
+def load(path: str | os.PathLike[str], num_images: int, num_tests: int | None = None) -> Tasks:
     """Reads what `save` wrote.
 
     Args:
       num_images: how many training images there are.
+      num_tests: how many test images; None for as many.
     Raises:
       ValueError: if the file is missing or damaged, or does not fit the images.
     """
@@ -265,8 +275,11 @@ def load(path: str | os.PathLike[str], num_images: int) -> Tasks:
         )
     for name, array, first, end in (
         ("pixels", tasks.pixels, 0, num_pixels),
+        ("mask", tasks.mask, 0, 2),
         ("images", tasks.images, -1, num_images),
-    ):
+        ("tests", np.zeros(0, int) if tasks.tests is None else tasks.tests, -1,
+         num_images if num_tests is None else num_tests),
+    ):  # fmt: skip
         if array.min(initial=0) < first or array.max(initial=0) >= end:
             raise ValueError(
                 f"{path}: {name} must be in [{first}, {end}), got {array.min()} to "

@@ -8,7 +8,7 @@ import optax
 
 from mer_jax import memories
 from mer_jax.task_params import TaskParams, of_task, with_task
-from mer_jax.types import Info, Learner, LossFn, as_state, exportable
+from mer_jax.types import Info, Learner, LossFn, as_state, exportable, task_of
 
 
 @exportable
@@ -35,6 +35,10 @@ def independent(loss_fn: LossFn, *, optimizer: optax.GradientTransformation) -> 
 
     `init` takes `TaskParams`, N networks, and a task id outside `[0, N)` makes the loss NaN. See
     `mer_jax.networks.independent`.
+
+    Raises:
+      ValueError: in `init`, if the parameters are no `TaskParams`; while tracing, if examples do
+        not tell their task.
     """
     return _learner(loss_fn, optimizer, inherit=True)
 
@@ -42,7 +46,8 @@ def independent(loss_fn: LossFn, *, optimizer: optax.GradientTransformation) -> 
 def task_input(loss_fn: LossFn, *, optimizer: optax.GradientTransformation) -> Learner:
     """An input layer for each task, and the other layers for all; see `independent`.
 
-    A task's own layer starts as it was made. See `mer_jax.networks.task_input`.
+    A task's own layer starts as it was made. See `mer_jax.networks.task_input`. Arguments and
+    errors are those of `independent`.
     """
     return _learner(loss_fn, optimizer, inherit=False)
 
@@ -66,8 +71,8 @@ def _learner(loss_fn: LossFn, optimizer: optax.GradientTransformation, inherit: 
 
     def update(key: jax.Array, state: ByTaskState, example: Any) -> tuple[ByTaskState, Info]:
         del key  # nothing is drawn
-        task = jnp.asarray(example.task, jnp.int32)
-        known = memories.known(task, len(state.begun))
+        task = task_of(example)
+        known = memories.nan_unless_known(task, len(state.begun))
 
         def where(condition: Any, this: Any, other: Any) -> Any:
             return jax.tree.map(lambda a, b: jnp.where(condition, a, b), this, other)

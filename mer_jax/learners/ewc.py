@@ -9,7 +9,7 @@ import optax
 from mer_jax import checks, memories
 from mer_jax.losses import mean_gradient
 from mer_jax.memories import TaskMemory
-from mer_jax.types import Info, Learner, LossFn, Params, as_state, exportable
+from mer_jax.types import Info, Learner, LossFn, Params, as_state, exportable, task_of
 
 
 @exportable
@@ -54,7 +54,10 @@ def ewc(
       num_memories: n, examples from which F is estimated.
       strength: at least 0; may be traced.
     Raises:
-      ValueError: if a size or the strength makes no sense.
+      ValueError: if a size or the strength makes no sense; while tracing, if examples do not tell
+        their task.
+    Source: Kirkpatrick et al. (2017), "Overcoming catastrophic forgetting in neural networks",
+      equation 3, as far as said above.
     """
     num_tasks = checks.positive_int("num_tasks", num_tasks)
     num_memories = checks.positive_int("num_memories", num_memories)
@@ -88,10 +91,10 @@ def ewc(
 
     def update(key: jax.Array, state: EWCState, example: Any) -> tuple[EWCState, Info]:
         del key  # nothing is drawn
-        task = jnp.asarray(example.task, jnp.int32)
+        task = task_of(example)
         state = jax.lax.cond(task != state.task, finished, lambda same: same, state)
         loss, grads = jax.value_and_grad(loss_fn)(state.params, example)
-        known = memories.known(task, num_tasks).astype(loss.dtype)
+        known = memories.nan_unless_known(task, num_tasks).astype(loss.dtype)
         grads = jax.tree.map(
             lambda g, i, a, p: known.astype(g.dtype) * g + 2 * (i * p - a),
             grads, state.importance, state.anchor, state.params,

@@ -10,7 +10,7 @@ import optax
 from mer_jax import checks, memories, qp, task_gradients
 from mer_jax.losses import mean_gradient
 from mer_jax.memories import TaskMemory
-from mer_jax.types import Info, Learner, LossFn, Params, as_state, exportable
+from mer_jax.types import Info, Learner, LossFn, Params, as_state, exportable, task_of
 
 QP_ITERATIONS = 1000
 
@@ -49,7 +49,8 @@ def gem(
       ridge: at least 0, added to the diagonal of the products of earlier gradients, so that small
         gradients count less; may be traced. Later versions of GEM's code have 0.001.
     Raises:
-      ValueError: if a size, the margin or the ridge makes no sense.
+      ValueError: if a size, the margin or the ridge makes no sense; while tracing, if examples do
+        not tell their task.
     Source: Lopez-Paz and Ranzato (2017), section 3 and equation 11.
     """
     margin, ridge = checks.rate("margin", margin), checks.rate("ridge", ridge)
@@ -82,6 +83,8 @@ def agem(
     Args:
       sample_size: examples drawn, without replacement, for each step; all while there are fewer.
         The other arguments are those of `gem`.
+    Raises:
+      ValueError: if a size makes no sense; while tracing, if examples do not tell their task.
     Source: Chaudhry et al. (ICLR 2019), "Efficient Lifelong Learning with A-GEM", equation 11.
     """
     sample_size = checks.positive_int("sample_size", sample_size)
@@ -139,10 +142,10 @@ def _learner(
         return GEMState(params, optimizer.init(params), memory, jnp.zeros((), jnp.int32))
 
     def update(key: jax.Array, state: GEMState, example: Any) -> tuple[GEMState, Info]:
-        task = jnp.asarray(example.task, jnp.int32)
+        task = task_of(example)
         memory = memories.keep_last(state.memory, task, example)
         loss, grads = jax.value_and_grad(loss_fn)(state.params, example)
-        known = memories.known(task, num_tasks).astype(loss.dtype)
+        known = memories.nan_unless_known(task, num_tasks).astype(loss.dtype)
         grads = turned(key, state.params, memory, example, grads)
         grads = jax.tree.map(lambda g: known.astype(g.dtype) * g, grads)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)

@@ -47,6 +47,8 @@ def mer_update(
       gamma: across-batch Reptile rate.
     Returns:
       The parameters after the update, and the losses `[s, k]`, each before its example's step.
+    Raises:
+      ValueError: if the weights are not `[s, k]`, or the batches are not like them.
     Source: lines 4 to 12 of algorithm 1.
     """
 
@@ -55,6 +57,12 @@ def mer_update(
         return interpolate(start, end, beta), losses
 
     weights = jnp.asarray(weights)
+    sizes = {jnp.shape(leaf)[:2] for leaf in jax.tree.leaves(batches)}
+    if weights.ndim != 2 or sizes - {weights.shape}:
+        raise ValueError(
+            "weights must be [s, k] and every leaf of batches [s, k, ...], got weights "
+            f"{weights.shape} and leading axes {sorted(sizes)}"
+        )
     if gram.fits(loss_fn, params) and weights.shape[1] <= gram.LARGEST_GRAM:
         end, losses = gram.batches_in_turn(loss_fn, params, batches, weights, alpha, beta)
     else:
@@ -120,7 +128,7 @@ def mer_big_batch(
 ) -> Learner:
     """MER with one big batch, algorithm 6: the replays first, the incoming example last.
 
-    Arguments as those of `mer`; the one Reptile step goes by `gamma`.
+    Arguments and errors as those of `mer`; the one Reptile step goes by `gamma`.
     """
     batch_size = checks.positive_int("batch_size", batch_size)
     rates = dict(alpha=checks.rate("alpha", alpha), beta=checks.rate("gamma", gamma, largest=1))
@@ -142,8 +150,10 @@ def mer_current_rate(
     the authors' code, the very first example of a stream is only stored.
 
     Args:
-      s: how much faster the incoming example is learned, a real number; may be traced. The other
+      s: how much faster the incoming example is learned, at least 0; may be traced. The other
         arguments are those of `mer`; the one Reptile step goes by `gamma`.
+    Raises:
+      ValueError: if a size or a rate makes no sense.
     """
     batch_size = checks.positive_int("batch_size", batch_size)
     alpha, s = checks.rate("alpha", alpha), checks.rate("s", s)

@@ -10,7 +10,7 @@ import optax
 from mer_jax import checks
 from mer_jax.losses import weighted_sum
 from mer_jax.rehearsal import rehearse
-from mer_jax.types import Learner, LossFn, Params
+from mer_jax.types import Learner, LossFn, Params, task_of
 
 
 def er(
@@ -49,11 +49,14 @@ def er_by_task(
     Args:
       num_tasks: task ids are in `[0, num_tasks)`; another makes the loss NaN. Examples need a
         field `task`. The other arguments are those of `er`.
+    Raises:
+      ValueError: if a size is not a whole number of at least 1; while tracing, if examples do not
+        tell their task.
     """
     num_tasks = checks.positive_int("num_tasks", num_tasks)
 
     def shares(batch: Any, present: jax.Array) -> jax.Array:
-        return task_mean_shares(batch.task, present, num_tasks)
+        return task_mean_shares(task_of(batch), present, num_tasks)
 
     return rehearse(_gradient(loss_fn, shares), optimizer, batch_size, capacity)
 

@@ -75,6 +75,8 @@ def q_network(sizes: Sequence[int]) -> Model:
 
     Args:
       sizes: the length of an observation, of each hidden layer, and the number of actions.
+    Raises:
+      ValueError: if `sizes` has fewer than two entries or one that is not a whole number >= 1.
     """
 
     def huber(values: jax.Array, judged: Judged) -> jax.Array:
@@ -84,7 +86,11 @@ def q_network(sizes: Sequence[int]) -> Model:
 
 
 def fifo(capacity: int) -> Reservoir:
-    """The newest `capacity` examples, flashbax's item buffer, with the functions of a reservoir."""
+    """The newest `capacity` examples, flashbax's item buffer, with the functions of a reservoir.
+
+    Raises:
+      ValueError: if `capacity` is not a whole number of at least 1.
+    """
     capacity = checks.positive_int("capacity", capacity)
     newest = flashbax.make_item_buffer(capacity, min_length=1, sample_batch_size=1)
 
@@ -126,6 +132,8 @@ def dqn(
       target_every: frames between two copies of the network into the target network.
     Raises:
       ValueError: if a size or a rate makes no sense.
+    Source: Mnih et al. (2015), "Human-level control through deep reinforcement learning",
+      algorithm 1.
     """
     batch_size = checks.positive_int("batch_size", batch_size)
     judge = _judging(model, discount)
