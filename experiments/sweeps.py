@@ -27,9 +27,7 @@ MNIST: list[tuple[str, int | None, Values]] = [
     ("task-input", None, {"alpha": (0.001, 0.003, 0.01, 0.03, 0.1)}),
 ]
 ONE_BATCH: Values = {"gamma": (1,), "num_batches": (1,), "batch_size": (26,)}
-LONG_BATCH: Values = {"gamma": (1,), "num_batches": (1,), "batch_size": (101,)}
 MANY_BATCHES: Values = {"gamma": (1,), "num_batches": (10,), "batch_size": (11,)}
-PULLED_BACK: Values = {"gamma": (0.1, 0.3), "num_batches": (10,), "batch_size": (11,)}
 # 15 of 50 alphabets with 1,536 of 5,120 memories, or 150 of 500, so that the memory holds the same
 # share of what was seen as in the runs that this is for.
 OMNIGLOT: list[tuple[str, int | None, Values]] = [
@@ -47,11 +45,9 @@ OMNIGLOT: list[tuple[str, int | None, Values]] = [
     ("er", 1536, {"alpha": (0.01, 0.03, 0.1, 0.3), "batch_size": (101,)}),
     ("er-by-task", 1536, {"alpha": (0.01, 0.03, 0.1), "batch_size": (26,)}),
     ("mer", 1536, {"alpha": (0.01, 0.02, 0.03), "beta": (0.1, 0.2, 0.3, 0.5), **ONE_BATCH}),
-    ("mer", 1536, {"alpha": (0.01, 0.03), "beta": (0.1, 0.2), **LONG_BATCH}),
     ("mer", 1536, {"alpha": (0.02, 0.03, 0.06), "beta": (0.015, 0.03, 0.06, 0.1), **MANY_BATCHES}),
-    ("mer", 1536, {"alpha": (0.03,), "beta": (0.3, 1), **PULLED_BACK}),
     ("mer", 150, {"alpha": (0.01, 0.03), "beta": (0.1, 0.2, 0.3), **ONE_BATCH}),
-    ("mer", 150, {"alpha": (0.03, 0.06), "beta": (0.03, 0.1), **MANY_BATCHES}),
+    ("mer", 150, {"alpha": (0.03,), "beta": (0.015, 0.03), **MANY_BATCHES}),
     ("mer-big-batch", 1536, {"alpha": (0.01, 0.03), "gamma": (0.1, 0.3), "batch_size": (26,)}),
     (
         "mer-current-rate",

@@ -127,10 +127,6 @@ def test_a_seed_is_the_same_alone_and_among_others(finished, tmp_path):
         ),
         (["--method", "gem", "--capacity", "19"], "capacity must be at least 20, got 19"),
         (["--method", "gem", "--margin", "-1"], "margin must be a finite number"),
-        (
-            ["--benchmark", "omniglot", "--method", "agem"],
-            "nothing was published of agem on omniglot: give --alpha",
-        ),
         (["--benchmark-file", "{empty}/none.npz"], "not a saved benchmark"),
         (["--out", "{file}/below"], "{file}"),
         (["--colour", "red"], "--colour"),

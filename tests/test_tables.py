@@ -297,6 +297,12 @@ def test_a_single_seed_has_no_spread():
     assert output.cell(output.spread(np.array([1.0, 3.0]))) == "2.00 ± 1.41"
 
 
+def test_what_nobody_chose_must_be_given():
+    with pytest.raises(ValueError, match="nothing was published of agem on clocks: give --alpha"):
+        methods.choose("agem", "clocks", 500, {"sample_size": 10})
+    assert methods.choose("agem", "clocks", 500, {"sample_size": 10, "alpha": 0.1})
+
+
 def test_what_was_chosen_is_the_best_of_the_sweeps():
     """Of each method and benchmark that has been swept, with the memories that come nearest."""
     recorded = Path(sweeps.__file__).parent / "results/sweeps.json"
