@@ -119,8 +119,12 @@ def results(metrics: dict[str, Any]) -> list[dict[str, Any]]:
     return [metrics] if "final_score" in metrics else list(metrics["settings"].values())
 
 
-def _per_seed(metrics: dict[str, Any]) -> dict[int, float | None]:
-    return dict(zip(metrics["seeds"], metrics["final_score"]["per_seed"], strict=True))
+COMPARED = {"final_score": "At the end", "late_score": "While the last task was learned"}
+"""The second is the mean over all evaluations since that task began: less depends on the moment."""
+
+
+def _per_seed(metrics: dict[str, Any], name: str) -> dict[int, float | None]:
+    return dict(zip(metrics["seeds"], metrics[name]["per_seed"], strict=True))
 
 
 def cells() -> list[GameCell]:
@@ -139,19 +143,25 @@ def draw(name: str, folder: Path) -> None:
             continue
         titled = {agent: kept | {"title": rl.TITLES[agent]} for agent, kept in of_game.items()}
         parts.append(output.markdown(rl.rows(titled), heading(game)))
+        pairs = [(b, a) for a, b in itertools.pairwise(AGENTS) if {a, b} <= set(of_game)]
         steps = {
-            f"{rl.TITLES[better]} over {rl.TITLES[worse]}": intervals.of_difference(
-                *(_per_seed(of_game[agent]) for agent in (better, worse))
-            )
-            for worse, better in itertools.pairwise(AGENTS)
-            if {worse, better} <= set(of_game)
+            name: {
+                f"{rl.TITLES[better]} over {rl.TITLES[worse]}": intervals.of_difference(
+                    _per_seed(of_game[better], name), _per_seed(of_game[worse], name)
+                )
+                for better, worse in pairs
+            }
+            for name in COMPARED
         }
-        if steps:
-            table = [["Difference of final scores", "Mean", "95 % interval"]]
-            for title, interval in steps.items():
-                told = [f"{interval.mean:+.2f}", str(interval)] if interval else ["diverged", ""]
-                table.append([title, *told])
-            parts.append(output.markdown(table, "Seed by seed."))
+        if pairs:
+            table = [["Difference of scores", "When", "Mean", "95 % interval"]]
+            for name, when in COMPARED.items():
+                for title, interval in steps[name].items():
+                    told = (
+                        [f"{interval.mean:+.2f}", str(interval)] if interval else ["diverged", ""]
+                    )
+                    table.append([title, when.lower(), *told])
+            parts.append(output.markdown(table, "Over all tasks, seed by seed."))
         num_tasks = len(next(iter(of_game.values()))["gains_by_task"])
         table = [["Agent", *(f"Task {task + 1}" for task in range(num_tasks))]]
         for agent, kept in of_game.items():
@@ -161,7 +171,7 @@ def draw(name: str, folder: Path) -> None:
         content[game] = {
             agent: {
                 key: kept[key]
-                for key in ("final_score", "score_by_task", "gains_by_task", "settings", "seconds")
+                for key in (*COMPARED, "score_by_task", "gains_by_task", "settings", "seconds")
             }
             | {"command": kept["command"]}
             for agent, kept in of_game.items()

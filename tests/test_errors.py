@@ -49,7 +49,7 @@ MEMORIES = {"num_tasks": 2, "num_memories": 3}
         (lambda: update_with(jnp.ones((2, 3))), r"got weights \(2, 3\).*\[\(2, 4\)\]"),
         (lambda: run_on(EXAMPLE), r"leaf of the stream must be \[T, \.\.\.\].*T = 1"),
         (lambda: run_on(EXAMPLE._replace(x=jnp.ones((5, 3)))), r"got leading axes \[\(\), \(5,\)"),
-        (lambda: networks.convnet(5, side=28.0), r"side must be a whole number.*28\.0"),
+        (lambda: networks.convnet(5, side=28.0), r"side must be a whole number.*28\.0"),  # type: ignore[arg-type]
         (lambda: networks.convnet(5, side=0, pool_padding="SAME"), "side must be a whole number"),
         (lambda: networks.independent((), 2), r"sizes must name .*got \(\)"),
         (lambda: networks.independent((5,), 2), r"sizes must name .*got \(5,\)"),

@@ -128,9 +128,15 @@ def test_the_table_of_games(tmp_path):
         rl.write_results(config, {agent: result})
     tables.main(["rl", "--only-draw", "--out", str(tmp_path)])
     drawn = json.loads((tmp_path / "rl.json").read_text())["catcher"]
-    assert set(drawn["differences"]) == {
-        "DQN with a reservoir over DQN", "DQN-MER over DQN with a reservoir"
-    }  # fmt: skip
+    assert list(drawn["differences"]) == ["final_score", "late_score"]
+    for name, of_pairs in drawn["differences"].items():
+        assert len(of_pairs) == 2
+        of_mer, of_reservoir = (
+            drawn[agent][name]["mean"] for agent in ("dqn-mer", "dqn-reservoir")
+        )
+        mean, low, high = of_pairs["DQN-MER over DQN with a reservoir"]
+        assert mean == pytest.approx(of_mer - of_reservoir)
+        assert low < mean < high
     assert "95 % interval" in (tmp_path / "rl.md").read_text()
     assert (tmp_path / "rl-catcher.png").read_bytes().startswith(b"\x89PNG")
     written = (tmp_path / "cells/catcher/dqn/metrics.json").stat().st_mtime_ns
