@@ -123,8 +123,8 @@ COMPARED = {"final_score": "At the end", "late_score": "While the last task was 
 """The second is the mean over all evaluations since that task began: less depends on the moment."""
 
 
-def _per_seed(metrics: dict[str, Any], name: str) -> dict[int, float | None]:
-    return dict(zip(metrics["seeds"], metrics[name]["per_seed"], strict=True))
+def _per_seed(metrics: dict[str, Any], metric: str) -> dict[int, float | None]:
+    return dict(zip(metrics["seeds"], metrics[metric]["per_seed"], strict=True))
 
 
 def cells() -> list[GameCell]:
@@ -145,18 +145,18 @@ def draw(name: str, folder: Path) -> None:
         parts.append(output.markdown(rl.rows(titled), heading(game)))
         pairs = [(b, a) for a, b in itertools.pairwise(AGENTS) if {a, b} <= set(of_game)]
         steps = {
-            name: {
+            metric: {
                 f"{rl.TITLES[better]} over {rl.TITLES[worse]}": intervals.of_difference(
-                    _per_seed(of_game[better], name), _per_seed(of_game[worse], name)
+                    _per_seed(of_game[better], metric), _per_seed(of_game[worse], metric)
                 )
                 for better, worse in pairs
             }
-            for name in COMPARED
+            for metric in COMPARED
         }
         if pairs:
             table = [["Difference of scores", "When", "Mean", "95 % interval"]]
-            for name, when in COMPARED.items():
-                for title, interval in steps[name].items():
+            for metric, when in COMPARED.items():
+                for title, interval in steps[metric].items():
                     told = (
                         [f"{interval.mean:+.2f}", str(interval)] if interval else ["diverged", ""]
                     )
