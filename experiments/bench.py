@@ -33,7 +33,7 @@ from mer_jax.networks import Model
 from mer_jax.types import Example
 
 NETWORK = mer_jax.networks.mlp((784, 100, 100, 10))
-CONVNET = mer_jax.networks.convnet(1623, pool_padding="SAME")
+CONVNET = mer_jax.networks.convnet(1623, pool_padding="SAME", normalize=True)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,7 +23,12 @@ from mer_jax.data import benchmarks, omniglot
 from mer_jax.losses import mean_gradient
 from mer_jax.types import Example, Params
 
-PADDINGS = ("VALID", "SAME")
+NETWORKS: dict[str, dict[str, Any]] = {
+    "VALID": {"pool_padding": "VALID"},
+    "SAME": {"pool_padding": "SAME"},
+    "SAME, normalized": {"pool_padding": "SAME", "normalize": True},
+}
+"""The last is what the other experiments learn with."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +36,8 @@ class Config:
     """Trains the Omniglot network on all drawings of some alphabets, shuffled anew in each pass.
 
     Not continual learning: it tells how much of what a method lacks is the network's share. Done
-    with both ways in which pooling may treat 7 x 7 pixels, see networks.convnet.
+    with both ways in which pooling may treat 7 x 7 pixels, and with filters that are normalized,
+    see networks.convnet.
     """
 
     tasks: int = 15
@@ -113,18 +119,18 @@ def main(args: list[str] | None = None) -> None:
     train, test = drawings(learned), drawings(tasks.tests[tasks.tests >= 0])
     results: dict[str, dict[str, Any]] = {}
     with bars.display(console) as shown:
-        for padding in PADDINGS:
-            model = networks.convnet(int(data.labels.max()) + 1, pool_padding=padding)
+        for name, how in NETWORKS.items():
+            model = networks.convnet(int(data.labels.max()) + 1, **how)
             began = time.monotonic()
             accuracies = bars.follow(
                 shown,
-                f'pool_padding "{padding}"',
+                name,
                 config.passes,
                 learn(model, train, test, config),
                 lambda known: (len(known), f"passes, test accuracy {known[-1]:.1f} %"),
             )
             seconds = round(time.monotonic() - began, 2)
-            results[padding] = {"test_accuracy": accuracies, "seconds": seconds}
+            results[name] = {"test_accuracy": accuracies, "seconds": seconds}
     write(config, results)
     console.print(f"{config.out}: joint.md, .json, .png", highlight=False)
 
@@ -134,14 +140,14 @@ def write(config: Config, results: dict[str, dict[str, Any]]) -> None:
     command = command_line.command("experiments.joint", config)
     shown = sorted({*range(5, config.passes, 5), config.passes})
     table = [
-        ["Pooling", *(f"{number} passes" for number in shown), "Seconds"],
+        ["Network", *(f"{number} passes" for number in shown), "Seconds"],
         *(
             [
-                padding,
+                name,
                 *(f"{result['test_accuracy'][number - 1]:.1f}" for number in shown),
                 f"{result['seconds']:.0f}",
             ]
-            for padding, result in results.items()
+            for name, result in results.items()
         ),
     ]
     caption = (
@@ -151,7 +157,7 @@ def write(config: Config, results: dict[str, dict[str, Any]]) -> None:
     output.write_text(config.out / "joint.md", output.markdown(table, caption))
     about = {"command": command, **output.environment()}
     output.write_json(config.out / "joint.json", results | about)
-    curves = {padding: result["test_accuracy"] for padding, result in results.items()}
+    curves = {name: result["test_accuracy"] for name, result in results.items()}
     title = f"Omniglot, {config.tasks} alphabets at once"
     output.write(config.out / "joint.png", lambda part: plots.passes(part, curves, title))
 

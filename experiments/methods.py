@@ -219,22 +219,12 @@ PUBLISHED = {
 # those reported and with the number of memories that comes nearest:
 # {method: {benchmark: {capacity: settings}}}.
 CHOSEN = {
-    "mer": _table(
-        "alpha beta gamma batch_size num_batches",
-        {"omniglot": {5120: (0.03, 0.015, 1.0, 11, 10), 500: (0.01, 0.2, 1.0, 26, 1)}},
-    ),
-    "er": _table("alpha batch_size", {"omniglot": {5120: (0.03, 26)}}),
-    "er-by-task": _table("alpha batch_size", {"omniglot": {5120: (0.01, 26)}}),
-    "ewc": _table("alpha num_memories strength", {"omniglot": {None: (0.01, 10, 0.1)}}),
-    "independent": _table("alpha", {"omniglot": {None: (0.03,)}}),
-    "online": _table("alpha", {"omniglot": {None: (0.01,)}}),
     "agem": _table(
         "alpha sample_size",
         {
             "rotations": dict.fromkeys(CAPACITIES, (0.001, 256)),
             "permutations": dict.fromkeys(CAPACITIES, (0.01, 256)),
             "many-permutations": dict.fromkeys(CAPACITIES[:2], (0.01, 256)),
-            "omniglot": {5120: (0.03, 50)},
         },
     ),
     "exact-alignment": _table(
@@ -251,7 +241,6 @@ CHOSEN = {
             "rotations": {None: (0.01,)},
             "permutations": {None: (0.01,)},
             "many-permutations": {None: (0.01,)},
-            "omniglot": {None: (0.01,)},
         },
     ),
 }

@@ -102,12 +102,13 @@ def _sizes(sizes: Sequence[int]) -> tuple[int, ...]:
 class ConvNet(nn.Module):
     """Modules of 3 x 3 convolution, ReLU and 2 x 2 max-pooling, then one dense layer.
 
-    features: filters of each module; num_classes: logits; pool_padding, as_product: see `convnet`.
+    features: filters of each module; num_classes: logits; the others: see `convnet`.
     """
 
     features: Sequence[int]
     num_classes: int
     pool_padding: str
+    normalize: bool
     as_product: bool | None
 
     @nn.compact
@@ -117,8 +118,10 @@ class ConvNet(nn.Module):
         as_product = not is_tpu if self.as_product is None else self.as_product
         conv = convolution.as_product if as_product else None
         for size in self.features:
-            layer = nn.Conv(size, (3, 3), kernel_init=HE_UNIFORM, conv_general_dilated=conv)
-            x = convolution.max_pool(nn.relu(layer(x)), self.pool_padding)
+            x = nn.Conv(size, (3, 3), kernel_init=HE_UNIFORM, conv_general_dilated=conv)(x)
+            if self.normalize:
+                x = nn.InstanceNorm()(x)
+            x = convolution.max_pool(nn.relu(x), self.pool_padding)
         softmax = nn.Dense(self.num_classes, kernel_init=nn.initializers.zeros)
         return softmax(x.reshape(x.shape[0], -1))
 
@@ -129,6 +132,7 @@ def convnet(
     side: int = 28,
     *,
     pool_padding: str = "VALID",
+    normalize: bool = False,
     as_product: bool | None = None,
 ) -> Model:
     """The paper's network for Omniglot: four modules of convolution and a softmax layer.
@@ -143,12 +147,15 @@ def convnet(
       features: filters of each module, each of which halves the image.
       pool_padding: "VALID" halves 7 pixels to 3, "SAME" to 4, as pooling in flax does with either.
         Four modules make of 28 x 28 pixels 1 x 1 or 2 x 2, and the paper does not say which.
+      normalize: whether what each filter gives is brought to mean 0 and variance 1 over the image,
+        and then to a mean and variance that are learned. It is what batch normalization is to a
+        batch of one: of Vinyals et al. (2016), whose modules these are, with it.
       as_product: whether convolutions are written as matrix products; None for whatever suits the
         default backend. For single images a CPU is many times faster at them, and a GPU three
         times; ten times with 16 networks in a `vmap`, which gives each its own filters.
     Raises:
       ValueError: if a size is not a whole number of at least 1, the padding is neither, or nothing
-        of the image is left.
+        of the image is left, or a single pixel to be normalized.
     """
     num_classes = checks.positive_int("num_classes", num_classes)
     features = tuple(checks.positive_int("each of features", size) for size in features)
@@ -159,7 +166,12 @@ def convnet(
         raise ValueError(
             f"{len(features)} modules halve an image of {side} x {side} to nothing; use fewer"
         )
-    module = ConvNet(features, num_classes, pool_padding, as_product)
+    if normalize and side <= 2 ** (len(features) - 1):
+        raise ValueError(
+            f"the last of {len(features)} modules would normalize a single pixel of an image of "
+            f"{side} x {side}; use fewer"
+        )
+    module = ConvNet(features, num_classes, pool_padding, normalize, as_product)
 
     def images(x: jax.Array) -> jax.Array:
         return as_features(x).reshape(1, side, side, 1)

@@ -83,6 +83,23 @@ def test_pooling_that_keeps_odd_rows():
     assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(grads))
 
 
+def test_normalized_filters_do_not_see_contrast():
+    """Twice the ink everywhere, and a pass of SGD, give what they should."""
+    model = networks.convnet(10, (8, 8, 8), normalize=True)
+    params = model.init(jax.random.key(0))
+    assert params["InstanceNorm_2"]["scale"].shape == (8,)
+    params["Dense_0"]["kernel"] = jax.random.normal(jax.random.key(1), (72, 10))
+    faint = RNG.random(784).astype(np.float32)
+    logits = model.apply(params, faint)
+    assert logits.std() > 0.1
+    np.testing.assert_allclose(model.apply(params, 2 * faint), logits, atol=1e-3)
+    plain = networks.convnet(10, (8, 8, 8))
+    unlike = plain.apply(plain.init(jax.random.key(0)) | {"Dense_0": params["Dense_0"]}, 2 * faint)
+    assert np.abs(unlike - logits).max() > 0.1
+    moved, _ = mer_jax.sgd_pass(model.loss, params, drawings(3), np.ones(3), 0.1)
+    assert np.abs(moved["InstanceNorm_0"]["bias"]).max() > 0
+
+
 def test_it_remembers_what_it_is_shown():
     examples = drawings(10)
     model = networks.convnet(5, (8, 8))
@@ -118,3 +135,5 @@ def test_sizes_that_make_no_sense():
         networks.convnet(10, (8,) * 5)
     with pytest.raises(ValueError, match='must be "VALID" or "SAME"'):
         networks.convnet(10, pool_padding="same")
+    with pytest.raises(ValueError, match="last of 6 modules would normalize a single pixel"):
+        networks.convnet(10, (8,) * 6, pool_padding="SAME", normalize=True)
