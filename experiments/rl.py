@@ -42,14 +42,18 @@ FILM_EVERY, FILM_MS = 3, 100
 TITLES = {"dqn": "DQN", "dqn-reservoir": "DQN with a reservoir", "dqn-mer": "DQN-MER"}
 RATES = ("alpha", "beta", "gamma")
 
-# First guesses, until `experiments.tables rl-sweeps` has been run: {game: {agent: rates}}.
+# The best of experiments/results/rl-sweeps.md, on other seeds: {game: {agent: rates}}.
 CHOSEN: dict[str, dict[str, dict[str, float]]] = {
-    game: {
-        "dqn": {"alpha": 0.01},
-        "dqn-reservoir": {"alpha": 0.01},
-        "dqn-mer": {"alpha": 0.01, "beta": 1.0, "gamma": 0.3},
-    }
-    for game in GAMES
+    "catcher": {
+        "dqn": {"alpha": 0.03},
+        "dqn-reservoir": {"alpha": 0.03},
+        "dqn-mer": {"alpha": 0.03, "beta": 1.0, "gamma": 0.1},
+    },
+    "flappy-bird": {
+        "dqn": {"alpha": 0.03},
+        "dqn-reservoir": {"alpha": 0.05},
+        "dqn-mer": {"alpha": 0.003, "beta": 1.0, "gamma": 0.6},
+    },
 }
 
 
