@@ -21,7 +21,7 @@ FIRST = (
 )
 """GEM's cost grows with the tasks and what it keeps of each: 1,020 memories for ten alphabets are
 what ten of fifty have of 5,120."""
-SEEDS = ("seeds", 3)
+SEEDS = ("seeds", 2)
 
 
 def cells() -> list[Cell]:

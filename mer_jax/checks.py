@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 
@@ -60,6 +61,25 @@ def same_shapes(what: str, expected: Any, got: Any) -> None:
                 f"{what}: expected {leaf.dtype}{list(leaf.shape)} at {path}, "
                 f"got {came[path].dtype}{list(came[path].shape)}"
             )
+
+
+def weights_of(name: str, tree: Any, weights: Any, *axes: str) -> jax.Array:
+    """Returns the weights as an array if there is one for each row of a tree.
+
+    Args:
+      name: what the tree is called in the message.
+      tree: pytree whose leaves begin with the axes of the weights.
+      axes: what these are called.
+    """
+    weights = jnp.asarray(weights)
+    sizes = {jnp.shape(leaf)[: len(axes)] for leaf in jax.tree.leaves(tree)}
+    if weights.ndim != len(axes) or sizes - {weights.shape}:
+        shape = ", ".join(axes)
+        raise ValueError(
+            f"weights must be [{shape}] and every leaf of {name} [{shape}, ...], got weights "
+            f"{weights.shape} and leading axes {sorted(sizes)}"
+        )
+    return weights
 
 
 def shapes(tree: Any) -> Any:

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from mer_jax import gram
+from mer_jax import checks, gram
 from mer_jax.types import LossFn, Params
 
 
@@ -52,14 +52,7 @@ def sgd_pass(
       ValueError: if the examples are not as many as the weights.
     Source: lines 6 to 9 of MER's algorithm 1.
     """
-    weights = jnp.asarray(weights)
-    lengths = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(examples)}
-    if weights.ndim != 1 or lengths - {weights.shape}:
-        raise ValueError(
-            "weights must be [k] and every leaf of examples [k, ...], got weights "
-            f"{weights.shape} and leading axes {sorted(lengths)}"
-        )
-
+    weights = checks.weights_of("examples", examples, weights, "k")
     if gram.fits(loss_fn, params):
         return gram.sgd_pass(loss_fn, params, examples, weights, alpha)
 

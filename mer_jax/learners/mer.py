@@ -56,13 +56,7 @@ def mer_update(
         end, losses = sgd_pass(loss_fn, start, *batch, alpha)
         return interpolate(start, end, beta), losses
 
-    weights = jnp.asarray(weights)
-    sizes = {jnp.shape(leaf)[:2] for leaf in jax.tree.leaves(batches)}
-    if weights.ndim != 2 or sizes - {weights.shape}:
-        raise ValueError(
-            "weights must be [s, k] and every leaf of batches [s, k, ...], got weights "
-            f"{weights.shape} and leading axes {sorted(sizes)}"
-        )
+    weights = checks.weights_of("batches", batches, weights, "s", "k")
     if gram.fits(loss_fn, params) and weights.shape[1] <= gram.LARGEST_GRAM:
         end, losses = gram.batches_in_turn(loss_fn, params, batches, weights, alpha, beta)
     else:
