@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import EngFormatter, MaxNLocator
 
 WIDEST = 24
 """Inches that panels of bars may take side by side."""
@@ -253,6 +253,7 @@ def scores(path: Path, curves: dict[str, Any], frames: list[int], title: str) ->
         axis.grid(alpha=0.3)
     for axis in axes.flat[num_tasks:]:
         axis.set_axis_off()
+    axes[0, 0].xaxis.set_major_formatter(EngFormatter(sep=""))  # shared by all: 50k
     for axis in axes[-1]:
         axis.set_xlabel("frames; shaded: the task is played")
     for axis in axes[:, 0]:
