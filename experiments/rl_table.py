@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from rich.progress import Progress
 
 from experiments import command_line, intervals, output, plots, rl
@@ -119,12 +120,22 @@ def results(metrics: dict[str, Any]) -> list[dict[str, Any]]:
     return [metrics] if "final_score" in metrics else list(metrics["settings"].values())
 
 
-COMPARED = {"final_score": "At the end", "late_score": "While the last task was learned"}
-"""The second is the mean over all evaluations since that task began: less depends on the moment."""
+COMPARED = {
+    "final_score": "at the end",
+    "late_score": "while the last task was learned",
+    "mean_score": "over the whole run",
+}
+"""All over all tasks. The second and the third are means over evaluations, in which less depends on
+the moment; the third tells how soon something was learned, too."""
 
 
-def _per_seed(metrics: dict[str, Any], metric: str) -> dict[int, float | None]:
-    return dict(zip(metrics["seeds"], metrics[metric]["per_seed"], strict=True))
+def _compared(metrics: dict[str, Any]) -> dict[str, dict[int, float | None]]:
+    """For each of those every seed's score, None of one that diverged."""
+    mean = np.array(metrics["scores"], np.float64).mean((1, 2))
+    known = metrics | {"mean_score": {"per_seed": [x if np.isfinite(x) else None for x in mean]}}
+    return {
+        name: dict(zip(metrics["seeds"], known[name]["per_seed"], strict=True)) for name in COMPARED
+    }
 
 
 def cells() -> list[GameCell]:
@@ -143,24 +154,24 @@ def draw(name: str, folder: Path) -> None:
             continue
         titled = {agent: kept | {"title": rl.TITLES[agent]} for agent, kept in of_game.items()}
         parts.append(output.markdown(rl.rows(titled), heading(game)))
-        pairs = [(b, a) for a, b in itertools.pairwise(AGENTS) if {a, b} <= set(of_game)]
+        scores = {agent: _compared(kept) for agent, kept in of_game.items()}
         steps = {
             metric: {
                 f"{rl.TITLES[better]} over {rl.TITLES[worse]}": intervals.of_difference(
-                    _per_seed(of_game[better], metric), _per_seed(of_game[worse], metric)
+                    scores[better][metric], scores[worse][metric]
                 )
-                for better, worse in pairs
+                for worse, better in itertools.combinations(of_game, 2)
             }
             for metric in COMPARED
         }
-        if pairs:
+        if len(of_game) > 1:
             table = [["Difference of scores", "When", "Mean", "95 % interval"]]
             for metric, when in COMPARED.items():
                 for title, interval in steps[metric].items():
                     told = (
                         [f"{interval.mean:+.2f}", str(interval)] if interval else ["diverged", ""]
                     )
-                    table.append([title, when.lower(), *told])
+                    table.append([title, when, *told])
             parts.append(output.markdown(table, "Over all tasks, seed by seed."))
         num_tasks = len(next(iter(of_game.values()))["gains_by_task"])
         table = [["Agent", *(f"Task {task + 1}" for task in range(num_tasks))]]
@@ -171,7 +182,14 @@ def draw(name: str, folder: Path) -> None:
         content[game] = {
             agent: {
                 key: kept[key]
-                for key in (*COMPARED, "score_by_task", "gains_by_task", "settings", "seconds")
+                for key in (
+                    "final_score",
+                    "late_score",
+                    "score_by_task",
+                    "gains_by_task",
+                    "settings",
+                    "seconds",
+                )
             }
             | {"command": kept["command"]}
             for agent, kept in of_game.items()

@@ -128,9 +128,10 @@ def test_the_table_of_games(tmp_path):
         rl.write_results(config, {agent: result})
     tables.main(["rl", "--only-draw", "--out", str(tmp_path)])
     drawn = json.loads((tmp_path / "rl.json").read_text())["catcher"]
-    assert list(drawn["differences"]) == ["final_score", "late_score"]
-    for name, of_pairs in drawn["differences"].items():
-        assert len(of_pairs) == 2
+    assert list(drawn["differences"]) == ["final_score", "late_score", "mean_score"]
+    for name in ("final_score", "late_score"):
+        of_pairs = drawn["differences"][name]
+        assert len(of_pairs) == 3
         of_mer, of_reservoir = (
             drawn[agent][name]["mean"] for agent in ("dqn-mer", "dqn-reservoir")
         )
