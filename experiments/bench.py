@@ -187,9 +187,11 @@ def step_rows(
     ]
 
 
-def seeds_rows(repeats: int, seeds: int, network: Model = NETWORK, name: str = "") -> list[Row]:
+def seeds_rows(
+    repeats: int, seeds: int, length: int, network: Model = NETWORK, name: str = ""
+) -> list[Row]:
     """All steps that one seed takes in a second, and many in a `vmap` on one device."""
-    num_batches, batch_size, length = 10, 11, 20
+    num_batches, batch_size = 10, 11
     rows = []
     for count, what in ((1, "one seed"), (seeds, f"{seeds} seeds in a vmap")):
         measure = mer_seconds(num_batches, batch_size, 1000, length, network, count)
@@ -390,8 +392,8 @@ def main(args: list[str] | None = None) -> None:
         lambda: step_rows(10, 101, config.repeats),
         lambda: step_rows(10, 11, config.repeats),
         lambda: step_rows(1, 26, config.repeats, CONVNET, 26 * 40, ", Omniglot's network"),
-        lambda: seeds_rows(config.repeats, 64),
-        lambda: seeds_rows(config.repeats, 16, CONVNET, ", Omniglot's network"),
+        lambda: seeds_rows(config.repeats, 64, 20),
+        lambda: seeds_rows(config.repeats, 8, 4, CONVNET, ", Omniglot's network"),
         lambda: capacity_rows(config.repeats),
         lambda: compile_rows(config.repeats),
         lambda: evaluation_rows(config.repeats),
