@@ -47,6 +47,11 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
+def deciding(config: Any) -> dict[str, Any]:
+    """The flags that decide about the results, and their values."""
+    return {name: value for name, value in dataclasses.asdict(config).items() if name not in WHERE}
+
+
 def command(module: str, config: Any) -> str:
     """What gives the same results again: every flag that decides and has not its default."""
     said = [f"python -m {module}"]

@@ -317,7 +317,7 @@ COLUMNS = {
 def about(config: Config, domains: list[texts.Domain]) -> dict[str, Any]:
     """What makes the results what they are."""
     return {
-        "config": dataclasses.asdict(config),
+        "config": command_line.deciding(config),
         "command": command_line.command("experiments.language", config),
         "seeds": [config.seed + i for i in range(config.seeds)],
         "domains": [

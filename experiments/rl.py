@@ -372,7 +372,7 @@ def rows(results: Results) -> list[list[str]]:
 def about(config: Config) -> dict[str, Any]:
     """What makes the results what they are."""
     return {
-        "config": dataclasses.asdict(config),
+        "config": command_line.deciding(config),
         "command": command_line.command("experiments.rl", config),
         "seeds": [config.seed + i for i in range(config.seeds)],
         "frames": list(range(0, config.tasks * config.frames_per_task + 1, config.evaluate_every)),

@@ -57,9 +57,9 @@ class GameCell(NamedTuple):
         known = self.load(folder)
         if known is None:
             return [functools.partial(self._job, config)]
-        asked = json.loads(json.dumps(dataclasses.asdict(config), default=str))
+        asked = json.loads(json.dumps(command_line.deciding(config), default=str))
         names = [name for name in asked if asked[name] != known["config"].get(name)]
-        changed = [name for name in names if name not in ("out", "resume", "seeds")]
+        changed = [name for name in names if name != "seeds"]
         if [result["settings"] for result in results(known)] != config.rates():
             changed.append("what was chosen")
         if changed:
@@ -168,10 +168,8 @@ def draw(name: str, folder: Path) -> None:
             table = [["Difference of scores", "When", "Mean", "95 % interval"]]
             for metric, when in COMPARED.items():
                 for title, interval in steps[metric].items():
-                    told = (
-                        [f"{interval.mean:+.2f}", str(interval)] if interval else ["diverged", ""]
-                    )
-                    table.append([title, when, *told])
+                    mean = f"{interval.mean:+.2f}" if interval else "diverged"
+                    table.append([title, when, mean, str(interval or "")])
             parts.append(output.markdown(table, "Over all tasks, seed by seed."))
         num_tasks = len(next(iter(of_game.values()))["gains_by_task"])
         table = [["Agent", *(f"Task {task + 1}" for task in range(num_tasks))]]

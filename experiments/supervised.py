@@ -189,7 +189,7 @@ def prepare(config: Config, say: Callable[[str], object]) -> Comparison:
         out=config.out,
         caption=describe(config, tasks, material.test),
         about={
-            "config": dataclasses.asdict(config),
+            "config": command_line.deciding(config),
             "command": command_line.command("experiments.supervised", config),
             "seeds": seeds,
             "num_tasks": num_tasks,

@@ -151,8 +151,8 @@ def convnet(
         and then to a mean and variance that are learned. It is what batch normalization is to a
         batch of one: of Vinyals et al. (2016), whose modules these are, with it.
       as_product: whether convolutions are written as matrix products; None for whatever suits the
-        default backend. For single images a CPU is many times faster at them, and a GPU three
-        times; ten times with 16 networks in a `vmap`, which gives each its own filters.
+        default backend. For single images a CPU is many times faster at them, and a GPU several
+        times, above all with networks in a `vmap`, which gives each its own filters.
     Raises:
       ValueError: if a size is not a whole number of at least 1, the padding is neither, or nothing
         of the image is left, or a single pixel to be normalized.

@@ -41,13 +41,7 @@ class Tasks(NamedTuple):
     tests: Any = None
 
 
-_DTYPES = {
-    "pixels": np.int32,
-    "mask": np.uint8,
-    "angles": np.float32,
-    "images": np.int32,
-    "tests": np.int32,
-}
+_DTYPES = dict(pixels=np.int32, mask=np.uint8, angles=np.float32, images=np.int32, tests=np.int32)
 
 
 class Base(NamedTuple):
@@ -228,13 +222,9 @@ def save(path: str | os.PathLike[str], tasks: Tasks) -> None:
     part = path.with_name(path.name + ".part")
     arrays = {name: array for name, array in tasks._asdict().items() if array is not None}
     with part.open("wb") as file:
-        np.savez_compressed(file, **arrays | {"pixels": _smallest(tasks.pixels)})
+        smallest = np.min_scalar_type(np.max(tasks.pixels, initial=0))
+        np.savez_compressed(file, **arrays | {"pixels": np.asarray(tasks.pixels, smallest)})
     part.replace(path)
-
-
-def _smallest(array: np.ndarray) -> np.ndarray:
-    """The same whole numbers, none below 0, in the smallest dtype that holds them."""
-    return np.asarray(array, np.min_scalar_type(np.max(array, initial=0)))
 
 
 def load(path: str | os.PathLike[str], num_images: int, num_tests: int | None = None) -> Tasks:
