@@ -1,9 +1,11 @@
 """The loss on many examples at once."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from mer_jax.types import LossFn, Params
 
@@ -28,6 +30,35 @@ def weighted_sum(
     return jnp.sum(losses * weights.astype(losses.dtype)), losses
 
 
+@dataclass(frozen=True)
+class InTurnOnCPU:
+    """A `loss_fn(params, example)` whose gradients a CPU makes one example after another.
+
+    For networks of which one example's activations fill the cache, so that those of a batch would
+    go through memory at every layer.
+    """
+
+    loss_fn: LossFn
+
+    def __call__(self, params: Params, example: Any) -> jax.Array:
+        return self.loss_fn(params, example)
+
+
+def gradient_of_sum(
+    loss_fn: LossFn, params: Params, examples: Any, weights: jax.Array
+) -> tuple[Params, jax.Array]:
+    """The gradient of the sum of `weights * losses`, and the losses; see `weighted_sum`."""
+    gradient = jax.grad(weighted_sum, argnums=1, has_aux=True)
+    if not (isinstance(loss_fn, InTurnOnCPU) and jax.default_backend() == "cpu"):
+        return gradient(loss_fn, params, examples, weights)
+
+    def add(total: Params, row: tuple[Any, jax.Array]) -> tuple[Params, jax.Array]:
+        grads, losses = gradient(loss_fn, params, *jax.tree.map(lambda one: one[None], row))
+        return jax.tree.map(jnp.add, total, grads), losses[0]
+
+    return jax.lax.scan(add, optax.tree.zeros_like(params), (examples, weights))
+
+
 def mean_gradient(loss_fn: LossFn, params: Params, examples: Any, shares: jax.Array) -> Params:
     """The gradient of the mean loss over examples, each with its share in it."""
-    return jax.grad(weighted_sum, argnums=1, has_aux=True)(loss_fn, params, examples, shares)[0]
+    return gradient_of_sum(loss_fn, params, examples, shares)[0]

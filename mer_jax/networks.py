@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from mer_jax import checks, convolution
 from mer_jax.gram import DenseFirstLoss
+from mer_jax.losses import InTurnOnCPU
 from mer_jax.task_params import TaskParams, of_task
 from mer_jax.types import Example, LossFn, Params
 
@@ -23,7 +24,7 @@ class Model(NamedTuple):
     init: `init(key) -> params`.
     apply: `apply(params, x, task) -> logits [C]`, on one example.
     loss: `loss(params, example) -> []`, the cross-entropy on one `Example`; a `DenseFirstLoss`
-      where the network begins with a dense layer.
+      where the network begins with a dense layer, `InTurnOnCPU` where it is of convolutions.
     """
 
     init: Callable[[jax.Array], Params]
@@ -186,7 +187,7 @@ def convnet(
     def loss(params: Params, example: Example) -> jax.Array:
         return cross_entropy(apply(params, example.x), example.y)
 
-    return Model(init, apply, loss)
+    return Model(init, apply, InTurnOnCPU(loss))
 
 
 def independent(sizes: Sequence[int], num_tasks: int) -> Model:

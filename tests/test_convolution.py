@@ -1,5 +1,7 @@
 """Convolution written as a product, against XLA's own, and the network made of it."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -10,6 +12,7 @@ from golden import at
 
 import mer_jax
 from mer_jax import convolution, networks
+from mer_jax.losses import gradient_of_sum
 from mer_jax.types import Example
 
 RNG = np.random.default_rng(0)
@@ -58,6 +61,27 @@ def test_both_formulations_learn_the_same():
         ends.append(mer_jax.sgd_pass(model.loss, params, examples, np.ones(10), 0.05))
     for a, b in zip(*map(jax.tree.leaves, ends), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+def test_a_batch_one_by_one_has_the_gradient_of_the_batch(monkeypatch):
+    """A mean over 7, of which one counts for nothing."""
+    model = networks.convnet(5, (8, 8))
+    params = model.init(jax.random.key(0)) | {"Dense_0": {"kernel": RNG.normal(size=(392, 5))}}
+    params["Dense_0"]["bias"] = np.zeros(5)
+    params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), params)
+    examples, shares = drawings(7), jnp.asarray([1, 2, 0, 1, 1, 1, 1]) / 7
+    ends = []
+    for backend in ("cpu", "gpu"):
+        monkeypatch.setattr(jax, "default_backend", lambda backend=backend: backend)
+        gradient = functools.partial(gradient_of_sum, model.loss)  # anew, so that it is traced anew
+        jaxpr = jax.make_jaxpr(gradient)(params, examples, shares)
+        assert ("scan" in str(jaxpr)) == (backend == "cpu")
+        ends.append(gradient(params, examples, shares))
+    (in_turn, losses), (at_once, wanted) = ends
+    np.testing.assert_allclose(losses, wanted, rtol=1e-4)
+    for a, b in zip(*map(jax.tree.leaves, (in_turn, at_once)), strict=True):
+        assert jnp.abs(b).max() > 1e-3
+        np.testing.assert_allclose(a, b, atol=1e-5)
 
 
 def test_the_papers_network():

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from mer_jax import checks
-from mer_jax.losses import weighted_sum
+from mer_jax.losses import gradient_of_sum
 from mer_jax.rehearsal import rehearse
 from mer_jax.types import Learner, LossFn, Params, task_of
 
@@ -86,8 +86,7 @@ def _gradient(
     """The gradient of the sum of `shares * losses`, as `rehearse` asks for it."""
 
     def gradient(params: Params, batch: Any, present: jax.Array) -> tuple[jax.Array, Params]:
-        total = jax.value_and_grad(weighted_sum, argnums=1, has_aux=True)
-        (_, losses), grads = total(loss_fn, params, batch, shares(batch, present))
+        grads, losses = gradient_of_sum(loss_fn, params, batch, shares(batch, present))
         return losses[0], grads
 
     return gradient

@@ -11,7 +11,7 @@ import optax
 from mer_jax import buffer, checks, networks
 from mer_jax.buffer import Reservoir
 from mer_jax.learners.mer import mer_update
-from mer_jax.losses import weighted_sum
+from mer_jax.losses import mean_gradient
 from mer_jax.networks import Model
 from mer_jax.types import Info, Params, as_state, exportable
 
@@ -142,9 +142,7 @@ def dqn(
         batch, valid = memory.sample(key, state.memory, batch_size)
         shares = valid / jnp.maximum(valid.sum(), 1).astype(jnp.float32)
         judged = judge(state.target, batch)
-        grads, _ = jax.grad(weighted_sum, argnums=1, has_aux=True)(
-            model.loss, state.params, judged, shares
-        )
+        grads = mean_gradient(model.loss, state.params, judged, shares)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         return optax.apply_updates(state.params, updates), opt_state
 
