@@ -5,7 +5,7 @@ python -m experiments.joint --tasks 50 --memories 5120 --data-dir DIR --out runs
 """
 
 import dataclasses
-import time
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,9 @@ import numpy as np
 from rich.console import Console
 
 import mer_jax
-from experiments import bars, command_line, output, plots
+from experiments import bars, checkpoints, command_line, output, plots
 from experiments.command_line import flag
+from experiments.training import is_finite
 from mer_jax import checks, networks
 from mer_jax.data import benchmarks, omniglot
 from mer_jax.losses import mean_gradient
@@ -55,12 +56,19 @@ class Config:
     """Draws alphabets, drawers, network and order; the sweeps are made on 100."""
     data_dir: Path | None = None
     """Folder with omniglot.npz; MER_JAX_DATA_DIR if not given."""
+    resume: bool = False
+    """Go on with what was begun in --out, from its last whole checkpoint; one is made after each
+    pass."""
     out: Path = Path("runs/joint")
-    """Folder for joint.md, joint.json and joint.png."""
+    """Folder for joint.md, joint.json and joint.png, and the checkpoints while it runs."""
 
 
 def learn(
-    model: networks.Model, train: Example, test: Example, config: Config
+    model: networks.Model,
+    train: Example,
+    test: Example,
+    config: Config,
+    kept: checkpoints.Checkpoints,
 ) -> Iterator[list[float]]:
     """Yields the accuracies on all test drawings after each pass so far, in percent."""
     steps = len(train.y) // config.batch_size
@@ -78,11 +86,51 @@ def learn(
 
     judge = jax.jit(lambda params, test: mer_jax.accuracy(model.apply, params, test))
     init_key, pass_key = jax.random.split(jax.random.key(config.seed))
-    params, accuracies = model.init(init_key), []
-    for number in range(config.passes):
+    params, accuracies = model.init(init_key), list[float]()
+    at, known = kept.newest() or (0, {})
+    if known:
+        params = jax.tree.unflatten(jax.tree.structure(params), known["params"])
+        accuracies = known["accuracies"][0].tolist()
+        yield accuracies
+    for number in range(at, config.passes):
         params = one_pass(params, jax.random.fold_in(pass_key, number), train)
         accuracies.append(100 * float(judge(params, test)))
+        where = f"after pass {number + 1}"
+        checkpoints.check_finite(np.array([is_finite(params)]), [kept.folder.name], where, kept)
+        kept.save(
+            number + 1, {"params": jax.tree.leaves(params), "accuracies": [np.array(accuracies)]}
+        )
         yield accuracies
+
+
+def learn_all(
+    config: Config, num_classes: int, train: Example, test: Example, console: Console
+) -> dict[str, dict[str, Any]]:
+    """All networks, one after another: the accuracies of each and the seconds it took.
+
+    Raises:
+      ValueError: if there are checkpoints that cannot be gone on with, or a network diverged.
+    """
+    decides = command_line.deciding(config)
+    results: dict[str, dict[str, Any]] = {}
+    with bars.display(console) as shown:
+        for name, how in NETWORKS.items():
+            kept = checkpoints.Checkpoints(
+                checkpoints.folder(config.out) / name,
+                lambda: decides | {"drawings": checkpoints.checksum((train, test))},
+                every=1,
+                lasting=True,
+                say=functools.partial(console.print, highlight=False),
+            )
+            accuracies = bars.follow(
+                shown,
+                name,
+                config.passes,
+                learn(networks.convnet(num_classes, **how), train, test, config, kept),
+                lambda known: (len(known), f"passes, test accuracy {known[-1]:.1f} %"),
+            )
+            results[name] = {"test_accuracy": accuracies, "seconds": round(kept.seconds, 2)}
+    return results
 
 
 def main(args: list[str] | None = None) -> None:
@@ -93,6 +141,7 @@ def main(args: list[str] | None = None) -> None:
             if (count := getattr(config, name)) is not None:
                 checks.positive_int(flag(name), count)
         checks.rate("--alpha", config.alpha)
+        checkpoints.check_begun(config.out, config.resume)
         data = omniglot.load(config.data_dir, on_download=console.print)
         rng = np.random.default_rng(config.seed)
         tasks = benchmarks.alphabets(rng, data.alphabets, data.drawers, config.tasks)
@@ -117,21 +166,13 @@ def main(args: list[str] | None = None) -> None:
         return jax.tree.map(jnp.asarray, Example(images[places], data.labels[places], task))
 
     train, test = drawings(learned), drawings(tasks.tests[tasks.tests >= 0])
-    results: dict[str, dict[str, Any]] = {}
-    with bars.display(console) as shown:
-        for name, how in NETWORKS.items():
-            model = networks.convnet(int(data.labels.max()) + 1, **how)
-            began = time.monotonic()
-            accuracies = bars.follow(
-                shown,
-                name,
-                config.passes,
-                learn(model, train, test, config),
-                lambda known: (len(known), f"passes, test accuracy {known[-1]:.1f} %"),
-            )
-            seconds = round(time.monotonic() - began, 2)
-            results[name] = {"test_accuracy": accuracies, "seconds": seconds}
-    write(config, results)
+    try:
+        with command_line.errors(), checkpoints.interruptible(console.print):
+            write(config, learn_all(config, int(data.labels.max()) + 1, train, test, console))
+            checkpoints.forget(config.out)
+    except KeyboardInterrupt:
+        console.print(f"stopped; --resume goes on from the last checkpoint in {config.out}")
+        raise SystemExit(130) from None
     console.print(f"{config.out}: joint.md, .json, .png", highlight=False)
 
 

@@ -42,6 +42,7 @@ OMNIGLOT: list[tuple[str, int | None, Values]] = [
         },
     ),
     ("er", 1536, {"alpha": (0.01, 0.03, 0.1), "batch_size": (26,)}),
+    ("er", 1536, {"alpha": (0.3,), "batch_size": (26,)}),
     ("er-by-task", 1536, {"alpha": (0.01, 0.03), "batch_size": (26,)}),
     ("mer", 1536, {"alpha": (0.01, 0.03, 0.1), "beta": (0.2, 0.5), **ONE_BATCH}),
     ("mer", 1536, {"alpha": (0.005, 0.01), "beta": (0.8,), **ONE_BATCH}),

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from experiments import joint
+from experiments import checkpoints, joint
 
 
 def test_every_network_learns(tmp_path, made_omniglot):
@@ -22,7 +22,7 @@ def test_every_network_learns(tmp_path, made_omniglot):
 def test_it_learns_from_a_part_of_them(tmp_path, made_omniglot, monkeypatch):
     learned = []
 
-    def learn(model, train, test, config):
+    def learn(model, train, test, config, kept):
         learned.append(len(train.y))
         yield [50.0] * config.passes
 
@@ -33,6 +33,41 @@ def test_it_learns_from_a_part_of_them(tmp_path, made_omniglot, monkeypatch):
     told = (tmp_path / "joint.md").read_text()
     assert "trained on 12 training drawings" in told
     assert "--tasks 2 --memories 12" in told
+
+
+FEW = ["--tasks", "2", "--passes", "3", "--batch-size", "6"]
+
+
+def test_an_interrupted_one_goes_on_with_the_same_numbers(tmp_path, made_omniglot, monkeypatch):
+    joint.main([*FEW, "--out", str(tmp_path / "whole")])
+    save, out = checkpoints.Checkpoints.save, tmp_path / "cut"
+
+    def interrupted(self, at, arrays):
+        if at == 2 and self.folder.name == "SAME":
+            checkpoints.stop()
+        save(self, at, arrays)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints.Checkpoints, "save", interrupted)
+        with pytest.raises(SystemExit) as stop:
+            joint.main([*FEW, "--out", str(out)])
+    assert stop.value.code == 130
+    with pytest.raises(SystemExit):  # which says that --resume must be given
+        joint.main([*FEW, "--out", str(out)])
+    with pytest.raises(SystemExit):  # another rate's run
+        joint.main([*FEW, "--alpha", "0.2", "--resume", "--out", str(out)])
+    joint.main([*FEW, "--resume", "--out", str(out)])
+    assert not checkpoints.folder(out).exists()
+    ends = [json.loads((tmp_path / name / "joint.json").read_text()) for name in ("whole", "cut")]
+    for name in joint.NETWORKS:
+        whole, cut = (end[name]["test_accuracy"] for end in ends)
+        assert whole == cut
+
+
+def test_a_network_that_diverges_stops_the_run(tmp_path, made_omniglot, capsys):
+    with pytest.raises(SystemExit):
+        joint.main([*FEW, "--alpha", "1e20", "--out", str(tmp_path)])
+    assert "VALID: no longer finite after pass 1" in " ".join(capsys.readouterr().err.split())
 
 
 def test_what_makes_no_sense(tmp_path, made_omniglot, capsys):
