@@ -193,7 +193,7 @@ def prepare(config: Config, say: Callable[[str], object]) -> Comparison:
             "command": command_line.command("experiments.supervised", config),
             "seeds": seeds,
             "num_tasks": num_tasks,
-            "test_images": len(material.test.labels),
+            "test_images": most_tests(tasks, material.test),
             "network": material.networks.description,
             "data_checksum": checkpoints.checksum((material.train, material.test)),
         },
@@ -288,6 +288,11 @@ def _tasks(config: Config, material: _Material, seeds: list[int]) -> Tasks:
             f"expected {len(seeds)}; change --seeds"
         )
     return tasks
+
+
+def most_tests(tasks: Tasks, test: Base) -> int:
+    """How many images a task is tested on, at most."""
+    return len(test.labels) if tasks.tests is None else tasks.tests.shape[-1]
 
 
 def describe(config: Config, tasks: Tasks, test: Base) -> str:

@@ -48,6 +48,7 @@ def test_every_method_learns_alphabets(method, small, tmp_path):
     R = np.array(metrics["accuracy_matrix"])
     assert R.shape == (2, 3, 2)
     assert sum(metrics["examples_per_task"]) == 90
+    assert metrics["test_images"] == 20  # of four characters by five drawers
     assert metrics["learning_accuracy"]["mean"] > (20 if method == "independent" else 60)
 
 
