@@ -219,6 +219,10 @@ PUBLISHED = {
 # those reported and with the number of memories that comes nearest:
 # {method: {benchmark: {capacity: settings}}}.
 CHOSEN = {
+    "mer": _table(
+        "alpha beta gamma batch_size num_batches",
+        {"omniglot": {5120: (0.01, 0.8, 1.0, 26, 1)}},
+    ),
     "agem": _table(
         "alpha sample_size",
         {
