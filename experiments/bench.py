@@ -27,7 +27,7 @@ from rich.table import Table
 import mer_jax
 from experiments import command_line, devices, language, output, playing, training
 from mer_jax import checks
-from mer_jax.data import benchmarks
+from mer_jax.data import benchmarks, datasets
 from mer_jax.data.benchmarks import Base
 from mer_jax.networks import Model
 from mer_jax.types import Example
@@ -382,12 +382,14 @@ def number(value: float) -> str:
 
 def main(args: list[str] | None = None) -> None:
     config = command_line.parse(Config, args)
-    with command_line.errors():
-        checks.positive_int("--repeats", config.repeats)
-        config.out.mkdir(parents=True, exist_ok=True)
-    devices.use_all_cores()
     console = Console()
     data_dir = config.data_dir or os.environ.get("MER_JAX_DATA_DIR")
+    with command_line.errors():
+        checks.positive_int("--repeats", config.repeats)
+        if data_dir:  # rather now than after minutes
+            datasets.load("mnist", data_dir)
+        config.out.mkdir(parents=True, exist_ok=True)
+    devices.use_all_cores()
     parts: list[Callable[[], list[Row]]] = [
         lambda: step_rows(10, 101, config.repeats),
         lambda: step_rows(10, 11, config.repeats),
@@ -407,27 +409,45 @@ def main(args: list[str] | None = None) -> None:
     if data_dir:
         parts.append(lambda: mnist_rows(Path(data_dir), config.long))
     rows: list[Row] = []
-    for part in parts:
-        with console.status("measuring"):
-            rows += part()
-    table = [["What", "Median", ""], *([r.what, number(r.median), r.unit] for r in rows)]
+    try:
+        with command_line.errors():
+            for part in parts:
+                with console.status("measuring"):
+                    rows += part()
+                write(config, rows)
+    except KeyboardInterrupt:
+        console.print(f"stopped; what was measured is in {config.out}")
+        raise SystemExit(130) from None
+    shown = Table(*HEAD)
+    for line in lines(rows):
+        shown.add_row(*line)
+    console.print(shown)
+
+
+HEAD = ["What", "Median", ""]
+
+
+def lines(rows: list[Row]) -> list[list[str]]:
+    """What a table shows of them."""
+    return [[one.what, number(one.median), one.unit] for one in rows]
+
+
+def write(config: Config, rows: list[Row]) -> None:
+    """bench.json and bench.md of what is measured so far."""
     machine = output.environment()
     first = jax.devices()[0]
     place = f"{machine['cpu_count']} cores ({platform.machine()})"
     if first.platform != "cpu":
         place = f"{first.device_kind} with {place}"
+    command = command_line.command("experiments.bench", config)
     caption = (
         f"Medians of {config.repeats} on {place}, "
-        f"jax {machine['versions']['jax']}; whole runs once. "
-        f"`{command_line.command('experiments.bench', config)} --data-dir DIR`"
+        f"jax {machine['versions']['jax']}; whole runs once. `{command} --data-dir DIR`"
     )
-    content = {"rows": [r._asdict() for r in rows], "repeats": config.repeats, **machine}
+    about = {"config": command_line.deciding(config), "command": command}
+    content = {"rows": [one._asdict() for one in rows], **about, **machine}
     output.write_json(config.out / "bench.json", content)
-    output.write_text(config.out / "bench.md", output.markdown(table, caption))
-    shown = Table(*table[0])
-    for line in table[1:]:
-        shown.add_row(*line)
-    console.print(shown)
+    output.write_text(config.out / "bench.md", output.markdown([HEAD, *lines(rows)], caption))
 
 
 if __name__ == "__main__":

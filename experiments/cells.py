@@ -70,6 +70,8 @@ class Cell(NamedTuple):
         return jobs(self, self.config(**how), folder, at_once)
 
 
+OF_ALL_SEEDS = ("data_checksum", "network")
+"""What was measured with others does not belong into the same cell."""
 Kept = dict[str, Any]
 """A cell's file: under `entries` a result for each setting, and how they were made."""
 
@@ -157,8 +159,7 @@ def jobs(cell: Cell, config: supervised.Config, folder: Path, at_once: int | Non
                 same = dataclasses.replace(config, seeds=len(kept["seeds"]))
                 about = {
                     "command": command_line.command("experiments.supervised", same),
-                    "data_checksum": planned.about["data_checksum"],
-                    "network": planned.about["network"],
+                    **{name: planned.about[name] for name in OF_ALL_SEEDS},
                 }
                 output.write_json(path, kept | about | output.environment())
                 shutil.rmtree(part[0].out)  # where it would have gone on
@@ -174,8 +175,8 @@ def jobs(cell: Cell, config: supervised.Config, folder: Path, at_once: int | Non
             resume=True,
         )
         planned = supervised.prepare(part, shown.console.print)
-        network = json.loads(json.dumps(planned.about["network"]))
-        _check(path, ["network"] if kept.get("network", network) != network else [])
+        found = {name: json.loads(json.dumps(planned.about[name])) for name in OF_ALL_SEEDS}
+        _check(path, [name for name, value in found.items() if kept.get(name, value) != value])
         # Settings that were changed are tried out: one that diverges tells something, too.
         planned = planned._replace(may_diverge=bool(cell.changed))
         title = f"{cell}, seed {' '.join(map(str, planned.seeds))}"

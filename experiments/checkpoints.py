@@ -20,8 +20,8 @@ import numpy as np
 Arrays = dict[str, list[np.ndarray]]
 KEPT = 2
 """How many are kept: if the newest is damaged there is the one before."""
-VERSIONS = {name: metadata.version(name) for name in ("mer_jax", "jax", "jaxlib")}
-"""What decides, with a run's own identity, which bits it ends with."""
+VERSIONS = {name: metadata.version(name) for name in ("mer_jax", "jax", "jaxlib", "flax", "optax")}
+"""What decides, with a run's own identity and the kind of device, which bits it ends with."""
 SECONDS = 60
 """The time between two where no other interval was asked for."""
 
@@ -46,7 +46,11 @@ class Checkpoints:
         say: Callable[[str], object],
     ) -> None:
         self.folder = folder.absolute()
-        self.identity = functools.cache(lambda: json.loads(json.dumps(identity() | VERSIONS)))
+        self.identity = functools.cache(
+            lambda: json.loads(
+                json.dumps(identity() | VERSIONS | {"backend": jax.default_backend()})
+            )
+        )
         self.every = every
         self.lasting = lasting
         self.say = say

@@ -32,8 +32,8 @@ def errors() -> Iterator[None]:
     """Within it, an argument or a file that is not what it should be ends the program."""
     try:
         yield
-    except (ValueError, OSError, ImportError, RuntimeError) as error:
-        fail(" ".join(str(error).split()))
+    except (ValueError, OSError, ImportError, RuntimeError, OverflowError, MemoryError) as error:
+        fail(" ".join(str(error).split()) or type(error).__name__)
 
 
 def fail(message: str) -> NoReturn:
@@ -45,6 +45,13 @@ def fail(message: str) -> NoReturn:
 def flag(name: str) -> str:
     """How a setting is called on the command line."""
     return "--" + name.replace("_", "-")
+
+
+def check_different(name: str, values: Sequence[float]) -> None:
+    """Raises `ValueError` unless a sweep's values differ as they are written, in six digits."""
+    written = [f"{value:g}" for value in values]
+    if len(set(written)) < len(written):
+        raise ValueError(f"{flag(name)} must differ in six digits, got {' '.join(written)}")
 
 
 def deciding(config: Any) -> dict[str, Any]:

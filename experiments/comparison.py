@@ -12,7 +12,6 @@ from rich.progress import Progress
 from experiments import (
     bars,
     checkpoints,
-    command_line,
     devices,
     output,
     plots,
@@ -171,7 +170,7 @@ def run_method(
         jax.tree.map(lambda leaf: leaf[of_seed], comparison.tasks),
     )
     size = training.bytes_per_run(model, make_learner, draws, comparison.train)
-    batch = min(comparison.run_batch or _fitting(name, size), len(of_seed))
+    batch = min(comparison.run_batch or devices.fitting(name, size), len(of_seed))
     if batch < len(of_seed):
         shown.console.print(
             f"{len(of_seed)} runs of {size / 1e6:.1f} MB, {batch} at once", highlight=False
@@ -256,17 +255,6 @@ def _tell(step: training.Progress) -> tuple[int, str]:
         return step.examples, "examples, learning"
     newest = step.accuracies[-1][:, task - 1].mean()
     return step.examples, f"examples, {100 * newest:.1f} % on task {task}"
-
-
-def _fitting(name: str, size: int) -> int:
-    """How many runs of `size` bytes fit into half of the memory; ends the program if none."""
-    there = devices.memory_bytes()
-    if size > there:
-        command_line.fail(
-            f"one run of {name} needs {size / 1e9:.1f} GB, and there are {there / 1e9:.1f} GB; "
-            "lower --capacity"
-        )
-    return max(1, int(there / 2 / size))
 
 
 def write_results(comparison: Comparison, results: Results) -> None:

@@ -116,6 +116,21 @@ def memory_bytes() -> int:
     return local * jax.process_count()
 
 
+def fitting(what: str, size: int) -> int:
+    """How many runs of `size` bytes fit into half of the memory, at least one.
+
+    Raises:
+      ValueError: if one is larger than all of it.
+    """
+    there = memory_bytes()
+    if size > there:
+        raise ValueError(
+            f"one run of {what} needs {size / 1e9:.1f} GB, and there are {there / 1e9:.1f} GB; "
+            "choose a smaller --capacity or network"
+        )
+    return max(1, int(there / 2 / size))
+
+
 def over_seeds(
     function: Callable[..., Any], mesh: Mesh, own: int, donate: tuple[int, ...] = ()
 ) -> jax.stages.Wrapped:

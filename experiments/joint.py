@@ -69,8 +69,9 @@ def learn(
     test: Example,
     config: Config,
     kept: checkpoints.Checkpoints,
-) -> Iterator[list[float]]:
-    """Yields the accuracies on all test drawings after each pass so far, in percent."""
+) -> Iterator[tuple[list[float], Params]]:
+    """Yields the accuracies on all test drawings after each pass so far, in percent, and the
+    network."""
     steps = len(train.y) // config.batch_size
     shares = jnp.full(config.batch_size, 1 / config.batch_size)
 
@@ -91,16 +92,15 @@ def learn(
     if known:
         params = jax.tree.unflatten(jax.tree.structure(params), known["params"])
         accuracies = known["accuracies"][0].tolist()
-        yield accuracies
+        yield accuracies, params
     for number in range(at, config.passes):
         params = one_pass(params, jax.random.fold_in(pass_key, number), train)
         accuracies.append(100 * float(judge(params, test)))
         where = f"after pass {number + 1}"
         checkpoints.check_finite(np.array([is_finite(params)]), [kept.folder.name], where, kept)
-        kept.save(
-            number + 1, {"params": jax.tree.leaves(params), "accuracies": [np.array(accuracies)]}
-        )
-        yield accuracies
+        arrays = {"params": jax.tree.leaves(params), "accuracies": [np.array(accuracies)]}
+        kept.save(number + 1, arrays)
+        yield accuracies, params
 
 
 def learn_all(
@@ -111,25 +111,29 @@ def learn_all(
     Raises:
       ValueError: if there are checkpoints that cannot be gone on with, or a network diverged.
     """
-    decides = command_line.deciding(config)
+    decides = command_line.deciding(config) | {"data": checkpoints.checksum((train, test))}
     results: dict[str, dict[str, Any]] = {}
     with bars.display(console) as shown:
         for name, how in NETWORKS.items():
             kept = checkpoints.Checkpoints(
                 checkpoints.folder(config.out) / name,
-                lambda: decides | {"drawings": checkpoints.checksum((train, test))},
+                lambda: decides,
                 every=1,
                 lasting=True,
                 say=functools.partial(console.print, highlight=False),
             )
-            accuracies = bars.follow(
+            accuracies, params = bars.follow(
                 shown,
                 name,
                 config.passes,
                 learn(networks.convnet(num_classes, **how), train, test, config, kept),
-                lambda known: (len(known), f"passes, test accuracy {known[-1]:.1f} %"),
+                lambda known: (len(known[0]), f"passes, test accuracy {known[0][-1]:.1f} %"),
             )
-            results[name] = {"test_accuracy": accuracies, "seconds": round(kept.seconds, 2)}
+            results[name] = {
+                "test_accuracy": accuracies,
+                "params_checksum": checkpoints.checksum(params),
+                "seconds": round(kept.seconds, 2),
+            }
     return results
 
 
@@ -141,6 +145,8 @@ def main(args: list[str] | None = None) -> None:
             if (count := getattr(config, name)) is not None:
                 checks.positive_int(flag(name), count)
         checks.rate("--alpha", config.alpha)
+        if not 0 <= config.seed < 2**32:
+            raise ValueError(f"--seed must be in [0, {2**32 - 1}], got {config.seed}")
         checkpoints.check_begun(config.out, config.resume)
         data = omniglot.load(config.data_dir, on_download=console.print)
         rng = np.random.default_rng(config.seed)
@@ -168,7 +174,17 @@ def main(args: list[str] | None = None) -> None:
     train, test = drawings(learned), drawings(tasks.tests[tasks.tests >= 0])
     try:
         with command_line.errors(), checkpoints.interruptible(console.print):
-            write(config, learn_all(config, int(data.labels.max()) + 1, train, test, console))
+            about = {
+                "config": command_line.deciding(config),
+                "command": command_line.command("experiments.joint", config),
+                "seeds": [config.seed],
+                "data_checksum": checkpoints.checksum((train, test)),
+                **output.environment(),
+            }
+            config.out.mkdir(parents=True, exist_ok=True)
+            output.write_json(config.out / "run.json", about)
+            results = learn_all(config, int(data.labels.max()) + 1, train, test, console)
+            write(config, results, about)
             checkpoints.forget(config.out)
     except KeyboardInterrupt:
         console.print(f"stopped; --resume goes on from the last checkpoint in {config.out}")
@@ -176,9 +192,8 @@ def main(args: list[str] | None = None) -> None:
     console.print(f"{config.out}: joint.md, .json, .png", highlight=False)
 
 
-def write(config: Config, results: dict[str, dict[str, Any]]) -> None:
-    config.out.mkdir(parents=True, exist_ok=True)
-    command = command_line.command("experiments.joint", config)
+def write(config: Config, results: dict[str, dict[str, Any]], about: dict[str, Any]) -> None:
+    """joint.md, joint.json and joint.png."""
     shown = sorted({*range(5, config.passes, 5), config.passes})
     table = [
         ["Network", *(f"{number} passes" for number in shown), "Seconds"],
@@ -193,10 +208,9 @@ def write(config: Config, results: dict[str, dict[str, Any]]) -> None:
     ]
     caption = (
         f"Accuracy on all test drawings of {config.tasks} alphabets, in %, one seed; trained on "
-        f"{config.memories or 'all'} training drawings in each pass. `{command}`"
+        f"{config.memories or 'all'} training drawings in each pass. `{about['command']}`"
     )
     output.write_text(config.out / "joint.md", output.markdown(table, caption))
-    about = {"command": command, **output.environment()}
     output.write_json(config.out / "joint.json", results | about)
     curves = {name: result["test_accuracy"] for name, result in results.items()}
     title = f"Omniglot, {config.tasks} alphabets at once"

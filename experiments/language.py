@@ -21,7 +21,7 @@ import mer_jax
 from experiments import bars, checkpoints, command_line, devices, output, plots, tensorboard, texts
 from experiments.command_line import flag
 from experiments.devices import SEED, SHARED
-from experiments.training import chunk_size, is_finite
+from experiments.training import chunk_size, is_finite, size_bytes
 from mer_jax import checks
 
 ARMS = {
@@ -96,6 +96,14 @@ def check(config: Config) -> None:
     for name in ("replay_share", "reptile_rate"):
         checks.rate(flag(name), getattr(config, name), largest=1)
     checks.rate("--learning-rate", config.learning_rate)
+    replays = round(config.replay_share * config.batch_size)
+    if config.replay_share > 0 and not replays:
+        raise ValueError(
+            f"--replay-share must be 0 or at least {1 / config.batch_size:g}, one of --batch-size, "
+            f"got {config.replay_share:g}"
+        )
+    if replays > config.capacity:
+        raise ValueError(f"--capacity must be at least {replays}, the replays of a batch")
     if config.width % 4:
         raise ValueError(f"--width must be a multiple of 4, the heads, got {config.width}")
     if min(config.train_bytes, config.test_bytes) <= config.length:
@@ -181,7 +189,7 @@ def programs(config: Config, replays: bool, pulls: bool) -> Programs:
             updates, opt_state = optimizer.update(grads, opt_state, params)
             return (optax.apply_updates(params, updates), opt_state, memory), value
 
-        numbers = first + jnp.arange(chunk_size(config.steps))
+        numbers = first + jnp.arange(chunk_size(config.steps, config.checkpoint_every))
         carry, losses = jax.lax.scan(step, carry, numbers)
         return carry, jnp.isfinite(losses).all()
 
@@ -201,6 +209,8 @@ def learn(config: Config, domains: list[texts.Domain], console: Console) -> dict
       ValueError: if there are checkpoints that cannot be gone on with, or a model diverged.
     """
     results = {}
+    carry = jax.eval_shape(programs(config, replays=True, pulls=True).start, np.uint32(0))
+    devices.fitting(f"{config.seeds} seeds", config.seeds * 2 * size_bytes(carry))
     with bars.display(console) as shown:
         for arm, parts in ARMS.items():
             kept = checkpoints.Checkpoints(
@@ -275,7 +285,7 @@ def _learn_arm(
         number, first = divmod(at, config.steps)
         carry, fine = advance(carry, seeds, train, np.int32(number), np.int32(first))
         losses_fine &= of_seeds(fine)
-        at += chunk_size(config.steps)
+        at += chunk_size(config.steps, config.checkpoint_every)
         if at % config.steps == 0:
             losses.append(of_seeds(judge(carry, test)))
         if at == total or kept.due(at):

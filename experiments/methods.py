@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import optax
 
 import mer_jax
-from experiments.command_line import flag
+from experiments.command_line import check_different, flag
 from mer_jax.types import Learner, LossFn
 
 RATES = ("alpha", "beta", "gamma", "s", "strength", "margin", "ridge", "alignment")
@@ -275,6 +275,8 @@ def sweep(
     method: str, benchmark: str, capacity: int, given: dict[str, tuple[float, ...]]
 ) -> list[Choice]:
     """The choices for every combination of what was given; see `choose`."""
+    for name, values in given.items():
+        check_different(name, values)
     swept = [name for name, values in given.items() if len(values) > 1]
     choices = []
     for values in itertools.product(*given.values()):

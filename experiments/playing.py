@@ -9,7 +9,7 @@ import numpy as np
 
 import mer_jax
 from experiments import devices
-from experiments.checkpoints import Checkpoints, check_finite
+from experiments.checkpoints import Checkpoints, asked_to_stop, check_finite
 from experiments.devices import SEED
 from experiments.training import is_finite, size_bytes
 from mer_jax.networks import Model
@@ -213,12 +213,16 @@ def learn(
         judged = (last if at == total else judge)(state.agent.params, draws, np.int32(at))
         scores.append(fetched(judged.score).mean(-1))
         gains = fetched(judged.gains).mean(-1)
-        if kept and (kept.due(at) if at < total else kept.lasting):
-            if not may_diverge and at < total:
+        if kept and (at == total or kept.due(at)):
+            if not may_diverge:
                 names = [f"seed {seed}" for seed in seeds]
+                where = f"after {at} frames, in task {max(0, at - 1) // plan.frames_per_task + 1}"
                 fine = losses_fine & np.isfinite(scores[-1]).all(-1)
-                check_finite(fine, names, f"after {at} frames", kept)
-            leaves = [fetched(leaf) for leaf in jax.tree.leaves(state)]
-            kept.save(at, {"state": leaves, "scores": scores, "gains": [gains]})
+                check_finite(fine, names, where, kept)
+            if at < total or kept.lasting:
+                leaves = [fetched(leaf) for leaf in jax.tree.leaves(state)]
+                kept.save(at, {"state": leaves, "scores": scores, "gains": [gains]})
+        if not kept and asked_to_stop():
+            raise KeyboardInterrupt
         yield Progress(at, scores, gains, state.agent.params)
     yield Progress(at, scores, gains, state.agent.params)

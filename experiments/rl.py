@@ -180,14 +180,14 @@ def check(config: Config) -> None:
         "capacity", "epsilon_frames", "target_every", "max_frames", "seed_batch",
         "checkpoint_every",
     ):  # fmt: skip
-        count = getattr(config, name)
-        if count is not None and checks.positive_int(flag(name), count) >= 2**31:
-            raise ValueError(f"{flag(name)} must be less than 2^31, got {count}")
+        if (count := getattr(config, name)) is not None:
+            checks.positive_int(flag(name), count)
     for size in config.hidden:
         checks.positive_int("each of --hidden", size)
     checks.rate("--epsilon", config.epsilon, largest=1)
     checks.rate("--discount", config.discount, largest=1)
     for name in RATES:
+        command_line.check_different(name, getattr(config, name))
         if getattr(config, name) and name not in CHOSEN[config.game][config.agent]:
             raise ValueError(f"{flag(name)} is nothing that {config.agent} reads")
         for value in getattr(config, name):
@@ -242,7 +242,9 @@ def run(config: Config, shown: Progress, title: str | None = None) -> Results:
             for name in settings[0]
         },
     )
-    batch = min(config.seed_batch or len(of_seed), len(of_seed))
+    size = playing.bytes_per_run(config.plan(), draws)
+    fitting = devices.fitting(config.agent, size)
+    batch = min(config.seed_batch or fitting, len(of_seed))
     seconds, finished, gains, checksums, params = 0.0, [], [], [], None
     for first in range(0, len(of_seed), batch):
         part = jax.tree.map(lambda leaf: leaf[first : first + batch], draws)  # noqa: B023
@@ -275,7 +277,7 @@ def run(config: Config, shown: Progress, title: str | None = None) -> Results:
             "title": ", ".join(filter(None, (TITLES[config.agent], label))),
             "settings": setting,
             "seconds": round(seconds, 2),
-            "bytes_per_run": playing.bytes_per_run(config.plan(), draws),
+            "bytes_per_run": size,
             "params_checksums": [checksums[run] for run in np.flatnonzero(mine)],
         }
     write_results(config, results)

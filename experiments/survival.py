@@ -116,7 +116,8 @@ def write(config: Config, told: list[dict[str, Any]]) -> str:
     ]
     command = command_line.command("experiments.survival", config)
     output.write_text(config.out / "survival.md", output.markdown(table, f"{summary} `{command}`"))
-    content = {"runs": told, "programs": RUNS, "seed": config.seed, "command": command}
+    about = {"config": command_line.deciding(config), "command": command}
+    content = {"runs": told, "programs": RUNS, **about}
     output.write_json(config.out / "survival.json", content | output.environment())
     return summary
 
@@ -133,18 +134,24 @@ def main(args: list[str] | None = None) -> None:
     rng = np.random.default_rng(config.seed)
     names = [list(RUNS)[number % len(RUNS)] for number in range(config.kills)]
     told: list[dict[str, Any]] = []
-    with command_line.errors(), bars.display(console) as shown:
-        bar = shown.add_task("runs killed", total=config.kills, about="")
-        whole = {name: ended(name, config.out / f"{name}-whole") for name in dict.fromkeys(names)}
-        for number, name in enumerate(names):
-            seconds, wanted = whole[name]
-            out = config.out / f"{name}-{number}"
-            killed = kill_one(name, out, rng, seconds)
-            _, found = ended(name, out, "--resume")
-            told.append(killed | {"same_bits": found == wanted})
-            summary = write(config, told)
-            about = f"{name} after {killed['killed_after']:.1f} s"
-            shown.update(bar, completed=number + 1, about=about)
+    try:
+        with command_line.errors(), bars.display(console) as shown:
+            bar = shown.add_task("runs killed", total=config.kills, about="")
+            whole = {
+                name: ended(name, config.out / f"{name}-whole") for name in RUNS if name in names
+            }
+            for number, name in enumerate(names):
+                seconds, wanted = whole[name]
+                out = config.out / f"{name}-{number}"
+                killed = kill_one(name, out, rng, seconds)
+                _, found = ended(name, out, "--resume")
+                told.append(killed | {"same_bits": found == wanted})
+                summary = write(config, told)
+                about = f"{name} after {killed['killed_after']:.1f} s"
+                shown.update(bar, completed=number + 1, about=about)
+    except KeyboardInterrupt:
+        console.print(f"stopped; what came of the kills so far is in {config.out}")
+        raise SystemExit(130) from None
     console.print(summary, highlight=False)
 
 

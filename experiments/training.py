@@ -10,7 +10,7 @@ import numpy as np
 
 import mer_jax
 from experiments import devices
-from experiments.checkpoints import Arrays, Checkpoints, check_finite
+from experiments.checkpoints import Arrays, Checkpoints, asked_to_stop, check_finite
 from experiments.devices import SEED, SHARED
 from mer_jax.data import benchmarks
 from mer_jax.data.benchmarks import Base, Tasks, Visit
@@ -162,7 +162,7 @@ def learn(
     present = draws.tasks.images >= 0
     # The tasks' lengths and that of the arrays, which even a task alone may not fill.
     lengths = np.unique([*present.sum(-1).ravel(), num_examples])
-    chunk = chunk_size(int(np.gcd.reduce(lengths)))
+    chunk = chunk_size(int(np.gcd.reduce(lengths)), checkpoints.every if checkpoints else None)
     total = num_tasks * num_examples
     seen = np.append(0, present.reshape(num_runs, -1).mean(0).cumsum())
     mesh = devices.mesh(num_runs)
@@ -247,14 +247,17 @@ def learn(
                 if checkpoints:
                     losses_fine &= of_runs(fine)
             at += chunk
-            if checkpoints and at < total and checkpoints.due(at):
+            if checkpoints and (at == total or checkpoints.due(at)):
                 if not may_diverge:
                     names = [f"seed {seed}" for seed in seeds]
                     where = f"after {seen[at]:.0f} examples, in task {task + 1}"
                     fine = losses_fine & of_runs(finite(state.params))
                     check_finite(fine, names, where, checkpoints)
                 settle()
-                checkpoints.save(at, to_keep())
+                if at < total:  # then it is not evaluated yet
+                    checkpoints.save(at, to_keep())
+            if not checkpoints and asked_to_stop():
+                raise KeyboardInterrupt
             if at % num_examples == 0:
                 settle()
                 evaluate_aside(task + 1)
@@ -285,7 +288,11 @@ def size_bytes(tree: Any) -> int:
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
-def chunk_size(num_examples: int) -> int:
-    """How many examples one call learns from: a divisor, so that one compiled program does."""
-    divisors = [n for n in range(10, 101) if num_examples % n == 0]
-    return max(divisors, default=num_examples)
+def chunk_size(num_examples: int, checkpoint_every: int | None = None) -> int:
+    """How many examples one call learns from: a divisor, so that one compiled program does.
+
+    At most 100, after which a run can be kept, and no more than are asked for between two
+    checkpoints.
+    """
+    most = min(100, checkpoint_every or 100)
+    return max(n for n in range(1, most + 1) if num_examples % n == 0)

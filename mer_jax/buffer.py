@@ -45,14 +45,15 @@ def reservoir(capacity: int) -> Reservoir:
     `sample` serve any size.
 
     Raises:
-      ValueError: if `capacity` is not a whole number of at least 1, and fewer than 2^31.
+      ValueError: if `capacity` is not a whole number of at least 1, and fewer than 2^31; in
+        `init`, if an example has no arrays.
     """
     capacity = checks.positive_int("capacity", capacity)
-    if capacity >= 2**31:
-        raise ValueError(f"capacity must be less than 2^31, got {capacity}")
 
     def init(example: Any) -> ReservoirState:
         """An empty reservoir for examples shaped like `example` (arrays or shape structs)."""
+        if not jax.tree.leaves(example):
+            raise ValueError(f"example must hold an array at least, got {example!r}")
         examples = jax.tree.map(
             lambda leaf: jnp.zeros((capacity, *leaf.shape), leaf.dtype), checks.shapes(example)
         )

@@ -1,6 +1,7 @@
 """Loud errors for arguments that cannot be right; values inside a compiled program pass."""
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -15,18 +16,27 @@ def positive_int(name: str, value: Any) -> int:
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
     if not whole or value < 1:
         raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+    if value >= 2**31:  # which int32, that counts and indexes on the device, cannot hold
+        raise ValueError(f"{name} must be less than 2^31, got {value}")
     return int(value)
+
+
+def positive_ints(name: str, values: Any) -> tuple[int, ...]:
+    """Several sizes, each as `positive_int` asks for it."""
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise ValueError(f"{name} must be several whole numbers, got {values!r}")
+    return tuple(positive_int(f"each of {name}", value) for value in values)
 
 
 def rate(name: str, value: Any, *, largest: float = math.inf) -> Any:
     """Returns `value` unless it is a number outside `[0, largest]`; a traced rate passes."""
-    if isinstance(value, jax.core.Tracer):
-        return value
     if np.ndim(value) != 0:
         raise ValueError(
             f"{name} must be one number, got shape {np.shape(value)}; "
             "to sweep over several, vmap a function that makes the learner"
         )
+    if isinstance(value, jax.core.Tracer):
+        return value
     try:
         if isinstance(value, str):  # which float would read
             raise TypeError
@@ -36,6 +46,15 @@ def rate(name: str, value: Any, *, largest: float = math.inf) -> Any:
     if not 0 <= number <= largest or math.isinf(number):
         limit = "a finite number of at least 0" if math.isinf(largest) else f"in [0, {largest:g}]"
         raise ValueError(f"{name} must be {limit}, got {value!r}")
+    return value
+
+
+def optimizer(value: Any) -> Any:
+    """Returns `value` if it is an optax transformation."""
+    if not (hasattr(value, "init") and hasattr(value, "update")):
+        raise ValueError(
+            f"optimizer must be an optax transformation, such as optax.sgd(0.1), got {value!r}"
+        )
     return value
 
 
@@ -63,20 +82,22 @@ def same_shapes(what: str, expected: Any, got: Any) -> None:
             )
 
 
-def weights_of(name: str, tree: Any, weights: Any, *axes: str) -> jax.Array:
+def weights_of(
+    name: str, tree: Any, weights: Any, *axes: str, called: str = "weights"
+) -> jax.Array:
     """Returns the weights as an array if there is one for each row of a tree.
 
     Args:
       name: what the tree is called in the message.
       tree: pytree whose leaves begin with the axes of the weights.
-      axes: what these are called.
+      axes: what these are called; called: what the weights are.
     """
     weights = jnp.asarray(weights)
     sizes = {jnp.shape(leaf)[: len(axes)] for leaf in jax.tree.leaves(tree)}
     if weights.ndim != len(axes) or sizes - {weights.shape}:
         shape = ", ".join(axes)
         raise ValueError(
-            f"weights must be [{shape}] and every leaf of {name} [{shape}, ...], got weights "
+            f"{called} must be [{shape}] and every leaf of {name} [{shape}, ...], got {called} "
             f"{weights.shape} and leading axes {sorted(sizes)}"
         )
     return weights

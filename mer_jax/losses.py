@@ -23,11 +23,28 @@ def weighted_sum(
       ValueError: while tracing, if a loss is not a single number.
     """
     losses = jax.vmap(loss_fn, (None, 0))(params, examples)
-    if losses.shape != weights.shape:
-        raise ValueError(
-            f"loss_fn(params, example) must give one number, got shape {list(losses.shape[1:])}"
-        )
+    _check_one_number(losses.shape[1:])
     return jnp.sum(losses * weights.astype(losses.dtype)), losses
+
+
+def value_and_gradient(loss_fn: LossFn, params: Params, example: Any) -> tuple[jax.Array, Params]:
+    """The loss on one example, `[]`, and its gradient.
+
+    Raises:
+      ValueError: while tracing, if the loss is not a single number.
+    """
+
+    def one_number(params: Params) -> jax.Array:
+        loss = loss_fn(params, example)
+        _check_one_number(jnp.shape(loss))
+        return loss
+
+    return jax.value_and_grad(one_number)(params)
+
+
+def _check_one_number(shape: tuple[int, ...]) -> None:
+    if shape:
+        raise ValueError(f"loss_fn(params, example) must give one number, got shape {list(shape)}")
 
 
 @dataclass(frozen=True)

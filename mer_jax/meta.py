@@ -73,13 +73,14 @@ def reptile(
       rate: how much of the way is kept, in [0, 1]; 1, as a plain number, is the inner optimizer
         alone, to the last bit. May be traced.
     Raises:
-      ValueError: if `every` or `rate` makes no sense, or `update` is not given the parameters.
+      ValueError: if `inner`, `every` or `rate` makes no sense, or `update` is not given the
+        parameters.
     Source: Riemer et al. (2019), line 12 of algorithm 1; every 500 batches with rate 0.1 in Abbes
       et al. (2025), "Revisiting Replay and Gradient Alignment for Continual Pre-Training of Large
       Language Models", beside replay (see `mix`).
     """
     every, rate = checks.positive_int("every", every), checks.rate("rate", rate, largest=1)
-    inner = optax.with_extra_args_support(inner)
+    inner = optax.with_extra_args_support(checks.optimizer(inner))
     # Then nothing is done at all, so that the compiler cannot round otherwise.
     keeps_all = not isinstance(rate, jax.Array) and rate == 1
 

@@ -15,7 +15,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 
-def accuracy_matrix(training: np.ndarray, accuracies: np.ndarray) -> np.ndarray:
+def accuracy_matrix(training: ArrayLike, accuracies: ArrayLike) -> np.ndarray:
     """R from a log of evaluations, of which there may be any number during a task.
 
     Args:
@@ -30,17 +30,21 @@ def accuracy_matrix(training: np.ndarray, accuracies: np.ndarray) -> np.ndarray:
       ValueError: unless each of the T tasks was trained once, in one go, and there is an entry for
         each row.
     """
-    if len(training) != len(accuracies):
-        raise ValueError(f"got {len(training)} tasks trained and {len(accuracies)} evaluations")
-    training, accuracies = np.asarray(training)[1:], np.asarray(accuracies)
+    training, accuracies = np.asarray(training), np.asarray(accuracies)
+    if accuracies.ndim != 2 or training.shape != accuracies.shape[:1]:
+        raise ValueError(
+            "expected training [rows] and accuracies [rows, T], those of one seed, got shapes "
+            f"{list(training.shape)} and {list(accuracies.shape)}"
+        )
+    training = training[1:]
     last = np.flatnonzero(np.append(training[1:] != training[:-1], len(training) > 0))
-    order, num_tasks = training[last].astype(int), accuracies.shape[-1]
+    order, num_tasks = training[last], accuracies.shape[-1]
     if sorted(order) != list(range(num_tasks)):
         raise ValueError(
             f"expected each of {num_tasks} tasks trained once, in one go, after the untrained row, "
             f"got tasks {order.tolist()}"
         )
-    return accuracies[np.concatenate([[0], 1 + last])][:, order]
+    return accuracies[np.concatenate([[0], 1 + last])][:, order.astype(int)]
 
 
 def retained_accuracy(R: ArrayLike) -> jax.Array:

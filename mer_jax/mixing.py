@@ -32,8 +32,8 @@ def mix(
     Returns:
       The batch, `[B, ...]`, new examples first, and the reservoir after them.
     Raises:
-      ValueError: if the share is not a plain number in [0, 1], or the rows are not like the
-        reservoir's.
+      ValueError: if the share is not a plain number in [0, 1], comes to no replay although it is
+        more than 0 or to more than there is room for, or the rows are not like the reservoir's.
     Source: Abbes et al. (2025), "Revisiting Replay and Gradient Alignment for Continual
       Pre-Training of Large Language Models".
     """
@@ -42,6 +42,16 @@ def mix(
     share = float(checks.rate("replay_share", replay_share, largest=1))
     size = _check_batch(buffer_state, batch)
     num_replays = round(size * share)
+    if share > 0 and num_replays == 0:
+        raise ValueError(
+            f"replay_share {share:g} of a batch of {size} is not one replay; use 0 for none, or at "
+            f"least {1 / size:g}"
+        )
+    if num_replays > (room := buffer.capacity(buffer_state)):
+        raise ValueError(
+            f"replay_share {share:g} of a batch of {size} is {num_replays} replays, and the "
+            f"reservoir has room for {room}"
+        )
     draw_key, add_key = jax.random.split(key)
     replays, valid = buffer.sample(draw_key, buffer_state, num_replays)
     is_replay = jnp.concatenate([jnp.zeros(size - num_replays, bool), valid])

@@ -94,7 +94,7 @@ def mlp(sizes: Sequence[int], judge: Callable[[jax.Array, Any], jax.Array] | Non
 
 def _sizes(sizes: Sequence[int]) -> tuple[int, ...]:
     """Those of an MLP, or a `ValueError`."""
-    sizes = tuple(checks.positive_int("each of sizes", size) for size in sizes)
+    sizes = checks.positive_ints("sizes", sizes)
     if len(sizes) < 2:
         raise ValueError(f"sizes must name the inputs and the outputs at least, got {sizes}")
     return sizes
@@ -159,7 +159,7 @@ def convnet(
         of the image is left, or a single pixel to be normalized.
     """
     num_classes = checks.positive_int("num_classes", num_classes)
-    features = tuple(checks.positive_int("each of features", size) for size in features)
+    features = checks.positive_ints("features", features)
     side = checks.positive_int("side", side)
     if pool_padding not in ("VALID", "SAME"):
         raise ValueError(f'pool_padding must be "VALID" or "SAME", got {pool_padding!r}')
@@ -223,11 +223,14 @@ def by_task(single: Model, num_tasks: int, own: Sequence[str] | None = None) -> 
     Returns:
       A network whose parameters are `TaskParams`; see `independent`.
     Raises:
-      ValueError: if `num_tasks` is not a whole number of at least 1.
+      ValueError: if `num_tasks` is not a whole number of at least 1; in `init`, if there is no
+        such layer.
     """
     num_tasks = checks.positive_int("num_tasks", num_tasks)
 
     def part(params: Params) -> TaskParams:
+        if unknown := set(own or ()) - set(params):
+            raise ValueError(f"own must name layers of {sorted(params)}, got {sorted(unknown)}")
         mine = {name: layer for name, layer in params.items() if own is None or name in own}
         return TaskParams(mine, {name: params[name] for name in params if name not in mine})
 

@@ -38,9 +38,10 @@ def rehearse(
       batch_size: k, examples per batch, the incoming one included.
       capacity: examples in the reservoir.
     Raises:
-      ValueError: if a size is not a whole number of at least 1.
+      ValueError: if a size is not a whole number of at least 1, or the optimizer is none.
     """
     batch_size = checks.positive_int("batch_size", batch_size)
+    optimizer = checks.optimizer(optimizer)
     memory = buffer.reservoir(capacity)
 
     def init(params: Params, example: Any) -> RehearsalState:

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from mer_jax import checks, gram
+from mer_jax.losses import value_and_gradient
 from mer_jax.types import LossFn, Params
 
 
@@ -17,7 +18,7 @@ def sgd_step(
     Returns:
       The parameters after the step, and the loss `[]` before it.
     """
-    loss, grads = jax.value_and_grad(loss_fn)(params, example)
+    loss, grads = value_and_gradient(loss_fn, params, example)
 
     def descend(p: jax.Array, g: jax.Array) -> jax.Array:
         rate, scale = jnp.asarray(alpha, p.dtype), jnp.asarray(weight, p.dtype)
@@ -49,10 +50,12 @@ def sgd_pass(
       The parameters after the pass, and the losses `[k]`, each before its example's step (that
       of an example left out is computed all the same).
     Raises:
-      ValueError: if the examples are not as many as the weights.
+      ValueError: if the examples are not as many as the weights, or `alpha` is not one number of
+        at least 0.
     Source: lines 6 to 9 of MER's algorithm 1.
     """
     weights = checks.weights_of("examples", examples, weights, "k")
+    alpha = checks.rate("alpha", alpha)
     if gram.fits(loss_fn, params):
         return gram.sgd_pass(loss_fn, params, examples, weights, alpha)
 

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from mer_jax import checks
 from mer_jax.types import Learner, Params
 
 
@@ -82,8 +83,11 @@ def accuracy(
       `[]` float32; NaN where `params` or a logit of an example that counts are not finite, which
       is no network to judge.
     Raises:
-      ValueError: while tracing, if a label is not a single number.
+      ValueError: while tracing, if a label is not a single number, or `present` is not `[n]`.
     """
+
+    if present is not None:
+        present = checks.weights_of("references", references, present, "n", called="present") != 0
 
     def judge(reference: Any) -> tuple[jax.Array, jax.Array]:
         example = make(reference)

@@ -114,6 +114,11 @@ def test_a_run_that_diverged_stops_at_the_next_checkpoint(tmp_path, capsys):
     said = capsys.readouterr().err
     assert "seed 0, seed 1: no longer finite after " in said
     assert "in task 1; the last good checkpoint is none" in said
+    # Nor does one that is done before its first checkpoint go unseen.
+    at = flags.index("--checkpoint-every")
+    with pytest.raises(SystemExit):
+        supervised.main([*flags[:at], *flags[at + 2 :]])
+    assert "no longer finite after 80 examples, in task 2" in capsys.readouterr().err
     # In a sweep the others go on.
     shutil.rmtree(tmp_path / "checkpoints", ignore_errors=True)
     supervised.main([*flags, "--alpha", "1e30", "0.01"])

@@ -40,11 +40,96 @@ def learn_without_task(make, params=None, **settings):
 
 
 MEMORIES = {"num_tasks": 2, "num_memories": 3}
+RNG = np.random.default_rng(0)
+RESERVOIR = mer_jax.reservoir(1).init(jnp.int32(0))
+
+
+def vector(params, example):
+    """No loss: a number a parameter."""
+    return (params - example) ** 2
+
+
+RATES = {"alpha": 0.1, "beta": 1.0, "gamma": 1.0}
+
+
+def learn_a_vector(make, **settings):
+    learner = make(vector, **settings)
+    return learner.update(jax.random.key(0), learner.init(jnp.zeros(3), jnp.ones(3)), jnp.ones(3))
+
+
+def with_rates(**changed):
+    rates = RATES | changed
+    return mer_jax.mer_update(squared, jnp.zeros(3), jnp.ones((1, 2, 3)), jnp.ones((1, 2)), **rates)
+
+
+def judge(present):
+    model = networks.mlp((3, 2))
+    batch = jax.tree.map(lambda leaf: jnp.stack([leaf] * 4), EXAMPLE)
+    return mer_jax.accuracy(model.apply, model.init(jax.random.key(0)), batch, present=present)
+
+
+BAD = [
+    (lambda: learn_a_vector(mer_jax.online, optimizer=SGD), r"one number, got shape \[3\]"),
+    (
+        lambda: learn_a_vector(mer_jax.mer, **RATES, num_batches=1, batch_size=2, capacity=2),
+        r"one number, got shape \[3\]",
+    ),
+    (lambda: with_rates(beta=2.0), r"beta must be in \[0, 1\], got 2"),
+    (lambda: with_rates(alpha=jnp.ones(3)), r"alpha must be one number, got shape \(3,\)"),
+    (lambda: jax.jit(lambda a: with_rates(alpha=a))(jnp.ones(3)), r"got shape \(3,\)"),
+    (lambda: mer_jax.sgd_pass(squared, jnp.zeros(3), jnp.ones((2, 3)), jnp.ones(2), -1.0), "alpha"),
+    (lambda: mer_jax.online(squared, optimizer=optax.sgd), "optax transformation.*got <function"),
+    (lambda: mer_jax.er(squared, optimizer=None, batch_size=2, capacity=2), "got None"),
+    (lambda: mer_jax.gem(squared, optimizer=None, **MEMORIES, margin=0), "got None"),
+    (lambda: mer_jax.ewc(squared, optimizer=None, **MEMORIES, strength=1), "got None"),
+    (lambda: mer_jax.task_input(squared, optimizer=None), "got None"),
+    (lambda: mer_jax.reptile(optax.adam, 5, 0.1), "optax transformation.*got <function"),
+    (lambda: mer_jax.reptile(SGD, 2**31, 0.1), r"every must be less than 2\^31"),
+    (
+        lambda: mer_jax.task_input(squared, optimizer=SGD).init(
+            mer_jax.TaskParams({}, ()), EXAMPLE
+        ),
+        "params must be TaskParams",
+    ),
+    (lambda: mer_jax.reservoir(3).init({}), "example must hold an array at least, got {}"),
+    (
+        lambda: mer_jax.mix(jax.random.key(0), RESERVOIR, jnp.arange(4), 0.5),
+        "is 2 replays, and the reservoir has room for 1",
+    ),
+    (
+        lambda: mer_jax.mix(jax.random.key(0), RESERVOIR, jnp.arange(4), 0.1),
+        "is not one replay; use 0 for none, or at least 0.25",
+    ),
+    (lambda: judge(jnp.ones(1, bool)), r"present must be \[n\]"),
+    (
+        lambda: mer_jax.accuracy_matrix(np.zeros(2, int), np.zeros((2, 1, 1))),
+        r"accuracies \[rows, T\].*\[2, 1, 1\]",
+    ),
+    (
+        lambda: mer_jax.accuracy_matrix(np.array([0, 0.4, 1.2]), np.zeros((3, 2))),
+        r"got tasks \[0.4, 1.2\]",
+    ),
+    (lambda: networks.mlp(10), "sizes must be several whole numbers, got 10"),  # type: ignore[arg-type]
+    (lambda: networks.convnet(5, 64), "features must be several"),  # type: ignore[arg-type]
+    (
+        lambda: networks.by_task(networks.mlp((3, 2)), 2, ["layer_0"]).init(jax.random.key(0)),
+        r"own must name layers of \['layers_0'\], got \['layer_0'\]",
+    ),
+    (lambda: benchmarks.rotations(RNG, 10, 2, 5, side=0), "side must be"),
+    (lambda: benchmarks.permutations(RNG, 10, 2, 5, num_pixels=0), "num_pixels must be"),
+    (lambda: benchmarks.alphabets(RNG, np.zeros(3), np.zeros(4), 1), r"shapes \[3\] and \[4\]"),
+    (
+        lambda: benchmarks.alphabets(RNG, np.array([0, 1]), np.array([0, 1]), 2),
+        "to learn from and . to test on",
+    ),
+    (lambda: benchmarks.stack([]), "draws must hold one draw at least"),
+]
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        *BAD,
         (lambda: update_with(jnp.ones(4)), r"weights must be \[s, k\].*got weights \(4,\)"),
         (lambda: update_with(jnp.ones((2, 3))), r"got weights \(2, 3\).*\[\(2, 4\)\]"),
         (lambda: run_on(EXAMPLE), r"leaf of the stream must be \[T, \.\.\.\].*T = 1"),
@@ -93,6 +178,8 @@ def saved(path, **changed):
     ("changed", "message"),
     [
         ({"tests": np.full((2, 4), 16, np.int32)}, r"tests must be in \[-1, 16\), got 16 to 16"),
+        ({"images": np.zeros((2, 6))}, "images must hold whole numbers, got float64"),
+        ({"images": np.full((2, 6), 2**32)}, "images must hold int32, got"),
         ({"mask": np.full((2, 4), 2, np.uint8)}, r"mask must be in \[0, 2\)"),
         ({"pixels": np.full((2, 4), 65536, np.int32)}, r"pixels must be in \[0, 4\), got 65536"),
     ],

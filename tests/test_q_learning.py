@@ -151,6 +151,13 @@ def test_the_gram_form_and_the_plain_scan_agree(monkeypatch):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), *ends)
 
 
+def test_fifo_keeps_nothing_of_another_shape():
+    state = rl.fifo(5).init(jnp.zeros(3))
+    for example in (jnp.zeros(1), jnp.zeros(2), jnp.zeros(3, jnp.int32)):
+        with pytest.raises(ValueError, match=r"one row of the memory: expected float32\[3\]"):
+            rl.fifo(5).add(jax.random.key(0), state, example)
+
+
 def test_fifo_keeps_the_newest_and_draws_evenly():
     memory = rl.fifo(5)
     state = memory.init(jnp.int32(0))
@@ -287,6 +294,7 @@ def test_scores_are_sums_of_rewards_up_to_the_end_or_the_cap():
         ({"discount": 1.5}, "discount must be"),
         ({"beta": -0.1}, "beta must be"),
         ({"alpha": -1}, "alpha must be"),
+        ({"epsilon": 0.1}, "epsilon must be a function of the step"),
     ],
 )
 def test_bad_settings(change, says):

@@ -102,7 +102,15 @@ def test_it_goes_on_with_the_same_bits(tmp_path, monkeypatch):
         run(tmp_path / "part", *flags)  # something was begun there
     again = run(tmp_path / "part", *flags, "--resume")
     assert again["scores"] == whole["scores"]
-    assert again["final_score"] == whole["final_score"]
+    assert again["params_checksums"] == whole["params_checksums"]
+
+
+def test_an_agent_that_diverges_stops_the_run(tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        run(tmp_path, "--no-films", "--alpha", "1e30", "--gamma", "1")
+    assert stop.value.code == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert re.search(r"no longer finite after \d+ frames, in task \d; .* is none", said)
     assert not (tmp_path / "part/checkpoints").exists()
 
 
@@ -230,6 +238,9 @@ def test_the_tasks_get_harder():
         (["--epsilon", "2"], "--epsilon must be in"),
         (["--discount", "nan"], "--discount must be in"),
         (["--hidden", "0"], "each of --hidden must be a whole number"),
+        (["--capacity", "2000000000"], "one run of dqn-mer needs .* smaller --capacity"),
+        (["--hidden", "1000000000"], "one run of dqn-mer needs"),
+        (["--alpha", "0.1", "0.1000000001"], r"--alpha must differ in six digits, got 0\.1 0\.1"),
         (["--seed", "-1"], "--seed must be in"),
         (["--max-frames", "0"], "--max-frames must be a whole number"),
         (["--max-frames", "3000000000"], "--max-frames must be less than"),

@@ -158,7 +158,7 @@ def test_a_buffer_that_does_not_fit_is_refused_before_it_is_made(tmp_path, monke
         supervised.main(["--method", "er", "--capacity", "100000000", "--out", str(tmp_path)])
     assert stop.value.code == 2
     complaint = capsys.readouterr().err
-    assert "one run of er needs 158.4 GB, and there are 1.0 GB; lower --capacity" in complaint
+    assert "one run of er needs 158.4 GB, and there are 1.0 GB; choose a smaller" in complaint
 
 
 def test_help_explains_every_flag():

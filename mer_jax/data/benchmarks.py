@@ -97,6 +97,7 @@ def rotations(
       ValueError: if a size is no whole number of at least 1, or a task would show more images
         than there are.
     """
+    side = checks.positive_int("side", side)
     images = _draw_images(rng, num_images, num_tasks, examples_per_task)
     slices = (np.arange(num_tasks) + rng.random(num_tasks)) * (180 / num_tasks)
     angles = slices.astype(np.float32)
@@ -115,6 +116,7 @@ def permutations(
 
     Arguments and errors as those of `rotations`; `num_pixels` is D.
     """
+    num_pixels = checks.positive_int("num_pixels", num_pixels)
     images = _draw_images(rng, num_images, num_tasks, examples_per_task)
     pixels = np.stack([rng.permutation(num_pixels) for _ in range(num_tasks)]).astype(np.int32)
     return Tasks(pixels, np.ones_like(pixels, np.uint8), np.zeros(num_tasks, np.float32), images)
@@ -138,9 +140,16 @@ def alphabets(
       num_tasks: N, how many of the alphabets are tasks.
       num_pixels: D; the images are shown as they are.
     Raises:
-      ValueError: if there are fewer alphabets than tasks, or fewer than two drawers.
+      ValueError: if there are fewer alphabets than tasks, or an alphabet has no drawing to learn
+        from or none to test on.
     """
     num_tasks = checks.positive_int("num_tasks", num_tasks)
+    num_pixels = checks.positive_int("num_pixels", num_pixels)
+    if np.shape(alphabet) != np.shape(drawer):
+        raise ValueError(
+            "alphabet and drawer must be one of each image, got shapes "
+            f"{list(np.shape(alphabet))} and {list(np.shape(drawer))}"
+        )
     names, drawers = np.unique(alphabet), np.unique(drawer)
     if num_tasks > len(names):
         raise ValueError(
@@ -154,6 +163,12 @@ def alphabets(
     trains = np.isin(drawer, rng.permutation(drawers)[: len(drawers) * 3 // 4])
     images = [rng.permutation(np.flatnonzero((alphabet == task) & trains)) for task in order]
     tests = [np.flatnonzero((alphabet == task) & ~trains) for task in order]
+    for task, learned, tested in zip(order, images, tests, strict=True):
+        if not (learned.size and tested.size):
+            raise ValueError(
+                f"alphabet {task} has {learned.size} drawings to learn from and {tested.size} to "
+                "test on: expected some of both, thus drawers who drew every alphabet"
+            )
     shape = (num_tasks, num_pixels)
     return Tasks(
         np.broadcast_to(np.arange(num_pixels, dtype=np.int32), shape),
@@ -241,7 +256,7 @@ def load(path: str | os.PathLike[str], num_images: int, num_tests: int | None = 
             arrays = dict(file)
         tasks = Tasks(
             **{
-                name: arrays[name].astype(dtype)
+                name: _as(dtype, name, arrays[name])
                 for name, dtype in _DTYPES.items()
                 if name != "tests" or name in arrays
             }
@@ -278,6 +293,19 @@ def load(path: str | os.PathLike[str], num_images: int, num_tests: int | None = 
     return tasks
 
 
+def _as(dtype: Any, name: str, array: np.ndarray) -> np.ndarray:
+    """The array with that dtype, if it can hold all its numbers."""
+    if np.issubdtype(dtype, np.integer):
+        limits = np.iinfo(dtype)
+        if not np.issubdtype(array.dtype, np.integer):
+            raise ValueError(f"{name} must hold whole numbers, got {array.dtype}")
+        if array.min(initial=0) < limits.min or array.max(initial=0) > limits.max:
+            raise ValueError(
+                f"{name} must hold {dtype.__name__}, got {array.min()} to {array.max()}"
+            )
+    return array.astype(dtype)
+
+
 def _draw_images(
     rng: np.random.Generator, num_images: int, num_tasks: int, examples_per_task: int
 ) -> np.ndarray:
@@ -294,5 +322,11 @@ def _draw_images(
 
 
 def stack(draws: list[Tasks]) -> Tasks:
-    """Several draws as one, with a leading axis."""
+    """Several draws as one, with a leading axis.
+
+    Raises:
+      ValueError: if there are none.
+    """
+    if not draws:
+        raise ValueError("draws must hold one draw at least, got none")
     return jax.tree.map(lambda *arrays: np.stack(arrays), *draws)

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from mer_jax import memories
+from mer_jax import checks, memories
+from mer_jax.losses import value_and_gradient
 from mer_jax.task_params import TaskParams, of_task, with_task
 from mer_jax.types import Info, Learner, LossFn, as_state, exportable, task_of
 
@@ -37,8 +38,8 @@ def independent(loss_fn: LossFn, *, optimizer: optax.GradientTransformation) -> 
     `mer_jax.networks.independent`.
 
     Raises:
-      ValueError: in `init`, if the parameters are no `TaskParams`; while tracing, if examples do
-        not tell their task.
+      ValueError: if the optimizer is none; in `init`, if the parameters are no `TaskParams`; while
+        tracing, if examples do not tell their task.
     """
     return _learner(loss_fn, optimizer, inherit=True)
 
@@ -53,11 +54,13 @@ def task_input(loss_fn: LossFn, *, optimizer: optax.GradientTransformation) -> L
 
 
 def _learner(loss_fn: LossFn, optimizer: optax.GradientTransformation, inherit: bool) -> Learner:
+    optimizer = checks.optimizer(optimizer)
+
     def init(params: TaskParams, example: Any) -> ByTaskState:
         del example  # nothing of it is stored
-        if not isinstance(params, TaskParams):
+        if not isinstance(params, TaskParams) or not jax.tree.leaves(params.own):
             raise ValueError(
-                f"params must be TaskParams, with a row of `own` for each task, got {type(params)}"
+                f"params must be TaskParams, with a row of `own` for each task, got {params!r:.60}"
             )
         params = as_state(params)
         num_tasks = len(jax.tree.leaves(params.own)[0])
@@ -82,7 +85,7 @@ def _learner(loss_fn: LossFn, optimizer: optax.GradientTransformation, inherit: 
             inherits = ~state.begun[task] & (state.task >= 0)
             network = where(inherits, of_task(state.params, state.task), network)
         opt_state = where(task != state.task, optimizer.init(network), state.opt_state)
-        loss, grads = jax.value_and_grad(loss_fn)(network, example)
+        loss, grads = value_and_gradient(loss_fn, network, example)
         grads = jax.tree.map(lambda g: known.astype(g.dtype) * g, grads)
         updates, opt_state = optimizer.update(grads, opt_state, network)
         network = optax.apply_updates(network, updates)

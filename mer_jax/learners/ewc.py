@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from mer_jax import checks, memories
-from mer_jax.losses import mean_gradient
+from mer_jax.losses import mean_gradient, value_and_gradient
 from mer_jax.memories import TaskMemory
 from mer_jax.types import Info, Learner, LossFn, Params, as_state, exportable, task_of
 
@@ -54,14 +54,15 @@ def ewc(
       num_memories: n, examples from which F is estimated.
       strength: at least 0; may be traced.
     Raises:
-      ValueError: if a size or the strength makes no sense; while tracing, if examples do not tell
-        their task.
+      ValueError: if a size, the strength or the optimizer makes no sense; while tracing, if
+        examples do not tell their task.
     Source: Kirkpatrick et al. (2017), "Overcoming catastrophic forgetting in neural networks",
       equation 3, as far as said above.
     """
     num_tasks = checks.positive_int("num_tasks", num_tasks)
     num_memories = checks.positive_int("num_memories", num_memories)
     strength = checks.rate("strength", strength)
+    optimizer = checks.optimizer(optimizer)
 
     def init(params: Params, example: Any) -> EWCState:
         params = as_state(params)
@@ -93,7 +94,7 @@ def ewc(
         del key  # nothing is drawn
         task = task_of(example)
         state = jax.lax.cond(task != state.task, finished, lambda same: same, state)
-        loss, grads = jax.value_and_grad(loss_fn)(state.params, example)
+        loss, grads = value_and_gradient(loss_fn, state.params, example)
         known = memories.nan_unless_known(task, num_tasks).astype(loss.dtype)
         grads = jax.tree.map(
             lambda g, i, a, p: known.astype(g.dtype) * g + 2 * (i * p - a),

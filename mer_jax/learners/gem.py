@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from mer_jax import checks, memories, qp, task_gradients
-from mer_jax.losses import mean_gradient
+from mer_jax.losses import mean_gradient, value_and_gradient
 from mer_jax.memories import TaskMemory
 from mer_jax.types import Info, Learner, LossFn, Params, as_state, exportable, task_of
 
@@ -49,7 +49,7 @@ def gem(
       ridge: at least 0, added to the diagonal of the products of earlier gradients, so that small
         gradients count less; may be traced. Later versions of GEM's code have 0.001.
     Raises:
-      ValueError: if a size, the margin or the ridge makes no sense; while tracing, if examples do
+      ValueError: if a size, a rate or the optimizer makes no sense; while tracing, if examples do
         not tell their task.
     Source: Lopez-Paz and Ranzato (2017), section 3 and equation 11.
     """
@@ -84,7 +84,8 @@ def agem(
       sample_size: examples drawn, without replacement, for each step; all while there are fewer.
         The other arguments are those of `gem`.
     Raises:
-      ValueError: if a size makes no sense; while tracing, if examples do not tell their task.
+      ValueError: if a size or the optimizer makes no sense; while tracing, if examples do not tell
+        their task.
     Source: Chaudhry et al. (ICLR 2019), "Efficient Lifelong Learning with A-GEM", equation 11.
     """
     sample_size = checks.positive_int("sample_size", sample_size)
@@ -135,6 +136,7 @@ def _learner(
     """
     num_tasks = checks.positive_int("num_tasks", num_tasks)
     num_memories = checks.positive_int("num_memories", num_memories)
+    optimizer = checks.optimizer(optimizer)
 
     def init(params: Params, example: Any) -> GEMState:
         params = as_state(params)
@@ -144,7 +146,7 @@ def _learner(
     def update(key: jax.Array, state: GEMState, example: Any) -> tuple[GEMState, Info]:
         task = task_of(example)
         memory = memories.keep_last(state.memory, task, example)
-        loss, grads = jax.value_and_grad(loss_fn)(state.params, example)
+        loss, grads = value_and_gradient(loss_fn, state.params, example)
         known = memories.nan_unless_known(task, num_tasks).astype(loss.dtype)
         grads = turned(key, state.params, memory, example, grads)
         grads = jax.tree.map(lambda g: known.astype(g.dtype) * g, grads)

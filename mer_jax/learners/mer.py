@@ -48,7 +48,8 @@ def mer_update(
     Returns:
       The parameters after the update, and the losses `[s, k]`, each before its example's step.
     Raises:
-      ValueError: if the weights are not `[s, k]`, or the batches are not like them.
+      ValueError: if the weights are not `[s, k]`, the batches are not like them, or a rate makes
+        no sense.
     Source: lines 4 to 12 of algorithm 1.
     """
 
@@ -57,6 +58,10 @@ def mer_update(
         return interpolate(start, end, beta), losses
 
     weights = checks.weights_of("batches", batches, weights, "s", "k")
+    alpha = checks.rate("alpha", alpha)
+    beta, gamma = (
+        checks.rate(name, value, largest=1) for name, value in (("beta", beta), ("gamma", gamma))
+    )
     if gram.fits(loss_fn, params) and weights.shape[1] <= gram.LARGEST_GRAM:
         end, losses = gram.batches_in_turn(loss_fn, params, batches, weights, alpha, beta)
     else:

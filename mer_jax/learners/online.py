@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from mer_jax import checks
+from mer_jax.losses import value_and_gradient
 from mer_jax.types import Info, Learner, LossFn, Params, as_state, exportable
 
 
@@ -24,7 +26,10 @@ def online(loss_fn: LossFn, *, optimizer: optax.GradientTransformation) -> Learn
     Args:
       loss_fn: `loss_fn(params, example) -> []`.
       optimizer: any optax transformation; the paper's baseline is `optax.sgd(alpha)`.
+    Raises:
+      ValueError: if the optimizer is none.
     """
+    optimizer = checks.optimizer(optimizer)
 
     def init(params: Params, example: Any) -> OnlineState:
         del example  # nothing of it is stored
@@ -33,7 +38,7 @@ def online(loss_fn: LossFn, *, optimizer: optax.GradientTransformation) -> Learn
 
     def update(key: jax.Array, state: OnlineState, example: Any) -> tuple[OnlineState, Info]:
         del key  # nothing is drawn
-        loss, grads = jax.value_and_grad(loss_fn)(state.params, example)
+        loss, grads = value_and_gradient(loss_fn, state.params, example)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         return OnlineState(params, opt_state, state.step + 1), Info(loss)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from mer_jax import checks
 from mer_jax.rl.q_learning import Agent, AgentState, Transition
 from mer_jax.types import Info, Params, exportable
 
@@ -89,7 +90,11 @@ def evaluate(
       env, env_params: see `start`.
       num_episodes: played side by side.
       max_frames: after which an episode ends, if neither the game nor its own time limit did it.
+    Raises:
+      ValueError: if a number is not a whole one of at least 1.
     """
+    num_episodes = checks.positive_int("num_episodes", num_episodes)
+    max_frames = checks.positive_int("max_frames", max_frames)
 
     def unfinished(carry: tuple[Any, ...]) -> jax.Array:
         frame, *_, over = carry

@@ -89,7 +89,8 @@ def fifo(capacity: int) -> Reservoir:
     """The newest `capacity` examples, flashbax's item buffer, with the functions of a reservoir.
 
     Raises:
-      ValueError: if `capacity` is not a whole number of at least 1.
+      ValueError: if `capacity` is not a whole number of at least 1; in `add`, while tracing, if
+        `example` is not like the one before.
     """
     capacity = checks.positive_int("capacity", capacity)
     newest = flashbax.make_item_buffer(capacity, min_length=1, sample_batch_size=1)
@@ -100,6 +101,12 @@ def fifo(capacity: int) -> Reservoir:
 
     def add(key: jax.Array, state: Any, example: Any) -> Any:
         del key  # nothing is drawn
+        row = jax.tree.map(
+            lambda rows: jax.ShapeDtypeStruct(rows.shape[2:], rows.dtype), state.experience
+        )
+        checks.same_shapes(
+            "example must be like one row of the memory", row, checks.shapes(example)
+        )
         return newest.add(state, example)
 
     def sample(key: jax.Array, state: Any, n: int) -> tuple[Any, jax.Array]:
@@ -136,6 +143,7 @@ def dqn(
       algorithm 1.
     """
     batch_size = checks.positive_int("batch_size", batch_size)
+    optimizer = checks.optimizer(optimizer)
     judge = _judging(model, discount)
 
     def learn(key: jax.Array, state: AgentState, newest: Transition) -> tuple[Any, ...]:
@@ -221,6 +229,10 @@ def _agent(
       learn: `learn(key, state, newest) -> (params, opt_state)`, with the newest kept already.
     """
     target_every = checks.positive_int("target_every", target_every)
+    if not callable(epsilon):
+        raise ValueError(
+            f"epsilon must be a function of the step, such as an optax schedule, got {epsilon!r}"
+        )
 
     def init(params: Params, transition: Transition) -> AgentState:
         params = as_state(params)
