@@ -17,7 +17,11 @@ class Interval(NamedTuple):
     high: float
 
     def __str__(self) -> str:
-        return f"{self.low:.2f} to {self.high:.2f}" if np.isfinite(self.low) else ""
+        return self.shown(digits=2)
+
+    def shown(self, digits: int) -> str:
+        """Its ends, with so many digits after the point."""
+        return f"{self.low:.{digits}f} to {self.high:.{digits}f}" if np.isfinite(self.low) else ""
 
 
 def of_mean(values: Sequence[float]) -> Interval:

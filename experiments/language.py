@@ -338,6 +338,7 @@ def about(config: Config, domains: list[texts.Domain]) -> dict[str, Any]:
             }
             for domain in domains
         ],
+        "data_checksum": checkpoints.checksum(domains),
         **output.environment(),
     }
 

@@ -73,15 +73,23 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 def environment() -> dict[str, Any]:
     """Versions and machine, for whoever repeats the run."""
-    packages = ("mer_jax", "jax", "jaxlib", "flax", "optax", "numpy")
+    packages = ("mer_jax", "jax", "jaxlib", "flax", "optax", "numpy", "gymnax", "flashbax")
     return {
-        "versions": {name: metadata.version(name) for name in packages},
+        "versions": {name: version for name in packages if (version := _version(name))},
         "python": platform.python_version(),
         "platform": platform.platform(),
         "devices": [str(device) for device in jax.devices()],
         "cpu_count": os.cpu_count(),
         "git_revision": _git_revision(),
     }
+
+
+def _version(package: str) -> str | None:
+    """The installed one, None if it is not."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _git_revision() -> str | None:

@@ -4,26 +4,24 @@ python -m experiments.report runs/supervised
 python -m experiments.report runs/mer runs/er --out runs/report
 """
 
-import base64
 import contextlib
 import dataclasses
-import html
-import io
 import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import tyro
-from markdown_it import MarkdownIt
 from rich.console import Console
 
-from experiments import command_line, intervals, output, plots
+from experiments import command_line, intervals, language, output, plots
 from experiments.output import COLUMNS
+from experiments.page import Page
 
 Spread = dict[str, Any]
 SCORE = {"final_score": "Final score"}
+LOSSES = language.COLUMNS
 MOST_CONFIG = (
     "out", "data_dir", "resume", "tensorboard", "coordinator", "num_processes", "process_id",
 )  # fmt: skip
@@ -35,7 +33,7 @@ class Config:
     """Makes one page of the results of one run or several, to look at in any browser."""
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="DIR [DIR ...]")]
-    """Folders with a metrics.json each, of experiments.supervised or experiments.rl."""
+    """Folders with a metrics.json each, of experiments.supervised, rl or language."""
     out: Path = Path("runs/report")
     """Folder for report.html, which needs nothing beside it, and report.md with its pictures."""
 
@@ -44,18 +42,17 @@ class Run(NamedTuple):
     """A folder's metrics.json, what it holds, and the results among that by title."""
 
     path: Path
+    name: str
     metrics: dict[str, Any]
     results: dict[str, dict[str, Any]]
 
     @property
-    def name(self) -> str:
-        return self.path.resolve().parent.name
-
-    @property
     def judged_by(self) -> dict[str, str]:
         """The metrics of its results, and what they are called."""
-        is_game = any("final_score" in result for result in self.results.values())
-        return SCORE if is_game else COLUMNS
+        for metrics in (SCORE, LOSSES):
+            if any(set(metrics) & set(result) for result in self.results.values()):
+                return metrics
+        return COLUMNS
 
     def per_seed(self, title: str, metric: str) -> dict[int, float | None]:
         """What each seed of a result came to; a method may have fewer than the run."""
@@ -64,7 +61,26 @@ class Run(NamedTuple):
         return dict(zip(seeds, result[metric]["per_seed"], strict=True))
 
 
-def load(folder: Path) -> Run:
+def names_of(folders: Sequence[Path]) -> list[str]:
+    """What the runs are called: as much of the ends of their paths as tells them apart.
+
+    Raises:
+      ValueError: if there is none, or one is there twice.
+    """
+    paths = [folder.resolve() for folder in folders]
+    if not paths:
+        raise ValueError("DIR: name the folder of one run at least")
+    if again := [
+        folder for folder, path in zip(folders, paths, strict=True) if paths.count(path) > 1
+    ]:
+        raise ValueError(f"DIR: {again[0]} is named more than once")
+    depth = 1
+    while len({path.parts[-depth:] for path in paths}) < len(paths):
+        depth += 1
+    return ["/".join(path.parts[-depth:]) for path in paths]
+
+
+def load(folder: Path, name: str) -> Run:
     """Reads what a run left behind.
 
     Raises:
@@ -76,9 +92,11 @@ def load(folder: Path) -> Run:
     with reading(path):
         metrics = json.loads(path.read_text(encoding="utf-8"))
         many = metrics.get("methods") or metrics.get("settings")
-        if not many or "final_score" in metrics or "retained_accuracy" in metrics:
+        if "arms" in metrics:
+            many = {arm: {"title": arm, **result} for arm, result in metrics["arms"].items()}
+        elif not many or "final_score" in metrics or "retained_accuracy" in metrics:
             many = {metrics["title"]: metrics}
-        run = Run(path, metrics, {result["title"]: result for result in many.values()})
+        run = Run(path, name, metrics, {result["title"]: result for result in many.values()})
         for title, metric in itertools.product(run.results, run.judged_by):
             run.per_seed(title, metric)
     return run
@@ -97,82 +115,22 @@ def reading(path: Path) -> Iterator[None]:
         raise ValueError(f"{path} is damaged or no run's metrics ({error!r})") from None
 
 
-class Page:
-    """Markdown whose pictures are kept apart, so that it can be written in two ways."""
-
-    def __init__(self) -> None:
-        self.parts: list[str] = []
-        self.pictures: dict[str, bytes] = {}
-
-    def text(self, text: str) -> None:
-        self.parts.append(text)
-
-    def table(self, table: list[list[str]], caption: str = "") -> None:
-        self.parts.append(output.markdown(table, caption).strip())
-
-    def picture(self, title: str, draw: Callable[[Any], object]) -> None:
-        file = io.BytesIO()
-        draw(file)
-        name = f"{len(self.pictures) + 1}.png"
-        self.pictures[name] = file.getvalue()
-        self.parts.append(f"![{title}]({name})")
-
-    def write(self, folder: Path, title: str) -> None:
-        """report.md with its pictures, and report.html with all of them in it."""
-        text = f"# {title}\n\n" + "\n\n".join(self.parts) + "\n"
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, content in self.pictures.items():
-            output.write(folder / name, lambda part: part.write_bytes(content))  # noqa: B023
-        output.write_text(folder / "report.md", text)
-        for name, content in self.pictures.items():
-            inline = "data:image/png;base64," + base64.b64encode(content).decode()
-            text = text.replace(f"]({name})", f"]({inline})")
-        markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
-        markdown.validateLink = lambda url: True  # type: ignore[method-assign]  # data: too
-        body = markdown.render(text)
-        output.write_text(folder / "report.html", HTML.format(title=html.escape(title), body=body))
-
-
-HTML = """<!DOCTYPE html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>{title}</title>
-<style>
-body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: auto; padding: 1rem }}
-table {{ border-collapse: collapse; margin: 1rem 0 }}
-th, td {{ padding: .25rem .75rem; border-bottom: 1px solid #ddd; text-align: right }}
-th:first-child, td:first-child {{ text-align: left }}
-img {{ max-width: 100%; height: auto }}
-code {{ font-size: 85%; overflow-wrap: anywhere }}
-</style>
-{body}
-</html>
-"""
-
-
 def report(runs: list[Run]) -> Page:
     page = Page()
     for run in runs:
         page.text(f"## {run.name}")
         with reading(run.path):
-            (_games if run.judged_by is SCORE else _accuracies)(page, run)
+            for metrics, section in SECTIONS:
+                if run.judged_by is metrics:
+                    section(page, run)
             _how(page, run)
-    for metrics in (COLUMNS, SCORE):
+    for metrics, _ in SECTIONS:
         _differences(page, [run for run in runs if run.judged_by is metrics], metrics)
     return page
 
 
 def _accuracies(page: Page, run: Run) -> None:
-    table = [
-        ["Method", *itertools.chain.from_iterable((name, "95 %") for name in COLUMNS.values())]
-    ]
-    for title, result in run.results.items():
-        cells = [_with_interval(result[metric]) for metric in COLUMNS]
-        table.append([title, *itertools.chain.from_iterable(cells)])
-    page.table(
-        table, "In %, mean ± standard deviation over seeds, and the mean's 95 % interval by t."
-    )
+    page.table(_with_intervals("Method", run), f"In %, {SPREAD}.")
     whole = {
         title: result
         for title, result in run.results.items()
@@ -200,6 +158,12 @@ def _accuracies(page: Page, run: Run) -> None:
         page.picture("Transfer and interference", lambda file: plots.alignment(file, watched))
 
 
+def _texts(page: Page, run: Run) -> None:
+    page.table(_with_intervals("Arm", run, digits=3), f"Bits a byte, {SPREAD}.")
+    domains = [domain["name"] for domain in run.metrics["domains"]]
+    page.picture("Loss on each kind of text", lambda file: plots.losses(file, run.results, domains))
+
+
 def _games(page: Page, run: Run) -> None:
     num_tasks = len(next(iter(run.results.values()))["score_by_task"])
     tasks = [f"Task {task + 1}" for task in range(num_tasks)]
@@ -213,10 +177,29 @@ def _games(page: Page, run: Run) -> None:
     page.picture("Scores", lambda file: plots.scores(file, curves, frames, run.name))
 
 
-def _with_interval(spread: Spread) -> list[str]:
+SECTIONS: tuple[tuple[dict[str, str], Callable[[Page, Run], None]], ...] = (
+    (COLUMNS, _accuracies),
+    (SCORE, _games),
+    (LOSSES, _texts),
+)
+"""What is shown of the results of a run, by what they are judged by."""
+SPREAD = "mean ± standard deviation over seeds, and the mean's 95 % interval by t"
+
+
+def _with_intervals(head: str, run: Run, digits: int = 2) -> list[list[str]]:
+    """A line for each result: each metric, and its interval."""
+    metrics = run.judged_by
+    table = [[head, *itertools.chain.from_iterable((name, "95 %") for name in metrics.values())]]
+    for title, result in run.results.items():
+        cells = [_with_interval(result[metric], digits) for metric in metrics]
+        table.append([title, *itertools.chain.from_iterable(cells)])
+    return table
+
+
+def _with_interval(spread: Spread, digits: int = 2) -> list[str]:
     if spread["mean"] is None:
         return ["diverged", ""]
-    return [output.cell(spread), str(intervals.of_mean(spread["per_seed"]))]
+    return [output.cell(spread, digits), intervals.of_mean(spread["per_seed"]).shown(digits)]
 
 
 def _how(page: Page, run: Run) -> None:
@@ -224,7 +207,7 @@ def _how(page: Page, run: Run) -> None:
     table = [["Method", "Seconds", "MB a run", "Settings"]]
     for title, result in run.results.items():
         megabytes = result.get("bytes_per_run")
-        settings = result["settings"]
+        settings = result.get("settings", {})
         table.append(
             [
                 title,
@@ -233,21 +216,26 @@ def _how(page: Page, run: Run) -> None:
                 ", ".join(f"{name} {value:g}" for name, value in settings.items()),
             ]
         )
-    page.table(table, "Seconds: all seeds together.")
+    page.table(
+        table,
+        "Seconds: all seeds together. MB a run: twice the state of one seed, which is there while "
+        "it is written anew; computed, not measured.",
+    )
     metrics = run.metrics
     config = {
         name: value
         for name, value in metrics.get("config", {}).items()
-        if value not in (None, [], False) and name not in MOST_CONFIG
+        if value is not None and value != [] and name not in MOST_CONFIG
     }
-    lines = [
-        f"- command: `{metrics['command']}`",
-        f"- configuration: `{json.dumps(config)}`",
-        f"- versions: `{json.dumps(metrics.get('versions'))}`",
-        f"- revision: `{metrics.get('git_revision')}`",
-        f"- data: `{metrics.get('data_checksum')}`",
-    ]
-    page.text("\n".join(lines))
+    known = {
+        "command": metrics["command"],
+        "configuration": json.dumps(config),
+        "seeds": json.dumps(metrics["seeds"]),
+        "versions": json.dumps(metrics.get("versions")),
+        "revision": metrics.get("git_revision"),
+        "data": metrics.get("data_checksum"),
+    }
+    page.text("\n".join(f"- {name}: `{value}`" for name, value in known.items() if value))
 
 
 def _differences(page: Page, runs: list[Run], metrics: dict[str, str]) -> None:
@@ -269,7 +257,7 @@ def _differences(page: Page, runs: list[Run], metrics: dict[str, str]) -> None:
         page.table(
             table,
             "Seed by seed: mean difference, and its 95 % interval by t. Of results on the same "
-            "tasks, over the seeds that both have.",
+            "tasks, over the seeds that both have; none where one of these diverged.",
         )
 
 
@@ -285,7 +273,10 @@ def main(args: list[str] | None = None) -> None:
     console = Console()
     config = command_line.parse(Config, args)
     with command_line.errors():
-        runs = [load(folder) for folder in config.runs]
+        runs = [
+            load(folder, name)
+            for folder, name in zip(config.runs, names_of(config.runs), strict=True)
+        ]
         title = ", ".join(run.name for run in runs)
         report(runs).write(config.out, f"Results of {title}")
     console.print(f"{config.out}: report.html, report.md", highlight=False)

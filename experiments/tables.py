@@ -147,7 +147,7 @@ def main(args: list[str] | None = None) -> None:
         for name in ("seeds", "seed_batch"):
             if (count := getattr(config, name)) is not None:
                 checks.positive_int(command_line.flag(name), count)
-        wanted = [] if config.only_draw else chosen(config)
+        wanted = chosen(config)
     devices.use_all_cores()
     jax.config.update("jax_default_matmul_precision", "highest")
     how = {
@@ -161,7 +161,11 @@ def main(args: list[str] | None = None) -> None:
     try:
         with command_line.errors(), checkpoints.interruptible(console.print):
             run(
-                [job for cell in wanted for job in cell.jobs(how, config.out / "cells", at_once)],
+                [
+                    job
+                    for cell in ([] if config.only_draw else wanted)
+                    for job in cell.jobs(how, config.out / "cells", at_once)
+                ],
                 console,
             )
             TABLES[config.table].draw(config.table, config.out)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments import supervised
+from experiments import supervised, training
 from experiments.checkpoints import Checkpoints, check_begun, folder, forget
 
 ROOT = Path(__file__).parent.parent
@@ -54,7 +54,7 @@ def finished(out, *more):
     return told(out)
 
 
-def test_killed_in_either_method_it_ends_with_the_same_bits(tmp_path):
+def test_killed_and_damaged_it_ends_with_the_same_bits(tmp_path):
     def steps(name):
         """The checkpoints of a batch of runs, by how many examples were learned."""
         names = [path.name for path in (tmp_path / "killed/checkpoints" / name).glob("*")]
@@ -62,6 +62,8 @@ def test_killed_in_either_method_it_ends_with_the_same_bits(tmp_path):
 
     killed(tmp_path / "killed", lambda: steps("er-0"))
     killed(tmp_path / "killed", lambda: any(step > 60 for step in steps("online-1")), "--resume")
+    # Half the disk was lost as well: the one before the newest does.
+    _flip(tmp_path / f"killed/checkpoints/online-1/{max(steps('online-1'))}")
     assert finished(tmp_path / "killed", "--resume") == finished(tmp_path / "whole")
 
 
@@ -125,6 +127,12 @@ def test_a_run_that_diverged_stops_at_the_next_checkpoint(tmp_path, capsys):
     settings = json.loads((tmp_path / "metrics.json").read_text())["methods"]
     assert settings["online alpha 1e+30"]["retained_accuracy"]["mean"] is None
     assert settings["online alpha 0.01"]["retained_accuracy"]["mean"] > 0
+
+
+def test_parts_are_as_fine_as_the_checkpoints_that_are_asked_for():
+    assert [training.chunk_size(*sizes) for sizes in ((1000,), (1000, 30), (997, 20), (15,))] == [
+        100, 25, 1, 15
+    ]  # fmt: skip
 
 
 ARRAYS = {"state": [np.arange(5.0), np.array([[1, 2]], np.int32)], "accuracies": [np.ones((2, 3))]}

@@ -8,7 +8,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from experiments import output, report, supervised
+from experiments import language, output, report, rl, supervised
 
 
 def result(title, seed, num_seeds=5, num_tasks=3, watched=False):
@@ -137,6 +137,69 @@ def test_what_diverged_is_said_and_not_drawn(tmp_path):
     markdown, _ = make(tmp_path / "report", runs)
     assert "| Online | diverged |" in markdown
     assert "## Differences" not in markdown
+
+
+def test_games_are_compared_by_their_scores(tmp_path):
+    """Two seeds of two tasks, evaluated at the start and after each."""
+    scores = np.random.default_rng(0).uniform(0, 30, (2, 2, 3, 2))
+    agents = {
+        agent: rl.summary(of_agent, np.ones((2, 2)))
+        | {"title": agent, "seconds": 1.0, "settings": {"alpha": 0.1}}
+        for agent, of_agent in zip(("DQN", "DQN-MER"), scores, strict=True)
+    }
+    runs = folder(tmp_path / "games", {})
+    about = json.loads((runs / "metrics.json").read_text()) | {
+        "seeds": [0, 1], "frames": [0, 50, 100], "settings": agents, "config": {"films": False},
+    }  # fmt: skip
+    output.write_json(runs / "metrics.json", {**about, "methods": None})
+    markdown, _ = make(tmp_path / "report", runs)
+    for agent in agents.values():
+        assert f"| {output.cell(agent['final_score'])} |" in markdown
+        assert output.cell(agent["score_by_task"][1], digits=1) in markdown
+    change = scores[0, :, -1].mean() - scores[1, :, -1].mean()
+    assert f"| DQN over DQN-MER | {change:+.2f} |" in markdown
+    assert '- configuration: `{"films": false}`' in markdown
+    assert "- seeds: `[0, 1]`" in markdown
+    assert "data: " not in markdown
+
+
+def test_arms_are_compared_by_their_losses(tmp_path):
+    """Two seeds of two kinds of text, judged before and after each."""
+    losses = np.random.default_rng(0).uniform(1, 8, (2, 2, 3, 2))
+    arms = {
+        arm: language.summary(of_arm) | {"seconds": 1.0}
+        for arm, of_arm in zip(("neither", "both"), losses, strict=True)
+    }
+    runs = folder(tmp_path / "texts", {})
+    about = json.loads((runs / "metrics.json").read_text()) | {
+        "seeds": [0, 1], "arms": arms, "domains": [{"name": "Python"}, {"name": "licences"}],
+    }  # fmt: skip
+    output.write_json(runs / "metrics.json", about)
+    markdown, _ = make(tmp_path / "report", runs)
+    for arm in arms.values():
+        for metric in language.COLUMNS:
+            assert f"| {output.cell(arm[metric], 3)} |" in markdown
+    assert "| neither over both |" in markdown
+    assert "![Loss on each kind of text](1.png)" in markdown
+
+
+def test_runs_are_called_by_what_tells_them_apart(tmp_path, capsys):
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        folder(tmp_path / name / "run", {"mer": result("MER", 0)})
+    markdown, _ = make(tmp_path / "report", tmp_path / "first/run", tmp_path / "second/run")
+    assert "## first/run" in markdown
+    assert "| MER (first/run) over MER (second/run) |" in markdown
+    for flags, says in (
+        ([], "name the folder of one run at least"),
+        ([tmp_path / "first/run", tmp_path / "second/../first/run"], "named more than once"),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            make(tmp_path / "report", *flags)
+        assert stop.value.code == 2
+        complaint = capsys.readouterr().err
+        assert says in complaint
+        assert complaint.count("\n") == 1
 
 
 WHOLE = {"command": "python", "seeds": [0, 1, 2, 3, 4]} | result("ER", 0)

@@ -84,6 +84,41 @@ def test_a_cell_made_otherwise_is_not_gone_on_with(tmp_path, capsys, monkeypatch
     assert "was made with other values of test_images" in capsys.readouterr().err
 
 
+def test_stopped_within_a_seed_a_cell_goes_on_with_the_same_bits(tmp_path, monkeypatch):
+    due, cell = checkpoints.Checkpoints.due, ["--cells", "rotations/mer-200", "--seeds", 2]
+
+    def due_once_stopped(kept, at):
+        checkpoints.stop()
+        return due(kept, at)
+
+    run(*cell, "--out", tmp_path / "whole")
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoints.Checkpoints, "due", due_once_stopped)
+        with pytest.raises(SystemExit) as stop:
+            run(*cell, "--out", tmp_path / "parts")
+    assert stop.value.code == 130
+    begun = tmp_path / "parts/cells/rotations/mer-200"
+    assert [path.name for path in begun.glob("seed-0/checkpoints/mer-0/*")] == ["20"]
+    run(*cell, "--out", tmp_path / "parts")
+    assert not begun.exists()
+    whole, parts = (
+        json.loads((tmp_path / name / "cells/rotations/mer-200.json").read_text())["entries"]["mer"]
+        for name in ("whole", "parts")
+    )
+    for name in ("params_checksums", "accuracy_matrix"):
+        assert parts[name] == whole[name]
+
+
+def test_other_images_do_not_come_into_the_same_cell(tmp_path, capsys):
+    run("--cells", "rotations/online", "--seeds", 1, "--out", tmp_path)
+    path = tmp_path / "cells/rotations/online.json"
+    kept = json.loads(path.read_text())
+    path.write_text(json.dumps(kept | {"data_checksum": "of others"}))
+    with pytest.raises(SystemExit):
+        run("--cells", "rotations/online", "--seeds", 2, "--out", tmp_path)
+    assert "was made with other values of data_checksum" in capsys.readouterr().err
+
+
 def test_seeds_are_kept_in_order_whichever_is_done_first(tmp_path):
     """And those of one job, all at once, are the same."""
     cell, how = Cell("rotations", "online"), HOW | {"seeds": 2}
