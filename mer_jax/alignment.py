@@ -45,10 +45,12 @@ class WatchedState(NamedTuple):
 
     @property
     def params(self) -> Params:
+        """The network of the learner that is watched."""
         return self.learner.params
 
     @property
     def step(self) -> jax.Array:
+        """How many examples that learner has learned from."""
         return self.learner.step
 
 

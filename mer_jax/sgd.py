@@ -40,6 +40,11 @@ def sgd_pass(
     The scan below is the definition. A `DenseFirstLoss` takes the Gram form instead, which gives
     the same up to rounding; wrapped in a function, `lambda p, e: loss(p, e)`, it takes the scan.
 
+    >>> start, examples, weights = jnp.float32(0), jnp.ones(3), jnp.array([1.0, 0.0, 1.0])
+    >>> end, losses = sgd_pass(lambda w, x: (w - x) ** 2, start, examples, weights, alpha=0.25)
+    >>> print(end, losses)
+    0.75 [1.   0.25 0.25]
+
     Args:
       loss_fn: `loss_fn(params, example) -> []`.
       params: any pytree of floating-point arrays.

@@ -16,6 +16,13 @@ def run(key: jax.Array, learner: Learner, state: Any, stream: Any) -> tuple[Any,
     The step that follows `n` others uses `fold_in(key, n)`, where `state.step` knows `n`: a stream
     cut in pieces, each run with the same key, gives the same bits as in one go.
 
+    >>> import optax
+    >>> from mer_jax import online
+    >>> learner = online(lambda w, x: (w - x) ** 2, optimizer=optax.sgd(0.25))
+    >>> state, infos = run(jax.random.key(0), learner, learner.init(0.0, 1.0), jnp.ones(3))
+    >>> print(state.params, infos.loss)
+    0.875 [1.     0.25   0.0625]
+
     Args:
       key: random key; the same for every piece of a stream.
       learner: any learner whose state has a field `step`.
@@ -50,6 +57,15 @@ def map_examples(learner: Learner, make: Callable[[Any], Any]) -> Learner:
     With `make` a gather from arrays on the device, a stream of indices is enough: no transformed
     example exists before the step that learns from it.
 
+    >>> import optax
+    >>> from mer_jax import online
+    >>> data = jnp.array([5.0, 1.0])
+    >>> learner = online(lambda w, x: (w - x) ** 2, optimizer=optax.sgd(0.25))
+    >>> learner = map_examples(learner, lambda index: data[index])
+    >>> _, infos = run(jax.random.key(0), learner, learner.init(0.0, 1), jnp.array([1, 0]))
+    >>> print(infos.loss)
+    [ 1.   20.25]
+
     Args:
       make: `make(reference) -> example`, pure.
     """
@@ -72,6 +88,11 @@ def accuracy(
     present: jax.Array | None = None,
 ) -> jax.Array:
     """The fraction of a test set whose largest logit is its label's.
+
+    >>> from mer_jax import Example
+    >>> tests = Example(jnp.array([[1.0, 2.0], [3.0, 0.0]]), jnp.array([1, 1]), jnp.array([0, 0]))
+    >>> print(accuracy(lambda params, x, task: params * x, jnp.float32(1), tests))
+    0.5
 
     Args:
       apply: `apply(params, x, task) -> logits [C]`, on one example.

@@ -98,6 +98,15 @@ def test_rates_may_be_swept():
         )  # fmt: skip
 
 
+def test_networks_side_by_side_are_pulled_each_to_its_own_anchor():
+    several = jax.tree.map(lambda leaf: jnp.stack([leaf, 2 * leaf, -leaf]), PARAMS)
+    optimizer = mer_jax.reptile(optax.adam(0.01), 3, 0.2)
+    ends = jax.vmap(lambda params: train(optimizer, params, 10)[0][0])(several)
+    for number in range(3):
+        one, end = (jax.tree.map(lambda leaf: leaf[number], tree) for tree in (several, ends))  # noqa: B023
+        chex.assert_trees_all_close(end, train(optimizer, one, 10)[0][0], atol=1e-6)
+
+
 def test_small_parameters_have_large_anchors():
     """In bfloat16 a hundredth of a small step is lost; the anchor is not rounded more than once."""
     small = jax.tree.map(lambda p: p.astype(jnp.bfloat16), PARAMS)

@@ -23,6 +23,12 @@ class OnlineState(NamedTuple):
 def online(loss_fn: LossFn, *, optimizer: optax.GradientTransformation) -> Learner:
     """One optimizer step on each incoming example.
 
+    >>> learner = online(lambda w, x: (w - x) ** 2, optimizer=optax.sgd(0.25))
+    >>> state = learner.init(0.0, 1.0)
+    >>> state, info = learner.update(jax.random.key(0), state, 1.0)
+    >>> print(state.params, info.loss)
+    0.5 1.0
+
     Args:
       loss_fn: `loss_fn(params, example) -> []`.
       optimizer: any optax transformation; the paper's baseline is `optax.sgd(alpha)`.

@@ -18,6 +18,15 @@ def er(
 ) -> Learner:
     """ER, algorithm 4: one step on the mean loss of the incoming example and its replays.
 
+    >>> learner = er(
+    ...     lambda w, x: (w - x) ** 2, optimizer=optax.sgd(0.25), batch_size=2, capacity=10
+    ... )
+    >>> state = learner.init(0.0, 1.0)
+    >>> for incoming in (1.0, 3.0):  # the second with the first as its replay
+    ...     state, info = learner.update(jax.random.key(0), state, incoming)
+    >>> print(state.params, info.loss, state.memory.num_seen)
+    1.25 6.25 2
+
     Args:
       loss_fn: `loss_fn(params, example) -> []`.
       optimizer: any optax transformation; the paper's is `optax.sgd(alpha)`.

@@ -86,6 +86,7 @@ class Catcher(environment.Environment[CatcherState, CatcherParams]):
 
     @property
     def default_params(self) -> CatcherParams:
+        """The parameters of the original game."""
         return CatcherParams()
 
     def reset_env(self, key: jax.Array, params: CatcherParams) -> tuple[jax.Array, CatcherState]:

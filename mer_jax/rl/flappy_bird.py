@@ -70,6 +70,7 @@ class FlappyBird(environment.Environment[FlappyBirdState, FlappyBirdParams]):
 
     @property
     def default_params(self) -> FlappyBirdParams:
+        """The parameters of the original game."""
         return FlappyBirdParams()
 
     def reset_env(

@@ -32,26 +32,32 @@ class Scaled:
         return getattr(self.env, name)
 
     def observation_space(self, params: Any) -> spaces.Box:
+        """What may be seen, scaled."""
         space = self.env.observation_space(params)
         return spaces.Box(self.seen(space.low), self.seen(space.high), space.shape, jnp.float32)
 
     def seen(self, observation: jax.Array) -> jax.Array:
+        """An observation, scaled."""
         return (observation - self.centre) / self.scale
 
     def reset(self, key: jax.Array, params: Any = None) -> tuple[jax.Array, Any]:
+        """The environment's own, but for what is seen; likewise the other three."""
         obs, state = self.env.reset(key, params)
         return self.seen(obs), state
 
     def reset_env(self, key: jax.Array, params: Any) -> tuple[jax.Array, Any]:
+        """As `reset`, with parameters."""
         obs, state = self.env.reset_env(key, params)
         return self.seen(obs), state
 
     def step(self, key: jax.Array, state: Any, action: Any, params: Any = None) -> tuple[Any, ...]:
+        """With the observation that ended an episode scaled as well."""
         obs, *rest, info = self.env.step(key, state, action, params)
         info |= {"final_observation": self.seen(info["final_observation"])}
         return self.seen(obs), *rest, info
 
     def step_env(self, key: jax.Array, state: Any, action: Any, params: Any) -> tuple[Any, ...]:
+        """As `step`, without a new episode after the end of one."""
         obs, *rest = self.env.step_env(key, state, action, params)
         return self.seen(obs), *rest
 
