@@ -51,6 +51,7 @@ OMNIGLOT: list[tuple[str, int | None, Values]] = [
     ("mer", 150, {"alpha": (0.1,), "beta": (0.05, 0.2), **ONE_BATCH}),
     ("mer", 150, {"alpha": (0.1,), "beta": (0.01,), **MANY_BATCHES}),
     ("mer", 150, {"alpha": (0.1,), "beta": (0.03,), **MANY_BATCHES}),
+    ("mer", 150, {"alpha": (0.1,), "beta": (0.05,), **MANY_BATCHES, "batch_size": (6,)}),
     ("mer-big-batch", 1536, {"alpha": (0.01, 0.03), "gamma": (0.2, 0.5), "batch_size": (26,)}),
     (
         "mer-current-rate",
