@@ -52,6 +52,7 @@ OMNIGLOT: list[tuple[str, int | None, Values]] = [
     ("mer", 150, {"alpha": (0.1,), "beta": (0.01,), **MANY_BATCHES}),
     ("mer", 150, {"alpha": (0.1,), "beta": (0.03,), **MANY_BATCHES}),
     ("mer", 150, {"alpha": (0.1,), "beta": (0.05,), **MANY_BATCHES, "batch_size": (6,)}),
+    ("mer", 150, {"alpha": (0.1,), "beta": (0.03,), **MANY_BATCHES, "batch_size": (26,)}),
     ("mer", 150, {"alpha": (0.03,), "beta": (0.1,), **MANY_BATCHES}),
     ("mer", 150, {"alpha": (0.1,), "beta": (0.1,), **MANY_BATCHES, "gamma": (0.3,)}),
     ("mer", 150, {"alpha": (0.1,), "beta": (0.3,), **MANY_BATCHES, "gamma": (0.1,)}),
