@@ -219,16 +219,23 @@ def folder(out: Path) -> Path:
     return out / "checkpoints"
 
 
-def check_begun(out: Path, resume: bool) -> None:
-    """Whether what was begun there may be gone on with.
+def check_begun(out: Path, resume: bool, results: str = "metrics.json") -> None:
+    """Whether a folder is free for a run, or holds one that may be gone on with.
 
+    Args:
+      results: the file there once a run is finished.
     Raises:
-      ValueError: if there is something, and nobody said that it should.
+      ValueError: if there is one that nobody said to go on with, or a finished one.
     """
-    if folder(out).exists() and not resume:
+    if folder(out).exists():
+        if not resume:
+            raise ValueError(
+                f"{folder(out)} holds an unfinished run: give --resume to go on with it, or delete "
+                "it, or choose another --out"
+            )
+    elif (out / results).exists():
         raise ValueError(
-            f"{folder(out)} holds an unfinished run: give --resume to go on with it, or delete it, "
-            "or choose another --out"
+            f"{out / results} holds what a run came to: choose another --out, or delete it"
         )
 
 

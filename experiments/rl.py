@@ -212,7 +212,6 @@ def check(config: Config) -> None:
         )
     if not 0 <= config.seed <= 2**32 - config.seeds:
         raise ValueError(f"--seed must be in [0, {2**32 - config.seeds}], got {config.seed}")
-    checkpoints.check_begun(config.out, config.resume)
     if config.tensorboard:
         tensorboard.check()
     config.out.mkdir(parents=True, exist_ok=True)
@@ -419,6 +418,7 @@ def main(args: list[str] | None = None) -> None:
     config = command_line.parse(Config, args)
     with command_line.errors():
         check(config)
+        checkpoints.check_begun(config.out, config.resume)
     devices.use_all_cores()
     jax.config.update("jax_default_matmul_precision", "highest")
     console.print(describe(config), highlight=False)

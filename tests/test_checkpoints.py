@@ -54,7 +54,7 @@ def finished(out, *more):
     return told(out)
 
 
-def test_killed_and_damaged_it_ends_with_the_same_bits(tmp_path):
+def test_killed_and_damaged_it_ends_with_the_same_bits(tmp_path, capsys):
     def steps(name):
         """The checkpoints of a batch of runs, by how many examples were learned."""
         names = [path.name for path in (tmp_path / "killed/checkpoints" / name).glob("*")]
@@ -65,6 +65,15 @@ def test_killed_and_damaged_it_ends_with_the_same_bits(tmp_path):
     # Half the disk was lost as well: the one before the newest does.
     _flip(tmp_path / f"killed/checkpoints/online-1/{max(steps('online-1'))}")
     assert finished(tmp_path / "killed", "--resume") == finished(tmp_path / "whole")
+
+    # Neither the same command nor any other writes over what is finished.
+    before = (tmp_path / "whole/metrics.json").read_bytes()
+    for more in ([], ["--resume"], ["--seed", "7"]):
+        with pytest.raises(SystemExit) as stop:
+            supervised.main([*FLAGS, "--out", str(tmp_path / "whole"), *more])
+        assert stop.value.code == 2
+        assert "holds what a run came to" in " ".join(capsys.readouterr().err.split())
+    assert (tmp_path / "whole/metrics.json").read_bytes() == before
 
 
 @pytest.fixture

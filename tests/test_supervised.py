@@ -191,15 +191,16 @@ def test_picture_of_a_run_that_diverged(tmp_path):
 def test_a_sweep_over_rates_and_seeds_is_one_program_and_may_be_split(tmp_path):
     """Two learning rates with two seeds, three runs at once: four runs, each that of its own."""
     process = run(
-        *SMALL, "--method", "online", "--alpha", 0.01, 0.1, "--seed-batch", 3, "--out", tmp_path
-    )
+        *SMALL, "--method", "online", "--alpha", 0.01, 0.1, "--seed-batch", 3,
+        "--out", tmp_path / "swept",
+    )  # fmt: skip
     assert process.returncode == 0, process.stderr
     assert "4 runs of" in process.stdout
-    swept = json.loads((tmp_path / "metrics.json").read_text())["methods"]
+    swept = json.loads((tmp_path / "swept/metrics.json").read_text())["methods"]
     assert list(swept) == ["online alpha 0.01", "online alpha 0.1"]
     assert [entry["seeds"] for entry in swept.values()] == [[0, 1], [0, 1]]
-    process = run(*SMALL, "--method", "online", "--alpha", 0.1, "--out", tmp_path)
-    alone = json.loads((tmp_path / "metrics.json").read_text())
+    process = run(*SMALL, "--method", "online", "--alpha", 0.1, "--out", tmp_path / "alone")
+    alone = json.loads((tmp_path / "alone/metrics.json").read_text())
     np.testing.assert_allclose(
         alone["accuracy_matrix"], swept["online alpha 0.1"]["accuracy_matrix"], atol=5
     )
