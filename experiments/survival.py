@@ -20,11 +20,11 @@ from mer_jax import checks
 
 RUNS = {
     "supervised": (
-        "--method er mer --seeds 2 --tasks 5 --examples-per-task 400 --test-images 100 "
-        "--checkpoint-every 100"
+        "--method er mer --seeds 2 --tasks 20 --examples-per-task 400 --test-images 100 "
+        "--checkpoint-every 400"
     ),
     "rl": (
-        "--agent dqn-mer --seeds 2 --tasks 3 --frames-per-task 4000 --checkpoint-every 500 "
+        "--agent dqn-mer --seeds 2 --tasks 3 --frames-per-task 20000 --checkpoint-every 1000 "
         "--no-films"
     ),
     "language": (
@@ -94,12 +94,13 @@ def kill_one(name: str, out: Path, rng: np.random.Generator, seconds: float) -> 
     """Kills one at a random moment of the seconds that it takes, and tells when that was."""
     while not kill(name, out, after := rng.uniform(0, seconds)):
         shutil.rmtree(out)
-    steps = [int(path.name) for path in checkpoints.folder(out).glob("*/*") if path.name.isdigit()]
+    kept = [path for path in checkpoints.folder(out).glob("*/*") if path.name.isdigit()]
+    newest = max(kept, key=lambda path: path.stat().st_mtime, default=None)
     return {
         "program": name,
         "killed_after": round(after, 2),
         "of_seconds": round(seconds, 2),
-        "newest_checkpoint": max(steps, default=None),
+        "newest_checkpoint": newest and f"{newest.parent.name}/{newest.name}",
     }
 
 

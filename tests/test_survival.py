@@ -47,7 +47,7 @@ def test_one_that_is_done_too_soon_is_begun_anew(tmp_path, monkeypatch):
     monkeypatch.setattr(survival, "kill", kill)
     told = survival.kill_one("rl", tmp_path / "rl-0", np.random.default_rng(0), 10.0)
     assert told["killed_after"] == round(moments[1], 2)
-    assert told["newest_checkpoint"] == 100
+    assert told["newest_checkpoint"] == "mer-0/100"
 
 
 def test_what_is_done_so_far_is_on_the_disk_after_every_kill(tmp_path, monkeypatch, capsys):
