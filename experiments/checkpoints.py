@@ -17,6 +17,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from experiments import command_line
+
 Arrays = dict[str, list[np.ndarray]]
 KEPT = 2
 """How many are kept: if the newest is damaged there is the one before."""
@@ -219,24 +221,28 @@ def folder(out: Path) -> Path:
     return out / "checkpoints"
 
 
-def check_begun(out: Path, resume: bool, results: str = "metrics.json") -> None:
+def check_begun(config: Any, results: str = "metrics.json") -> None:
     """Whether a folder is free for a run, or holds one that may be gone on with.
 
     Args:
-      results: the file there once a run is finished.
+      config: what the run is given, with `out` and `resume`.
+      results: the file there once it is finished, with what it was given under `config`.
     Raises:
       ValueError: if there is one that nobody said to go on with, or a finished one.
+      NothingLeft: if this one is finished, and to be gone on with.
     """
-    if folder(out).exists():
-        if not resume:
+    path = config.out / results
+    if folder(config.out).exists():
+        if not config.resume:
             raise ValueError(
-                f"{folder(out)} holds an unfinished run: give --resume to go on with it, or delete "
-                "it, or choose another --out"
+                f"{folder(config.out)} holds an unfinished run: give --resume to go on with it, or "
+                "delete it, or choose another --out"
             )
-    elif (out / results).exists():
-        raise ValueError(
-            f"{out / results} holds what a run came to: choose another --out, or delete it"
-        )
+    elif path.exists():
+        known = json.loads(path.read_text(encoding="utf-8"))
+        if config.resume and known.get("config") == command_line.deciding(config):
+            raise command_line.NothingLeft(f"{path} holds all that there is to be learned")
+        raise ValueError(f"{path} holds what a run came to: choose another --out, or delete it")
 
 
 def forget(out: Path) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import io
+import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -27,11 +28,19 @@ def parse(config: Callable[..., Config], args: Sequence[str] | None = None) -> C
         fail(_first_paragraph(complaint.getvalue()))
 
 
+class NothingLeft(Exception):
+    """What was asked for is there already."""
+
+
 @contextlib.contextmanager
 def errors() -> Iterator[None]:
-    """Within it, an argument or a file that is not what it should be ends the program."""
+    """Within it, an argument or a file that is not what it should be ends the program, and so does
+    there being nothing left to do, which is no error."""
     try:
         yield
+    except NothingLeft as reason:
+        print(reason)
+        raise SystemExit(0) from None
     except (ValueError, OSError, ImportError, RuntimeError, OverflowError, MemoryError) as error:
         fail(" ".join(str(error).split()) or type(error).__name__)
 
@@ -55,8 +64,9 @@ def check_different(name: str, values: Sequence[float]) -> None:
 
 
 def deciding(config: Any) -> dict[str, Any]:
-    """The flags that decide about the results, and their values."""
-    return {name: value for name, value in dataclasses.asdict(config).items() if name not in WHERE}
+    """The flags that decide about the results, and their values in JSON."""
+    asked = {name: value for name, value in dataclasses.asdict(config).items() if name not in WHERE}
+    return dict(json.loads(json.dumps(asked, default=str)))
 
 
 def command(module: str, config: Any) -> str:

@@ -147,7 +147,7 @@ def main(args: list[str] | None = None) -> None:
         checks.rate("--alpha", config.alpha)
         if not 0 <= config.seed < 2**32:
             raise ValueError(f"--seed must be in [0, {2**32 - 1}], got {config.seed}")
-        checkpoints.check_begun(config.out, config.resume, "joint.json")
+        checkpoints.check_begun(config, "joint.json")
         data = omniglot.load(config.data_dir, on_download=console.print)
         rng = np.random.default_rng(config.seed)
         tasks = benchmarks.alphabets(rng, data.alphabets, data.drawers, config.tasks)

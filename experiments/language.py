@@ -110,7 +110,7 @@ def check(config: Config) -> None:
         raise ValueError("--train-bytes and --test-bytes must be more than --length")
     if not 0 <= config.seed <= 2**32 - config.seeds:
         raise ValueError(f"--seed must be in [0, {2**32 - config.seeds}], got {config.seed}")
-    checkpoints.check_begun(config.out, config.resume)
+    checkpoints.check_begun(config)
     if config.tensorboard:
         tensorboard.check()
     config.out.mkdir(parents=True, exist_ok=True)

@@ -418,7 +418,7 @@ def main(args: list[str] | None = None) -> None:
     config = command_line.parse(Config, args)
     with command_line.errors():
         check(config)
-        checkpoints.check_begun(config.out, config.resume)
+        checkpoints.check_begun(config)
     devices.use_all_cores()
     jax.config.update("jax_default_matmul_precision", "highest")
     console.print(describe(config), highlight=False)

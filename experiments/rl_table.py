@@ -57,7 +57,7 @@ class GameCell(NamedTuple):
         known = self.load(folder)
         if known is None:
             return [functools.partial(self._job, config)]
-        asked = json.loads(json.dumps(command_line.deciding(config), default=str))
+        asked = command_line.deciding(config)
         names = [name for name in asked if asked[name] != known["config"].get(name)]
         changed = [name for name in names if name != "seeds"]
         if [result["settings"] for result in results(known)] != config.rates():

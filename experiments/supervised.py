@@ -173,7 +173,7 @@ def prepare(config: Config, say: Callable[[str], object]) -> Comparison:
         model = material.networks.of(name, num_tasks)
         for choice in choices[name]:
             METHODS[name].make(model.loss, num_tasks, **choice.settings)
-    checkpoints.check_begun(config.out, config.resume)
+    checkpoints.check_begun(config)
     if config.tensorboard:
         tensorboard.check()
     config.out.mkdir(parents=True, exist_ok=True)

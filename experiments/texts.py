@@ -30,7 +30,9 @@ def load(train_bytes: int, test_bytes: int) -> list[Domain]:
     """
     paths = {name: Path(path) for name, path in sysconfig.get_paths().items()}
     headers = [paths["include"], *paths["purelib"].glob("numpy/**/include")]
-    packages = sorted(metadata.distributions(), key=lambda package: (package.name or "").lower())
+    names = {package.name or "": package for package in metadata.distributions()}
+    # Not this one, whose description changes with it.
+    packages = [names[name] for name in sorted(names, key=str.lower) if name != "mer_jax"]
     licences = [
         Path(str(package.locate_file(file)))
         for package in packages

@@ -68,11 +68,16 @@ def test_killed_and_damaged_it_ends_with_the_same_bits(tmp_path, capsys):
 
     # Neither the same command nor any other writes over what is finished.
     before = (tmp_path / "whole/metrics.json").read_bytes()
-    for more in ([], ["--resume"], ["--seed", "7"]):
+    for more in ([], ["--seed", "7"], ["--seed", "7", "--resume"]):
         with pytest.raises(SystemExit) as stop:
             supervised.main([*FLAGS, "--out", str(tmp_path / "whole"), *more])
         assert stop.value.code == 2
-        assert "holds what a run came to" in " ".join(capsys.readouterr().err.split())
+        assert "holds what a run came to" in capsys.readouterr().err
+    # Killed after its last line was written, it has nothing to go on with.
+    with pytest.raises(SystemExit) as stop:
+        supervised.main([*FLAGS, "--out", str(tmp_path / "whole"), "--resume"])
+    assert stop.value.code == 0
+    assert "holds all that there is to be learned" in capsys.readouterr().out
     assert (tmp_path / "whole/metrics.json").read_bytes() == before
 
 
@@ -273,7 +278,7 @@ def test_what_is_finished_is_never_gone_on_with(tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(shutil, "rmtree", lambda *args, **how: None)
         forget(tmp_path)
-    check_begun(tmp_path, resume=False)
+    check_begun(supervised.Config(out=tmp_path))
     checkpoints(folder(tmp_path) / "mer-0").save(1, ARRAYS)
     forget(tmp_path)
     assert not list(tmp_path.iterdir())
