@@ -227,12 +227,19 @@ CHOSEN = {
     "er-by-task": _table("alpha batch_size", {"omniglot": {5120: (0.01, 26)}}),
     "ewc": _table("alpha num_memories strength", {"omniglot": {None: (0.03, 10, 0.1)}}),
     "online": _table("alpha", {"omniglot": {None: (0.03,)}}),
+    "mer-big-batch": _table("alpha gamma batch_size", {"omniglot": {5120: (0.01, 0.5, 26)}}),
+    "mer-current-rate": _table(
+        "alpha gamma s batch_size", {"omniglot": {5120: (0.01, 0.3, 5, 26)}}
+    ),
+    "gem": _table("alpha margin ridge", {"omniglot": {5120: (0.03, 0.5, 0)}}),
+    "independent": _table("alpha", {"omniglot": {None: (0.03,)}}),
     "agem": _table(
         "alpha sample_size",
         {
             "rotations": dict.fromkeys(CAPACITIES, (0.001, 256)),
             "permutations": dict.fromkeys(CAPACITIES, (0.01, 256)),
             "many-permutations": dict.fromkeys(CAPACITIES[:2], (0.01, 256)),
+            "omniglot": {5120: (0.1, 50)},
         },
     ),
     "exact-alignment": _table(
@@ -249,6 +256,7 @@ CHOSEN = {
             "rotations": {None: (0.01,)},
             "permutations": {None: (0.01,)},
             "many-permutations": {None: (0.01,)},
+            "omniglot": {None: (0.03,)},
         },
     ),
 }

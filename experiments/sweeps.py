@@ -62,7 +62,9 @@ OMNIGLOT: list[tuple[str, int | None, Values]] = [
         {"alpha": (0.01, 0.03), "gamma": (0.1, 0.3), "s": (5,), "batch_size": (26,)},
     ),
     ("gem", 150, {"alpha": (0.01, 0.03), "margin": (0, 0.5), "ridge": (0,)}),
+    ("gem", 150, {"alpha": (0.1,), "margin": (0.5, 1), "ridge": (0,)}),
     ("agem", 1536, {"alpha": (0.01, 0.03, 0.1), "sample_size": (50,)}),
+    ("agem", 1536, {"alpha": (0.3,), "sample_size": (50,)}),
     (
         "exact-alignment",
         1536,
