@@ -68,7 +68,7 @@ OMNIGLOT: list[tuple[str, int | None, Values]] = [
     (
         "exact-alignment",
         1536,
-        {"alpha": (0.03, 0.1), "alignment": (0.001, 0.01), "batch_size": (11,)},
+        {"alpha": (0.003, 0.01), "alignment": (0.001, 0.01), "batch_size": (11,)},
     ),
     ("independent", None, {"alpha": (0.003, 0.01, 0.03, 0.1)}),
     ("task-input", None, {"alpha": (0.003, 0.01, 0.03, 0.1)}),
