@@ -239,10 +239,17 @@ def check_begun(config: Any, results: str = "metrics.json") -> None:
                 "delete it, or choose another --out"
             )
     elif path.exists():
-        known = json.loads(path.read_text(encoding="utf-8"))
-        if config.resume and known.get("config") == command_line.deciding(config):
+        if config.resume and _given(path) == command_line.deciding(config):
             raise command_line.NothingLeft(f"{path} holds all that there is to be learned")
         raise ValueError(f"{path} holds what a run came to: choose another --out, or delete it")
+
+
+def _given(results: Path) -> Any:
+    """What a finished run was given; None if its results are damaged."""
+    try:
+        return json.loads(results.read_text(encoding="utf-8"))["config"]
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def forget(out: Path) -> None:

@@ -30,9 +30,7 @@ def load(train_bytes: int, test_bytes: int) -> list[Domain]:
     """
     paths = {name: Path(path) for name, path in sysconfig.get_paths().items()}
     headers = [paths["include"], *paths["purelib"].glob("numpy/**/include")]
-    names = {package.name or "": package for package in metadata.distributions()}
-    # Not this one, whose description changes with it.
-    packages = [names[name] for name in sorted(names, key=str.lower) if name != "mer_jax"]
+    packages = other_packages()
     licences = [
         Path(str(package.locate_file(file)))
         for package in packages
@@ -55,6 +53,12 @@ def load(train_bytes: int, test_bytes: int) -> list[Domain]:
         _domain(name, texts, source, train_bytes, test_bytes)
         for name, (texts, source) in found.items()
     ]
+
+
+def other_packages() -> list[metadata.Distribution]:
+    """What is installed, by name, but for this package: its description changes with the code."""
+    packages = (package for package in metadata.distributions() if package.name != "mer_jax")
+    return sorted(packages, key=lambda package: (package.name or "").lower())
 
 
 def _read(paths: Iterable[Path]) -> list[bytes]:

@@ -79,6 +79,12 @@ def test_killed_and_damaged_it_ends_with_the_same_bits(tmp_path, capsys):
     assert stop.value.code == 0
     assert "holds all that there is to be learned" in capsys.readouterr().out
     assert (tmp_path / "whole/metrics.json").read_bytes() == before
+    for damaged in (before[:100], b"[]", b"{}"):
+        (tmp_path / "whole/metrics.json").write_bytes(damaged)
+        with pytest.raises(SystemExit) as stop:
+            supervised.main([*FLAGS, "--out", str(tmp_path / "whole"), "--resume"])
+        assert stop.value.code == 2
+        assert "holds what a run came to" in capsys.readouterr().err
 
 
 @pytest.fixture

@@ -1,12 +1,14 @@
 """The language model: its texts, its arms, and what it leaves behind."""
 
 import json
+from importlib import metadata
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import mer_jax
 from experiments import checkpoints, language, texts
 
 SMALL = [
@@ -29,6 +31,13 @@ def test_texts_are_real_and_of_different_files():
         assert row.argmax() == number, words[number]
     again = texts.load(50_000, 5_000)
     assert all((a.train == b.train).all() for a, b in zip(domains, again, strict=True))
+
+
+def test_what_is_read_does_not_change_with_this_package():
+    names = [package.name for package in texts.other_packages()]
+    assert "numpy" in names
+    assert "mer_jax" not in names
+    assert metadata.version("mer_jax") == mer_jax.__version__  # though it is installed
 
 
 def test_it_says_how_much_text_there_is():
