@@ -21,7 +21,7 @@ from experiments import (
 )
 from experiments.methods import METHODS, Choice
 from mer_jax import networks
-from mer_jax.data import benchmarks
+from mer_jax.data import benchmark_files
 from mer_jax.data.benchmarks import Base, Tasks
 from mer_jax.networks import Model
 from mer_jax.types import Learner, LossFn
@@ -262,7 +262,7 @@ def write_results(comparison: Comparison, results: Results) -> None:
     out, caption = comparison.out, comparison.caption
     alone = sum(map(len, comparison.choices.values())) == 1
     content = next(iter(results.values())) if alone else {"methods": results}
-    benchmarks.save(out / "benchmark.npz", comparison.tasks)
+    benchmark_files.save(out / "benchmark.npz", comparison.tasks)
     output.write_json(out / "metrics.json", comparison.about | content)
     output.write_text(out / "table.md", output.markdown(output.rows(results), caption))
     output.write(

@@ -29,7 +29,7 @@ from experiments import (
 from experiments.comparison import Comparison
 from experiments.methods import METHODS
 from mer_jax import checks
-from mer_jax.data import benchmarks, datasets, omniglot
+from mer_jax.data import benchmark_files, benchmarks, datasets, omniglot
 from mer_jax.data.benchmarks import BENCHMARKS, Base, Tasks
 
 MethodName = Literal[
@@ -269,7 +269,7 @@ def _omniglot(config: Config, say: Callable[[str], object]) -> _Material:
 def _tasks(config: Config, material: _Material, seeds: list[int]) -> Tasks:
     if config.benchmark_file is None:
         return benchmarks.stack([material.draw(np.random.default_rng(seed)) for seed in seeds])
-    tasks = benchmarks.load(
+    tasks = benchmark_files.load(
         config.benchmark_file, len(material.train.labels), len(material.test.labels)
     )
     for given, size, held in zip(

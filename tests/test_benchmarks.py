@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mer_jax.data import benchmarks
+from mer_jax.data import benchmark_files, benchmarks
 from mer_jax.data.benchmarks import Base, Visit, show
 
 
@@ -69,8 +69,8 @@ def test_saved_and_loaded_is_the_same(tmp_path, name):
     draws = [draw(np.random.default_rng(seed), 60_000, num_tasks, size) for seed in range(2)]
     tasks = benchmarks.stack(draws)
     path = tmp_path / "draw.npz"
-    benchmarks.save(path, tasks)
-    again = benchmarks.load(path, 60_000)
+    benchmark_files.save(path, tasks)
+    again = benchmark_files.load(path, 60_000)
     assert again.tests is None
     for ours, theirs in zip(tasks[:4], again[:4], strict=True):
         assert ours.dtype == theirs.dtype
@@ -85,21 +85,21 @@ def test_loading_says_what_is_wrong(tmp_path):
 
     def message(num_images=60_000):
         with pytest.raises(ValueError, match=str(path)) as caught:
-            benchmarks.load(path, num_images)
+            benchmark_files.load(path, num_images)
         assert "\n" not in str(caught.value)
         return str(caught.value)
 
     assert "No such file" in message()
     path.write_bytes(b"not a zip")
     assert "not a saved benchmark" in message()
-    benchmarks.save(path, tasks)
+    benchmark_files.save(path, tasks)
     path.write_bytes(path.read_bytes()[:300])
     assert "not a saved benchmark" in message()
     np.savez(path, pixels=tasks.pixels)
     assert "mask" in message()
-    benchmarks.save(path, tasks._replace(angles=np.zeros(3, np.float32)))
+    benchmark_files.save(path, tasks._replace(angles=np.zeros(3, np.float32)))
     assert "shapes" in message()
-    benchmarks.save(path, tasks)
+    benchmark_files.save(path, tasks)
     assert "drawn for another data set" in message(num_images=3)
 
 
@@ -135,6 +135,6 @@ def test_each_alphabet_is_a_task_and_drawers_are_split():
 
 def test_tasks_of_different_lengths_go_to_a_file_and_back(tmp_path):
     tasks = benchmarks.alphabets(np.random.default_rng(0), ALPHABET, DRAWER, 2)
-    benchmarks.save(tmp_path / "draw.npz", tasks)
-    for ours, theirs in zip(tasks, benchmarks.load(tmp_path / "draw.npz", 120), strict=True):
+    benchmark_files.save(tmp_path / "draw.npz", tasks)
+    for ours, theirs in zip(tasks, benchmark_files.load(tmp_path / "draw.npz", 120), strict=True):
         np.testing.assert_array_equal(ours, theirs)

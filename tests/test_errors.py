@@ -8,7 +8,7 @@ import pytest
 
 import mer_jax
 from mer_jax import checks, networks
-from mer_jax.data import benchmarks
+from mer_jax.data import benchmark_files, benchmarks
 from mer_jax.meta import interpolate
 
 SGD = optax.sgd(0.1)
@@ -170,7 +170,7 @@ def saved(path, **changed):
     draw = benchmarks.alphabets(
         np.random.default_rng(0), np.repeat(np.arange(2), 8), np.tile(np.arange(4), 4), 2, 4
     )
-    benchmarks.save(path, draw._replace(**changed))
+    benchmark_files.save(path, draw._replace(**changed))
     return path
 
 
@@ -185,6 +185,6 @@ def saved(path, **changed):
     ],
 )
 def test_a_benchmark_of_other_images_is_refused(tmp_path, changed, message):
-    benchmarks.load(saved(tmp_path / "fits.npz"), num_images=16)
+    benchmark_files.load(saved(tmp_path / "fits.npz"), num_images=16)
     with pytest.raises(ValueError, match=message):
-        benchmarks.load(saved(tmp_path / "other.npz", **changed), num_images=16)
+        benchmark_files.load(saved(tmp_path / "other.npz", **changed), num_images=16)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from experiments import devices, methods, plots, supervised
-from mer_jax.data import benchmarks
+from mer_jax.data import benchmark_files, benchmarks
 
 ROOT = Path(__file__).parent.parent
 SMALL = ["--tasks", "3", "--examples-per-task", "30", "--test-images", "60", "--seeds", "2"]
@@ -274,7 +274,7 @@ def test_alphabets_one_after_another(tmp_path):
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert np.shape(metrics["accuracy_matrix"]) == (2, 3, 2)
     assert metrics["learning_accuracy"]["mean"] > 5  # one of 1,623 by chance
-    tasks = benchmarks.load(tmp_path / "benchmark.npz", 32460)
+    tasks = benchmark_files.load(tmp_path / "benchmark.npz", 32460)
     assert ((tasks.images >= 0).sum(-1) % 15 == 0).all()
 
 
