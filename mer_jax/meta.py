@@ -61,8 +61,9 @@ def reptile(
     At each `every`-th step the parameters become `anchor + rate (params - anchor)`, which is the
     next anchor; the first one are the parameters at `init`. The inner optimizer's state and its
     schedule know nothing of it. What is updated may have fewer than 32 bits, the anchor has not.
-    Further arguments of `update` are the inner optimizer's. Between pulls it costs a comparison;
-    under a `vmap` over states, which makes both branches of it, a pull at every step.
+    Further arguments of `update` are the inner optimizer's. Between pulls it costs a comparison,
+    and that the update is written to memory before it is added; under a `vmap` over states, which
+    makes both branches of it, a pull at every step.
 
     >>> optimizer = reptile(optax.adamw(1e-3), every=500, rate=0.1)
     >>> state = optimizer.init({"w": jnp.zeros(3)})
