@@ -1,7 +1,7 @@
 """Pictures: accuracy on every task as the stream goes by, and methods side by side."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from matplotlib import colormaps
@@ -36,6 +36,7 @@ def accuracy_over_stream(path: Path, results: dict[str, dict[str, Any]], title: 
     num_tasks = np.shape(next(iter(results.values()))["accuracy_matrix"])[-1]
     colors = ScalarMappable(Normalize(1, num_tasks), "viridis")
     figure.colorbar(colors, ax=axes, label="task", fraction=0.03, ticks=MaxNLocator(integer=True))
+    _legend(figure, "outside lower center")
     figure.suptitle(title, fontsize=10)
     figure.savefig(path, dpi=150, format="png")
 
@@ -62,7 +63,17 @@ def _panel(axis: Axes, result: dict[str, Any]) -> None:
     axis.set_xlabel("examples seen")
     axis.set_ylim(0, 100)
     axis.grid(alpha=0.3)
-    axis.legend(loc="lower right", fontsize=8)
+
+
+def _legend(figure: Figure, where: Literal["outside right center", "outside lower center"]) -> None:
+    """One for all panels, not over any of their lines."""
+    handles = {
+        text: handle
+        for axis in figure.axes
+        for handle, text in zip(*axis.get_legend_handles_labels(), strict=True)
+    }
+    if handles:  # none where everything diverged
+        figure.legend(handles.values(), handles, loc=where, fontsize=8)
 
 
 def seen_so_far(R: np.ndarray) -> tuple[list[int], np.ndarray, np.ndarray]:
@@ -83,7 +94,9 @@ def retained(path: Path, panels: dict[str, dict[str, dict[str, Any]]], title: st
     figure = Figure((2.5 + 4.2 * len(panels), 4), layout="constrained")
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     labels = list(dict.fromkeys(label for results in panels.values() for label in results))
-    colors = dict(zip(labels, colormaps["tab20"](np.arange(len(labels)) % 20), strict=True))
+    order = np.append(np.arange(0, 20, 2), np.arange(1, 20, 2))  # its pale colours last
+    shades = colormaps["tab20"](order[np.arange(len(labels)) % 20])
+    colors = dict(zip(labels, shades, strict=True))
     for axis, (name, results) in zip(axes, panels.items(), strict=True):
         for label, result in results.items():
             whole, mean, std = seen_so_far(np.asarray(result["accuracy_matrix"], np.float64))
@@ -95,12 +108,7 @@ def retained(path: Path, panels: dict[str, dict[str, dict[str, Any]]], title: st
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("mean accuracy on them, %")
-    handles = {
-        text: handle
-        for axis in axes
-        for handle, text in zip(*axis.get_legend_handles_labels(), strict=True)
-    }
-    figure.legend(handles.values(), handles, loc="outside right center", fontsize=8)
+    _legend(figure, "outside right center")
     figure.suptitle(title, fontsize=10)
     figure.savefig(path, dpi=150, format="png")
 
@@ -258,7 +266,7 @@ def scores(path: Path, curves: dict[str, Any], frames: list[int], title: str) ->
         axis.set_xlabel("frames; shaded: the task is played")
     for axis in axes[:, 0]:
         axis.set_ylabel("score")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center", fontsize=8)
+    _legend(figure, "outside right center")
     figure.suptitle(title, fontsize=10)
     figure.savefig(path, dpi=150, format="png")
 
@@ -292,7 +300,7 @@ def accuracy_by_task(
         axis.set_axis_off()
     figure.supxlabel("tasks learned; dotted: its own", fontsize=9)
     figure.supylabel("test accuracy, %", fontsize=9)
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center", fontsize=8)
+    _legend(figure, "outside right center")
     figure.suptitle(title, fontsize=10)
     figure.savefig(path, dpi=110, format="png")
 
@@ -337,7 +345,7 @@ def losses(path: Path, results: dict[str, dict[str, Any]], domains: list[str]) -
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("test loss, bits a byte")
     figure.supxlabel("after learning; dotted: its own", fontsize=9)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", fontsize=8)
+    _legend(figure, "outside right center")
     figure.savefig(path, dpi=150, format="png")
 
 
