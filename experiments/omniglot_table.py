@@ -43,13 +43,14 @@ def draw(name: str, folder: Path) -> None:
     parts = []
     for group, members in groups.items():
         head = ["Method", "Memories", *output.COLUMNS.values(), "Published", "Minutes"]
-        table = [head, *(_row(cell, result) for cell, result in members.items())]
+        table = [head, *(_row(cell, known[cell], members[cell]) for cell in members)]
         seeds = sorted({len(known[cell]["seeds"]) for cell in members})
         caption = f"Omniglot, {group} alphabets; {' or '.join(map(str, seeds))} seeds"
         parts.append(output.markdown(table, caption))
     caption = (
         "In %, mean ± standard deviation over seeds; published: retained accuracy after all 50 "
-        f"alphabets; minutes: of all seeds together. `python -m experiments.tables {name}`\n"
+        "alphabets; minutes: of all seeds together, each on a core of a CPU or where it says. "
+        f"`python -m experiments.tables {name}`\n"
     )
     output.write_text(folder / f"{name}.md", "\n".join([*parts, caption]))
     content = {
@@ -57,6 +58,7 @@ def draw(name: str, folder: Path) -> None:
             **{metric: result[metric] for metric in output.COLUMNS},
             "published": _published(cell),
             "seconds": result["seconds"],
+            "devices": known[cell]["devices"],
             "settings": result["settings"],
             "command": known[cell]["command"],
         }
@@ -83,12 +85,14 @@ def _published(cell: Cell) -> published.Value | None:
     return published.RETAINED_ACCURACY.get((cell.method, capacity), {}).get("omniglot")
 
 
-def _row(cell: Cell, result: dict[str, Any]) -> list[str]:
+def _row(cell: Cell, kept: dict[str, Any], result: dict[str, Any]) -> list[str]:
     theirs = _published(cell)
+    platform = kept["devices"][0].split(":")[0]
+    where = "" if platform == "cpu" else f" ({platform})"
     return [
         METHODS[cell.method].title,
         str(cell.capacity or ""),
         *(output.cell(result[metric]) for metric in output.COLUMNS),
         f"{theirs.mean:.2f} ± {theirs.spread:.2f}" if theirs else "",
-        f"{result['seconds'] / 60:.1f}",
+        f"{result['seconds'] / 60:.1f}{where}",
     ]

@@ -5,6 +5,8 @@ from pathlib import Path
 
 # Several of them may share one accelerator.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+# Accelerators round the factors of products to fewer bits unless told not to.
+os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")
 # What one has compiled the others need not, nor does the next run of the tests.
 compiled = Path(__file__).parent.parent / ".compiled_cache"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(compiled))
