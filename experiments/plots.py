@@ -145,6 +145,7 @@ def bars(path: Path, panels: dict[str, list[Bar]], title: str, unit: str = "%") 
             if bar.published is not None:
                 axis.plot(bar.published, place, "k|", ms=9, mew=2)
         axis.set_yticks(range(len(ordered)), [bar.label for bar in ordered], fontsize=8)
+        axis.set_ylim(-0.8, len(ordered) - 0.2)
         axis.set_title(name, fontsize=10)
         axis.set_xlabel(unit)
         axis.grid(alpha=0.3, axis="x")
