@@ -177,8 +177,9 @@ def jobs(cell: Cell, config: supervised.Config, folder: Path, at_once: int | Non
         planned = supervised.prepare(part, shown.console.print)
         found = {name: json.loads(json.dumps(planned.about[name])) for name in OF_ALL_SEEDS}
         _check(path, [name for name, value in found.items() if kept.get(name, value) != value])
-        # Settings that were changed are tried out: one that diverges tells something, too.
-        planned = planned._replace(may_diverge=bool(cell.changed))
+        # Of settings that nobody published it tells something, too, if they diverge.
+        tried = bool(cell.changed) or not methods.is_published(cell.method, cell.benchmark)
+        planned = planned._replace(may_diverge=tried)
         title = f"{cell}, seed {' '.join(map(str, planned.seeds))}"
         *_, results = comparison.run_method(cell.method, planned, shown, title)
         keep(planned, results)

@@ -299,6 +299,11 @@ def sweep(
     return choices
 
 
+def is_published(method: str, benchmark: str) -> bool:
+    """Whether the authors published settings of the method on the benchmark."""
+    return benchmark in PUBLISHED.get(method, {})
+
+
 def choose(method: str, benchmark: str, capacity: int, given: dict[str, float]) -> Choice:
     """The settings of a run: what was given, and the published values for the rest.
 

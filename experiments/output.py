@@ -108,10 +108,12 @@ def _git_revision() -> str | None:
 
 def cell(spread: dict[str, Any], digits: int = 2) -> str:
     """`mean ± std`, the value alone of a single seed, or what happened instead of learning."""
-    if spread["mean"] is None or not math.isfinite(spread["mean"]):
-        return "diverged"
+    seeds = spread["per_seed"]
+    lost = sum(value is None or not math.isfinite(value) for value in seeds)
+    if lost:
+        return "diverged" if lost == len(seeds) else f"{lost} of {len(seeds)} diverged"
     mean = f"{spread['mean']:.{digits}f}"
-    return f"{mean} ± {spread['std']:.{digits}f}" if len(spread["per_seed"]) > 1 else mean
+    return f"{mean} ± {spread['std']:.{digits}f}" if len(seeds) > 1 else mean
 
 
 def rows(results: dict[str, dict[str, Any]]) -> list[list[str]]:

@@ -235,6 +235,10 @@ def test_what_is_tried_out_may_diverge_and_what_is_published_may_not(tmp_path):
         job(shown)
     (entry,) = cells.load(tried, tmp_path)["entries"].values()
     assert entry["retained_accuracy"]["mean"] is None
+    chosen = Cell("rotations", "task-input")
+    (job,) = chosen.jobs(how | {"alpha": (1e30,)}, tmp_path, 1)
+    with bars.display(Console(quiet=True)) as shown:
+        assert job(shown).startswith("rotations/task-input, seed 0: nan % retained")
     (job,) = Cell("rotations", "online").jobs(how | {"alpha": (1e30,)}, tmp_path, 1)
     with bars.display(Console(quiet=True)) as shown, pytest.raises(ValueError, match="no longer"):
         job(shown)
@@ -330,6 +334,8 @@ def test_bars_with_long_names_stand_one_above_the_other(tmp_path):
 def test_a_single_seed_has_no_spread():
     assert output.cell(output.spread(np.array([63.66]))) == "63.66"
     assert output.cell(output.spread(np.array([1.0, 3.0]))) == "2.00 ± 1.41"
+    assert output.cell(output.spread(np.array([1.0, np.nan]))) == "1 of 2 diverged"
+    assert output.cell(output.spread(np.array([np.nan, np.nan]))) == "diverged"
 
 
 def test_what_nobody_chose_must_be_given():
