@@ -54,12 +54,11 @@ def _panel(axis: Axes, result: dict[str, Any]) -> None:
             x, y = examples[part][known], line[part][known]
             axis.plot(x, y, style, color=colors[task], lw=0.5 if style == ":" else 0.8)
     whole, mean, std = seen_so_far(R)
-    if not whole:  # diverged before the end
-        axis.set_title(f"{result['title']}: diverged", fontsize=10)
-        return
-    axis.fill_between(examples[whole], mean - std, mean + std, color="black", alpha=0.25, lw=0)
-    axis.plot(examples[whole], mean, color="black", lw=2, label="mean of tasks seen")
-    axis.set_title(f"{result['title']}: {mean[-1]:.1f} % retained", fontsize=10)
+    if whole:
+        axis.fill_between(examples[whole], mean - std, mean + std, color="black", alpha=0.25, lw=0)
+        axis.plot(examples[whole], mean, color="black", lw=2, label="mean of tasks seen")
+    end = f"{mean[-1]:.1f} % retained" if num_tasks in whole else "diverged"
+    axis.set_title(f"{result['title']}: {end}", fontsize=10)
     axis.set_xlabel("examples seen")
     axis.set_ylim(0, 100)
     axis.grid(alpha=0.3)
@@ -102,7 +101,8 @@ def retained(path: Path, panels: dict[str, dict[str, dict[str, Any]]], title: st
             whole, mean, std = seen_so_far(np.asarray(result["accuracy_matrix"], np.float64))
             width = 2.2 if result["method"] == "mer" else 1.2
             axis.plot(whole, mean, color=colors[label], lw=width, label=label)
-            axis.fill_between(whole, mean - std, mean + std, color=colors[label], alpha=0.2, lw=0)
+            faint = 1 / (1 + len(results))  # so that many bands do not hide the lines
+            axis.fill_between(whole, mean - std, mean + std, color=colors[label], alpha=faint, lw=0)
         axis.set_title(name, fontsize=10)
         axis.set_xlabel("tasks seen")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))

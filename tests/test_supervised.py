@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from experiments import devices, methods, plots, supervised
 from mer_jax.data import benchmark_files, benchmarks
@@ -186,6 +187,9 @@ def test_picture_of_a_run_that_diverged(tmp_path):
     result = {"title": "MER", "accuracy_matrix": R, "examples_per_task": 10}
     plots.accuracy_over_stream(tmp_path / "picture.png", {"mer": result}, "title")
     assert (tmp_path / "picture.png").stat().st_size > 1000
+    axis = Figure().subplots()
+    plots._panel(axis, result)
+    assert axis.get_title() == "MER: diverged"
 
 
 def test_a_sweep_over_rates_and_seeds_is_one_program_and_may_be_split(tmp_path):
