@@ -36,6 +36,8 @@ def as_product(lhs: jax.Array, rhs: jax.Array, *args: Any, **options: Any) -> ja
 def max_pool(x: jax.Array, padding: str = "VALID") -> jax.Array:
     """The largest of each 2 x 2 pixels, `[..., height, width, c]` to half of both.
 
+    Of several that are largest the first has the gradient, as in `flax.linen.max_pool`.
+
     Args:
       padding: what becomes of an odd last row or column: "VALID" leaves it out, "SAME" keeps it.
     """
@@ -44,5 +46,15 @@ def max_pool(x: jax.Array, padding: str = "VALID") -> jax.Array:
         edges = [(0, 0)] * len(batch) + [(0, height % 2), (0, width % 2), (0, 0)]
         x = jnp.pad(x, edges, constant_values=-jnp.inf)
     rows, columns = x.shape[-3] // 2, x.shape[-2] // 2
-    x = x[..., : 2 * rows, : 2 * columns, :]
-    return x.reshape(*batch, rows, 2, columns, 2, channels).max((-4, -2))
+    x = x[..., : 2 * rows, : 2 * columns, :].reshape(*batch, rows, 2, 2 * columns, channels)
+    x = _larger(x[..., 0, :, :], x[..., 1, :, :]).reshape(*batch, rows, columns, 2, channels)
+    return _larger(x[..., 0, :], x[..., 1, :])
+
+
+def _larger(first: jax.Array, second: jax.Array) -> jax.Array:
+    """The maximum, NaN where the first is.
+
+    That of jax.numpy finds who has the gradient by asking who equals the result. Where a compiler
+    computes either anew, in another order of rounding, nobody does, and the gradient is lost.
+    """
+    return jnp.where(second > first, second, first)

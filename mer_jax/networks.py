@@ -121,7 +121,8 @@ class ConvNet(nn.Module):
         for size in self.features:
             x = nn.Conv(size, (3, 3), kernel_init=HE_UNIFORM, conv_general_dilated=conv)(x)
             if self.normalize:
-                x = nn.InstanceNorm()(x)
+                # The fast variance is bounded below by a maximum, whose gradient may get lost.
+                x = nn.InstanceNorm(use_fast_variance=False)(x)
             x = convolution.max_pool(nn.relu(x), self.pool_padding)
         softmax = nn.Dense(self.num_classes, kernel_init=nn.initializers.zeros)
         return softmax(x.reshape(x.shape[0], -1))
