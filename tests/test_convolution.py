@@ -55,26 +55,26 @@ def test_pooling_is_flaxs(size, padding):
     np.testing.assert_array_equal(gradient, theirs)
 
 
-@pytest.mark.parametrize("normalize", [False, True])
-@pytest.mark.parametrize("padding", ["VALID", "SAME"])
-def test_compiled_gradients_are_those_of_one_operation_after_another(padding, normalize):
+def test_compiled_gradients_are_those_of_one_operation_after_another():
     """A compiler may compute what is pooled twice, with another rounding each time, and then
     nothing equals the maximum any more. First and second order, as exact alignment takes them."""
-    model = networks.convnet(5, pool_padding=padding, normalize=normalize)
+    model = networks.convnet(5, (64, 64), side=14, pool_padding="SAME", normalize=True)
     params = model.init(jax.random.key(0))
     params = jax.tree.map(
         lambda leaf: leaf + 0.01 * RNG.normal(size=leaf.shape).astype(np.float32), params
     )
-    example = at(drawings(1), 0)
+    image = (RNG.random(14 * 14) < 0.2).astype(np.float32)
 
-    def squared(params):
-        ahead = jax.grad(model.loss)(params, example)
-        return sum((leaf**2).sum() for leaf in jax.tree.leaves(ahead))
+    def loss(params):
+        return model.loss(params, Example(image, np.int32(3), np.int32(0)))
+
+    def slope(params):
+        return sum((leaf**2).sum() for leaf in jax.tree.leaves(jax.grad(loss)(params)))
 
     def size(tree):
         return np.sqrt(sum((leaf**2).sum() for leaf in jax.tree.leaves(tree)))
 
-    for function in (lambda params: model.loss(params, example), squared):
+    for function in (loss, slope):
         gradient = jax.grad(function)
         plain, compiled = gradient(params), jax.jit(gradient)(params)
         # Rounding of some 1e-6, a few times over; what gets lost is a tenth and more.
