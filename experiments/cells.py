@@ -171,7 +171,6 @@ def jobs(cell: Cell, config: supervised.Config, folder: Path, at_once: int | Non
             config,
             seed=start,
             seeds=min(starts.step, end - start),
-            seed_batch=at_once,  # and as many of the settings
             out=path.with_suffix("") / f"seed-{start}",
             resume=True,
         )
