@@ -221,7 +221,7 @@ PUBLISHED = {
 CHOSEN = {
     "mer": _table(
         "alpha beta gamma batch_size num_batches",
-        {"omniglot": {5120: (0.01, 0.8, 1.0, 26, 1), 500: (0.1, 0.03, 1.0, 11, 10)}},
+        {"omniglot": {5120: (0.01, 0.5, 1.0, 26, 1), 500: (0.1, 0.03, 1.0, 11, 10)}},
     ),
     "er": _table("alpha batch_size", {"omniglot": {5120: (0.1, 26)}}),
     "er-by-task": _table("alpha batch_size", {"omniglot": {5120: (0.01, 26)}}),
