@@ -77,7 +77,7 @@ def test_the_table_of_alphabets(small, tmp_path):
     for name in ("omniglot/er-5120", "first-10/omniglot/er-5120", "first-10/omniglot/gem-1020"):
         path = tmp_path / f"cells/{name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        kept = {"entries": {"er": result}, "seeds": [0, 1], "command": "python"}
+        kept = {"entries": {"er": result}, "seeds": [0, 1], "command": "", "devices": ["cpu:0"]}
         path.write_text(json.dumps(kept))
     omniglot_table.draw("omniglot", tmp_path)
     table = (tmp_path / "omniglot.md").read_text()
