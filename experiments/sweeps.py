@@ -15,10 +15,11 @@ FIRST_SEED = 100
 """Seeds from here on, thus tasks, images and networks, are in no table."""
 
 Values = dict[str, tuple[float, ...]]
+Line = tuple[str, int | None, Values]
 
 # For each method its memories and the values that were tried. A number of memories with which
 # nothing was tried takes what is best with the nearest.
-MNIST: list[tuple[str, int | None, Values]] = [
+MNIST: list[Line] = [
     ("agem", 500, {"alpha": (0.001, 0.003, 0.01, 0.03), "sample_size": (256,)}),
     (
         "exact-alignment",
@@ -31,7 +32,7 @@ ONE_BATCH: Values = {"gamma": (1,), "num_batches": (1,), "batch_size": (26,)}
 MANY_BATCHES: Values = {"gamma": (1,), "num_batches": (10,), "batch_size": (11,)}
 # 15 of 50 alphabets with 1,536 of 5,120 memories, or 150 of 500, so that the memory holds the same
 # share of what was seen as in the runs that this is for.
-OMNIGLOT: list[tuple[str, int | None, Values]] = [
+OMNIGLOT: list[Line] = [
     ("online", None, {"alpha": (0.003, 0.01, 0.03, 0.1)}),
     ("ewc", None, {"alpha": (0.01, 0.03), "strength": (0.1, 1, 10), "num_memories": (10,)}),
     ("er", 1536, {"alpha": (0.03, 0.1, 0.3), "batch_size": (26,)}),
@@ -61,30 +62,29 @@ OMNIGLOT: list[tuple[str, int | None, Values]] = [
 
 
 def cells() -> list[Cell]:
-    """Of MNIST's benchmarks one for each line above, which an accelerator learns at once; of
-    Omniglot one for each setting, which take a while."""
-    lines = [
-        (benchmark, *line)
-        for benchmark in TASKS
-        for line in (OMNIGLOT if benchmark == "omniglot" else MNIST)
-    ]
+    """One for each line above, which an accelerator learns at once, but for Omniglot, whose
+    settings take a while, one for each of those."""
     return [
         Cell(
             benchmark,
             method,
             capacity,
             group="sweeps",
-            changed=tuple(zip(values, some, strict=True)),
-            on=(("seed", FIRST_SEED), ("seeds", SEEDS[benchmark]), ("tasks", TASKS[benchmark])),
+            changed=tuple(values.items()),
+            on=(("seed", FIRST_SEED), ("seeds", SEEDS[benchmark]), ("tasks", tasks)),
         )
-        for benchmark, method, capacity, values in lines
-        for some in (_each(values) if benchmark == "omniglot" else [tuple(values.values())])
+        for benchmark, tasks in TASKS.items()
+        for method, capacity, values in (_singly(OMNIGLOT) if benchmark == "omniglot" else MNIST)
     ]
 
 
-def _each(values: Values) -> list[tuple[tuple[float, ...], ...]]:
-    """Every combination of the values, each as a value alone."""
-    return [tuple((value,) for value in some) for some in itertools.product(*values.values())]
+def _singly(lines: list[Line]) -> list[Line]:
+    """A line for each combination of a line's values."""
+    return [
+        (method, capacity, {name: (value,) for name, value in zip(values, some, strict=True)})
+        for method, capacity, values in lines
+        for some in itertools.product(*values.values())
+    ]
 
 
 def best(entries: list[dict[str, Any]]) -> dict[str, Any]:
@@ -125,7 +125,7 @@ def draw(name: str, folder: Path) -> None:
                 ]
             )
             if metric["mean"] is not None:
-                label = f"{method}, {_listed(entry, varied)}"
+                label = ", ".join([method, *([_listed(entry, varied)] if varied else [])])
                 bar = plots.Bar(label, metric["mean"], metric["std"], None, entry is chosen)
                 panels.setdefault(heading(benchmark), []).append(bar)
     caption = (

@@ -52,9 +52,9 @@ def max_pool(x: jax.Array, padding: str = "VALID") -> jax.Array:
 
 
 def _larger(first: jax.Array, second: jax.Array) -> jax.Array:
-    """The maximum, NaN where the first is.
+    """The maximum, NaN where either is.
 
     That of jax.numpy finds who has the gradient by asking who equals the result. Where a compiler
     computes either anew, in another order of rounding, nobody does, and the gradient is lost.
     """
-    return jnp.where(second > first, second, first)
+    return jnp.where((second > first) | jnp.isnan(second), second, first)

@@ -44,6 +44,9 @@ def test_pooling_is_flaxs(size, padding):
     x = RNG.normal(size=(2, *size, 3)).astype(np.float32)
     wanted = nn.max_pool(x, (2, 2), (2, 2), padding)
     np.testing.assert_array_equal(convolution.max_pool(x, padding), wanted)
+    x[0, -1, 1] = x[1, 0, 0] = np.nan
+    wanted = nn.max_pool(x, (2, 2), (2, 2), padding)
+    np.testing.assert_array_equal(convolution.max_pool(x, padding), wanted)
     same = np.ones_like(x)  # all largest: the first has the gradient
     gradient, theirs = (
         jax.grad(lambda x, pool=pool: pool(x).sum())(same)
