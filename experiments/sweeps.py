@@ -34,7 +34,7 @@ MANY_BATCHES: Values = {"gamma": (1,), "num_batches": (10,), "batch_size": (11,)
 # share of what was seen as in the runs that this is for.
 OMNIGLOT: list[Line] = [
     ("online", None, {"alpha": (0.003, 0.01, 0.03, 0.1)}),
-    ("ewc", None, {"alpha": (0.01, 0.03), "strength": (0.1, 1, 10), "num_memories": (10,)}),
+    ("ewc", None, {"alpha": (0.01, 0.03), "strength": (0.1, 1, 10, 100), "num_memories": (10,)}),
     ("er", 1536, {"alpha": (0.03, 0.1, 0.3), "batch_size": (26,)}),
     ("er-by-task", 1536, {"alpha": (0.01, 0.03), "batch_size": (26,)}),
     ("mer", 1536, {"alpha": (0.01,), "beta": (0.2, 0.5, 0.8), **ONE_BATCH}),
