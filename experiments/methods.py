@@ -227,7 +227,7 @@ CHOSEN = {
     "er-by-task": _table("alpha batch_size", {"omniglot": {5120: (0.01, 26)}}),
     "ewc": _table("alpha num_memories strength", {"omniglot": {None: (0.03, 10, 10)}}),
     "online": _table("alpha", {"omniglot": {None: (0.03,)}}),
-    "mer-big-batch": _table("alpha gamma batch_size", {"omniglot": {5120: (0.01, 0.5, 26)}}),
+    "mer-big-batch": _table("alpha gamma batch_size", {"omniglot": {5120: (0.03, 0.5, 26)}}),
     "mer-current-rate": _table(
         "alpha gamma s batch_size", {"omniglot": {5120: (0.01, 0.3, 5, 26)}}
     ),

@@ -69,7 +69,7 @@ def mlp(sizes: Sequence[int], judge: Callable[[jax.Array, Any], jax.Array] | Non
     module = MLP(sizes)
 
     def init(key: jax.Array) -> Params:
-        return module.init(key, jnp.zeros(sizes[0]))["params"]
+        return _initialized(module, key, sizes[0])
 
     def apply(params: Params, x: jax.Array, task: Any = None) -> jax.Array:
         del task  # one network for all tasks
@@ -179,7 +179,7 @@ def convnet(
         return as_features(x).reshape(1, side, side, 1)
 
     def init(key: jax.Array) -> Params:
-        return module.init(key, jnp.zeros((1, side, side, 1)))["params"]
+        return _initialized(module, key, 1, side, side, 1)
 
     def apply(params: Params, x: jax.Array, task: Any = None) -> jax.Array:
         del task  # one network for all tasks
@@ -189,6 +189,12 @@ def convnet(
         return cross_entropy(apply(params, example.x), example.y)
 
     return Model(init, apply, InTurnOnCPU(loss))
+
+
+def _initialized(module: nn.Module, key: jax.Array, *shape: int) -> Params:
+    """The parameters for inputs of that shape, of which none is computed with: that takes long
+    where each operation of a large network has to be compiled for it."""
+    return cast(Params, module.lazy_init(key, jax.ShapeDtypeStruct(shape, jnp.float32))["params"])
 
 
 def independent(sizes: Sequence[int], num_tasks: int) -> Model:
