@@ -248,7 +248,7 @@ CHOSEN = {
             "rotations": dict.fromkeys(CAPACITIES, (0.03, 0.01, 26)),
             "permutations": dict.fromkeys(CAPACITIES, (0.01, 0.001, 26)),
             "many-permutations": dict.fromkeys(CAPACITIES[:2], (0.01, 0.01, 26)),
-            "omniglot": {5120: (0.01, 0.01, 11)},
+            "omniglot": {5120: (0.03, 0.01, 11)},
         },
     ),
     "task-input": _table(
