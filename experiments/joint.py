@@ -18,7 +18,7 @@ from rich.console import Console
 import mer_jax
 from experiments import bars, checkpoints, command_line, output, plots
 from experiments.command_line import flag
-from experiments.training import is_finite
+from experiments.training import is_finite, judged_at_once
 from mer_jax import checks, networks
 from mer_jax.data import benchmarks, omniglot
 from mer_jax.losses import mean_gradient
@@ -85,7 +85,11 @@ def learn(
         batches = jax.tree.map(lambda leaf: leaf[order.reshape(steps, -1)], train)
         return jax.lax.scan(step, params, batches)[0]
 
-    judge = jax.jit(lambda params, test: mer_jax.accuracy(model.apply, params, test))
+    @jax.jit
+    def judge(params: Params, test: Example) -> jax.Array:
+        block_size = judged_at_once(model)
+        return mer_jax.accuracy(model.apply, params, test, block_size=block_size)
+
     init_key, pass_key = jax.random.split(jax.random.key(config.seed))
     params, accuracies = model.init(init_key), list[float]()
     at, known = kept.newest() or (0, {})

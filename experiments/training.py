@@ -15,6 +15,7 @@ from experiments.devices import SEED, SHARED
 from mer_jax.data import benchmarks
 from mer_jax.data.benchmarks import Base, Tasks, Visit
 from mer_jax.gram import DenseFirstLoss
+from mer_jax.losses import is_in_turn
 from mer_jax.networks import Model
 from mer_jax.task_params import of_task, with_task
 from mer_jax.types import Learner, Params
@@ -108,7 +109,8 @@ def programs(
                 def make(row: jax.Array) -> mer_jax.Example:
                     return benchmarks.show(test, tasks, Visit(task, row))
 
-            return mer_jax.accuracy(model.apply, judged, rows, make, present=rows >= 0)
+            block_size, present = judged_at_once(model), rows >= 0
+            return mer_jax.accuracy(model.apply, judged, rows, make, block_size, present)
 
         return jax.lax.map(one_task, which)
 
@@ -267,6 +269,11 @@ def learn(
             checkpoints.save(at, to_keep())
         params = jax.tree.map(of_runs, state.params)
     yield Progress(int(seen[at]), rows, infos, params)
+
+
+def judged_at_once(model: Model) -> int:
+    """How many examples a network is shown at once where its accuracy is taken."""
+    return 1 if is_in_turn(model.loss) else 1000
 
 
 def is_finite(tree: Any) -> jax.Array:

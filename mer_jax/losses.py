@@ -49,7 +49,7 @@ def _check_one_number(shape: tuple[int, ...]) -> None:
 
 @dataclass(frozen=True)
 class InTurnOnCPU:
-    """A `loss_fn(params, example)` whose gradients a CPU makes one example after another.
+    """A `loss_fn(params, example)` that a CPU computes for one example after another.
 
     For networks of which one example's activations fill the cache, so that those of a batch would
     go through memory at every layer.
@@ -61,12 +61,17 @@ class InTurnOnCPU:
         return self.loss_fn(params, example)
 
 
+def is_in_turn(loss_fn: LossFn) -> bool:
+    """Whether one example after another is the way here, with this loss and its network."""
+    return isinstance(loss_fn, InTurnOnCPU) and jax.default_backend() == "cpu"
+
+
 def gradient_of_sum(
     loss_fn: LossFn, params: Params, examples: Any, weights: jax.Array
 ) -> tuple[Params, jax.Array]:
     """The gradient of the sum of `weights * losses`, and the losses; see `weighted_sum`."""
     gradient = jax.grad(weighted_sum, argnums=1, has_aux=True)
-    if not (isinstance(loss_fn, InTurnOnCPU) and jax.default_backend() == "cpu"):
+    if not is_in_turn(loss_fn):
         return gradient(loss_fn, params, examples, weights)
 
     def add(total: Params, row: tuple[Any, jax.Array]) -> tuple[Params, jax.Array]:

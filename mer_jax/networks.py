@@ -253,7 +253,12 @@ def by_task(single: Model, num_tasks: int, own: Sequence[str] | None = None) -> 
 
     shown = single.loss
     if not isinstance(shown, DenseFirstLoss):
-        return Model(init, apply, lambda params, example: shown(whole(params), example))
+
+        def plain(params: TaskParams, example: Example) -> jax.Array:
+            return shown(whole(params), example)
+
+        in_turn = isinstance(shown, InTurnOnCPU)
+        return Model(init, apply, InTurnOnCPU(plain) if in_turn else plain)
     loss = DenseFirstLoss(
         shown.inputs,
         lambda params: shown.split(whole(params)),

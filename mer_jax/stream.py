@@ -98,7 +98,8 @@ def accuracy(
       apply: `apply(params, x, task) -> logits [C]`, on one example.
       references: pytree of `[n, ...]`: the examples themselves, or what `make` turns into them.
       make: `make(reference) -> Example`, called block by block.
-      block_size: examples that are made and classified at once; it bounds the memory.
+      block_size: examples that are made and classified at once; it bounds the memory. With 1,
+        no time is spent on those that do not count.
       present: `[n]` bool, which examples count; None for all of them.
     Returns:
       `[]` float32; NaN where `params` or a logit of an example that counts are not finite, which
@@ -117,7 +118,16 @@ def accuracy(
         logits = apply(params, example.x, example.task)
         return jnp.argmax(logits) == example.y, jnp.isfinite(logits).all()
 
-    correct, finite = jax.lax.map(judge, references, batch_size=block_size)
+    def judge_if_present(row: tuple[Any, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        reference, counts = row
+        neither = jnp.bool_(False), jnp.bool_(False)
+        return jax.lax.cond(counts, judge, lambda reference: neither, reference)
+
+    blocks = None if block_size == 1 else block_size
+    if present is None:
+        correct, finite = jax.lax.map(judge, references, batch_size=blocks)
+    else:
+        correct, finite = jax.lax.map(judge_if_present, (references, present), batch_size=blocks)
     is_finite = jnp.stack([jnp.isfinite(p).all() for p in jax.tree.leaves(params)]).all()
     is_finite &= jnp.all(finite, where=present)
     return jnp.where(is_finite, jnp.mean(correct, where=present), jnp.nan)

@@ -69,6 +69,23 @@ def test_accuracy_counts_every_example_once(block_size):
     assert accuracy == 0.75
 
 
+@pytest.mark.parametrize("block_size", [1, 3, 100])
+def test_accuracy_leaves_out_what_is_not_present(block_size):
+    """Two of four count, of which one is right; the others are right, and not finite."""
+    x = np.eye(4, dtype=np.float32)
+    x[3, 3] = np.nan
+    tests = Example(x, np.array([0, 0, 2, 3]), np.zeros(4, int))
+    present = np.array([True, True, False, False])
+    accuracy = mer_jax.accuracy(
+        lambda params, x, task: params * x,
+        jnp.ones(4),
+        tests,
+        block_size=block_size,
+        present=present,
+    )
+    assert accuracy == 0.5
+
+
 def test_accuracy_of_a_diverged_network_is_not_a_number():
     params = jax.tree.map(lambda p: p.at[0].set(jnp.inf), MODEL.init(jax.random.key(0)))
     assert np.isnan(mer_jax.accuracy(MODEL.apply, params, blobs(0, 10)))
