@@ -23,7 +23,9 @@ def use_all_cores() -> None:
     # XLA runs a loop over small arrays as one function, and any other op by op. A pass of SGD in
     # Gram form touches 200 KB: with the limit above that, a whole run takes about a fifth less.
     small = "--xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold=300000"
-    os.environ["XLA_FLAGS"] = f"{small} {os.environ.get('XLA_FLAGS', '')}"
+    flags = os.environ.get("XLA_FLAGS", "")
+    if small not in flags:  # what is compiled is kept under the name of all flags, repeated or not
+        os.environ["XLA_FLAGS"] = f"{small} {flags}"
 
 
 def join(coordinator: str | None, num_processes: int | None, process_id: int | None) -> None:

@@ -257,8 +257,7 @@ def by_task(single: Model, num_tasks: int, own: Sequence[str] | None = None) -> 
         def plain(params: TaskParams, example: Example) -> jax.Array:
             return shown(whole(params), example)
 
-        in_turn = isinstance(shown, InTurnOnCPU)
-        return Model(init, apply, InTurnOnCPU(plain) if in_turn else plain)
+        return Model(init, apply, InTurnOnCPU(plain) if isinstance(shown, InTurnOnCPU) else plain)
     loss = DenseFirstLoss(
         shown.inputs,
         lambda params: shown.split(whole(params)),

@@ -99,7 +99,7 @@ def accuracy(
       references: pytree of `[n, ...]`: the examples themselves, or what `make` turns into them.
       make: `make(reference) -> Example`, called block by block.
       block_size: examples that are made and classified at once; it bounds the memory. With 1,
-        no time is spent on those that do not count.
+        which suits a network of convolutions on a CPU, no time is spent on what does not count.
       present: `[n]` bool, which examples count; None for all of them.
     Returns:
       `[]` float32; NaN where `params` or a logit of an example that counts are not finite, which
@@ -123,7 +123,7 @@ def accuracy(
         neither = jnp.bool_(False), jnp.bool_(False)
         return jax.lax.cond(counts, judge, lambda reference: neither, reference)
 
-    blocks = None if block_size == 1 else block_size
+    blocks = None if block_size == 1 else block_size  # a `vmap` over one would take both branches
     if present is None:
         correct, finite = jax.lax.map(judge, references, batch_size=blocks)
     else:

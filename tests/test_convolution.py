@@ -12,7 +12,7 @@ from golden import at
 
 import mer_jax
 from mer_jax import convolution, networks
-from mer_jax.losses import gradient_of_sum
+from mer_jax.losses import gradient_of_sum, is_in_turn
 from mer_jax.types import Example
 
 RNG = np.random.default_rng(0)
@@ -190,6 +190,7 @@ def test_tasks_may_own_the_first_layer_of_any_network():
     params = model.init(jax.random.key(0))
     assert params.own["Conv_0"]["kernel"].shape == (3, 3, 3, 1, 8)
     assert set(params.shared) == {"Conv_1", "Dense_0"}
+    assert is_in_turn(model.loss) == (jax.default_backend() == "cpu")
     learner = mer_jax.task_input(model.loss, optimizer=optax.sgd(0.1))
     example = at(drawings(10), 1)._replace(task=np.int32(2))
     update = jax.jit(learner.update)

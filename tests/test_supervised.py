@@ -282,6 +282,17 @@ def test_alphabets_one_after_another(tmp_path):
     assert ((tasks.images >= 0).sum(-1) % 15 == 0).all()
 
 
+def test_a_second_program_in_a_process_finds_what_the_first_has_compiled(monkeypatch):
+    """JAX keeps compiled programs by the flags as well, so they must not grow."""
+    monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=")
+    devices.use_all_cores()
+    first = os.environ["XLA_FLAGS"]
+    assert first.endswith(" --xla_dump_to=")
+    assert len(first.split()) == 2
+    devices.use_all_cores()
+    assert os.environ["XLA_FLAGS"] == first
+
+
 def test_no_program_starts_jax_before_it_knows_its_devices():
     """Where one did, each core would no longer be a device of its own."""
     programs = "bench, language, report, rl, supervised, tables"
