@@ -8,6 +8,13 @@ import pytest
 from experiments import checkpoints, joint
 
 
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    """Networks of two small modules, which compile fast."""
+    networks = {name: how | {"features": (8, 8)} for name, how in joint.NETWORKS.items()}
+    monkeypatch.setattr(joint, "NETWORKS", networks)
+
+
 def test_every_network_learns(tmp_path, made_omniglot):
     joint.main(["--tasks", "2", "--passes", "4", "--batch-size", "6", "--out", str(tmp_path)])
     told = json.loads((tmp_path / "joint.json").read_text())

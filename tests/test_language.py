@@ -14,7 +14,7 @@ from experiments import checkpoints, language, texts
 SMALL = [
     "--steps", "4", "--batch-size", "4", "--length", "16", "--width", "8", "--layers", "1",
     "--seeds", "2", "--train-bytes", "2000", "--test-bytes", "200", "--capacity", "20",
-    "--reptile-every", "2",
+    "--reptile-every", "2", "--checkpoint-every", "2",
 ]  # fmt: skip
 
 
@@ -70,8 +70,7 @@ def test_a_run(tmp_path):
 
 def test_stopped_in_the_middle_it_goes_on_with_the_same_bits(tmp_path, monkeypatch, capsys):
     def arms(name, *more):
-        flags = [*SMALL, "--checkpoint-every", "2", "--out", str(tmp_path / name)]
-        language.main([*flags, *more])
+        language.main([*SMALL, "--out", str(tmp_path / name), *more])
         metrics = json.loads((tmp_path / name / "metrics.json").read_text())
         assert not (tmp_path / name / "checkpoints").exists()
         return {arm: {**result, "seconds": 0} for arm, result in metrics["arms"].items()}
