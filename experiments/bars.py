@@ -1,5 +1,6 @@
-"""Bars that show how far long work is."""
+"""Progress of long work: bars on a terminal, lines elsewhere."""
 
+import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
@@ -7,6 +8,9 @@ from rich import progress
 from rich.console import Console
 
 Step = TypeVar("Step")
+
+SECONDS_A_LINE = 10
+"""Between two lines of progress where there is no terminal to draw a bar on."""
 
 
 def display(console: Console, keep: bool = True) -> progress.Progress:
@@ -40,9 +44,15 @@ def follow(
       tell: `tell(step)` gives how much is done, and what to say beside the bar.
     """
     bar = shown.add_task(title, total=total, about="compiling")
+    next_line = time.monotonic()
     for step in steps:
         completed, about = tell(step)
+        if not completed:  # the first step waits for the program that makes it
+            about = "compiling"
         shown.update(bar, completed=completed, about=about)
+        if not shown.console.is_terminal and time.monotonic() >= next_line:
+            next_line = time.monotonic() + SECONDS_A_LINE
+            shown.console.print(f"{title}: {completed} of {total} {about}", highlight=False)
     if shown.live.transient:
         shown.remove_task(bar)
     return step

@@ -2,10 +2,12 @@
 
 python -m experiments.bench                        # two minutes or so
 python -m experiments.bench --data-dir ~/mnist     # and one whole seed on MNIST Rotations
+python -m experiments.bench --compare              # beside the recorded values
 """
 
 import dataclasses
 import functools
+import json
 import os
 import platform
 import statistics
@@ -25,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 import mer_jax
-from experiments import command_line, devices, language, output, playing, training
+from experiments import bars, command_line, devices, language, output, playing, training
 from mer_jax import checks
 from mer_jax.data import benchmarks, datasets
 from mer_jax.data.benchmarks import Base
@@ -47,8 +49,19 @@ class Config:
     where there is neither."""
     long: bool = False
     """Also time whole seeds of DQN-MER on Catcher and of MER 5120 on MNIST Rotations."""
+    compare: tuple[Path, ...] | None = None
+    """Show the values of this bench.json, by default the recorded one, beside the new ones. The
+    program ends with status 1 if a ratio is more than 1.5 times the recorded one. Times are not
+    compared, since they depend on the machine."""
     out: Path = Path("runs/bench")
     """Folder for bench.json and bench.md."""
+
+
+RECORDED = Path(__file__).parent / "results" / "bench" / "bench.json"
+RATIO = "×"
+"""The unit of a ratio. The smaller, the better."""
+TOLERANCE = 1.5
+"""How many times the recorded ratio is still accepted."""
 
 
 class Row(NamedTuple):
@@ -162,6 +175,11 @@ def row(what: str, values: list[float], unit: str) -> Row:
     return Row(what, statistics.median(values), unit, values)
 
 
+def ratio(what: str, first: list[float], second: list[float]) -> Row:
+    """The first over the second, pair by pair."""
+    return row(what, [a / b for a, b in zip(first, second, strict=True)], RATIO)
+
+
 def step_rows(
     num_batches: int,
     batch_size: int,
@@ -179,11 +197,11 @@ def step_rows(
     ours = [1e6 * seconds / (num_batches * batch_size) for seconds in ours]
     batched = [1e6 * seconds / batch_size for seconds in batched]
     of = f"s = {num_batches}, k = {batch_size}{name}"
-    ratios = [a / b for a, b in zip(ours, batched, strict=True)]
+    step, share = "per-example SGD step of MER", f"example's share of a mini-batch of {batch_size}"
     return [
-        row(f"one per-example SGD step of MER, {of}", ours, "µs"),
-        row(f"one example in a mini-batch step of {batch_size}{name}", batched, "µs"),
-        row(f"the former over the latter, {of}", ratios, "×"),
+        row(f"one {step}, {of}", ours, "µs"),
+        row(f"one {share}{name}", batched, "µs"),
+        ratio(f"a {step} over an {share}, {of}", ours, batched),
     ]
 
 
@@ -192,12 +210,21 @@ def seeds_rows(
 ) -> list[Row]:
     """All steps that one seed takes in a second, and many in a `vmap` on one device."""
     num_batches, batch_size = 10, 11
-    rows = []
-    for count, what in ((1, "one seed"), (seeds, f"{seeds} seeds in a vmap")):
-        measure = mer_seconds(num_batches, batch_size, 1000, length, network, count)
-        speeds = [count * num_batches * batch_size / measure() / 1e3 for _ in range(repeats)]
-        rows.append(row(f"SGD steps of MER, {what}{name}", speeds, "thousand/s"))
-    return rows
+    alone, together = pairs(
+        mer_seconds(num_batches, batch_size, 1000, length, network, 1),
+        mer_seconds(num_batches, batch_size, 1000, length, network, seeds),
+        repeats,
+    )
+    share = [seconds / seeds for seconds in together]
+
+    def speeds(seconds: list[float]) -> list[float]:
+        return [num_batches * batch_size / one / 1e3 for one in seconds]
+
+    return [
+        row(f"SGD steps of MER, one seed{name}", speeds(alone), "thousand/s"),
+        row(f"SGD steps of MER, {seeds} seeds in a vmap{name}", speeds(share), "thousand/s"),
+        ratio(f"a step of one of {seeds} seeds in a vmap over one alone{name}", share, alone),
+    ]
 
 
 def capacity_rows(repeats: int) -> list[Row]:
@@ -205,8 +232,7 @@ def capacity_rows(repeats: int) -> list[Row]:
     large, small = pairs(
         mer_seconds(5, 11, 1_000_000, 1000), mer_seconds(5, 11, 1_000, 1000), repeats
     )
-    ratios = [a / b for a, b in zip(large, small, strict=True)]
-    return [row("a step with 1,000,000 memories over one with 1,000", ratios, "×")]
+    return [ratio("a step of MER with 1,000,000 memories over one with 1,000", large, small)]
 
 
 def compile_rows(repeats: int) -> list[Row]:
@@ -224,16 +250,32 @@ def compile_rows(repeats: int) -> list[Row]:
 
 
 def evaluation_rows(repeats: int) -> list[Row]:
-    """Every task's accuracy on a test set of MNIST's size."""
+    """Every task's accuracy on a test set of MNIST's size, and what one task's is made of."""
     tasks = benchmarks.rotations(np.random.default_rng(0), num_images=10_000, num_tasks=20,
                                  examples_per_task=1)  # fmt: skip
     examples = batch(10_000)
     test = Base(examples.x, examples.y)
-    evaluate = jax.jit(training.programs(NETWORK, mer_jax.mer).evaluate)
+    evaluate = jax.jit(training.evaluation(NETWORK))
     params = NETWORK.init(jax.random.key(0))
     measure = timed(lambda: evaluate(params, tasks, test, np.arange(20)))
     what = "evaluating 20 tasks on 10,000 images each"
-    return [row(what, [measure() for _ in range(repeats)], "s")]
+    whole = row(what, [measure() for _ in range(repeats)], "s")
+
+    def accuracy(params: Any, examples: Example, present: Any = None) -> jax.Array:
+        return mer_jax.accuracy(NETWORK.apply, params, examples, present=present)
+
+    def forward(params: Any, examples: Example) -> jax.Array:
+        return jax.vmap(NETWORK.apply, (None, 0, 0))(params, examples.x, examples.task)
+
+    every_one, some, plain = (
+        timed(functools.partial(jax.jit(program), params, examples, *more))
+        for program, more in ((accuracy, ()), (accuracy, (jnp.ones(10_000, bool),)), (forward, ()))
+    )
+    return [
+        whole,
+        ratio("evaluating the images that are present over all", *pairs(some, every_one, repeats)),
+        ratio("evaluating over a batched forward pass", *pairs(some, plain, repeats)),
+    ]
 
 
 def guard_rows(repeats: int) -> list[Row]:
@@ -304,11 +346,10 @@ def reptile_rows(repeats: int) -> list[Row]:
 
     rows = []
     for what, steps in {
-        "a step of AdamW in reptile, between pulls, over one alone": bare,
-        "the same with the gradients of a small language model": in_training,
+        "a step of AdamW in reptile, between pulls, over one of AdamW alone": bare,
+        "a step of a language model with reptile, between pulls, over one without": in_training,
     }.items():
-        ours, plain = pairs(steps(True), steps(False), repeats)
-        rows.append(row(what, [a / b for a, b in zip(ours, plain, strict=True)], "×"))
+        rows.append(ratio(what, *pairs(steps(True), steps(False), repeats)))
     return rows
 
 
@@ -350,7 +391,7 @@ def together_rows() -> list[Row]:
     alone, _ = supervised("--seeds", "1", *size, cores=1)
     together, _ = supervised("--seeds", "8", *size)
     what = "8 seeds at once on all cores over 8 programs, one after another, on one core"
-    return [row(what, [together / (8 * alone)], "×")]
+    return [ratio(what, [together], [8 * alone])]
 
 
 def mnist_rows(data_dir: Path, long: bool) -> list[Row]:
@@ -380,17 +421,12 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
-def main(args: list[str] | None = None) -> None:
-    config = command_line.parse(Config, args)
-    console = Console()
-    data_dir = config.data_dir or os.environ.get("MER_JAX_DATA_DIR")
-    with command_line.errors():
-        checks.positive_int("--repeats", config.repeats)
-        if data_dir:  # rather now than after minutes
-            datasets.load("mnist", data_dir)
-        config.out.mkdir(parents=True, exist_ok=True)
-    devices.use_all_cores()
-    parts: list[Callable[[], list[Row]]] = [
+Part = Callable[[], list[Row]]
+
+
+def parts(config: Config, data_dir: Path | None) -> list[Part]:
+    """All that is to be measured."""
+    chosen: list[Part] = [
         lambda: step_rows(10, 101, config.repeats),
         lambda: step_rows(10, 11, config.repeats),
         lambda: step_rows(1, 26, config.repeats, CONVNET, 26 * 40, ", Omniglot's network"),
@@ -405,31 +441,93 @@ def main(args: list[str] | None = None) -> None:
         together_rows,
     ]
     if config.long:
-        parts.append(agent_rows)
+        chosen.append(agent_rows)
     if data_dir:
-        parts.append(lambda: mnist_rows(Path(data_dir), config.long))
+        chosen.append(lambda: mnist_rows(data_dir, config.long))
+    return chosen
+
+
+def recorded(path: Path) -> dict[str, Row]:
+    """The rows of a bench.json by name.
+
+    Raises:
+      ValueError: if it is none.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        rows = [Row(**one) for one in content["rows"]]
+        return {one.what: one._replace(median=float(one.median)) for one in rows}
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ValueError(
+            f"--compare needs a bench.json which this program has written, got {path} "
+            f"({type(error).__name__}: {error})"
+        ) from None
+
+
+def grown(rows: list[Row], before: dict[str, Row]) -> list[Row]:
+    """The ratios that are too many times the recorded ones."""
+    return [
+        one
+        for one in rows
+        if one.unit == RATIO
+        and one.what in before
+        and one.median > TOLERANCE * before[one.what].median
+    ]
+
+
+def main(args: list[str] | None = None) -> None:
+    config = command_line.parse(Config, args)
+    console = Console()
+    place = config.data_dir or os.environ.get("MER_JAX_DATA_DIR")
+    data_dir = Path(place) if place else None
+    before = None
+    with command_line.errors():
+        checks.positive_int("--repeats", config.repeats)
+        if config.compare is not None:
+            if len(config.compare) > 1:
+                raise ValueError(f"--compare takes one file, got {len(config.compare)}")
+            before = recorded(*config.compare or (RECORDED,))
+        if data_dir:  # rather now than after minutes
+            datasets.load("mnist", data_dir)
+        config.out.mkdir(parents=True, exist_ok=True)
+    devices.use_all_cores()
     rows: list[Row] = []
     try:
-        with command_line.errors():
-            for part in parts:
-                with console.status("measuring"):
-                    rows += part()
+        with command_line.errors(), bars.display(console) as shown:
+            chosen = parts(config, data_dir)
+            bar = shown.add_task("measuring", total=len(chosen), about="compiling")
+            for part in chosen:
+                rows += part()
+                shown.update(bar, advance=1, about=rows[-1].what)
                 write(config, rows)
     except KeyboardInterrupt:
         console.print(f"stopped; what was measured is in {config.out}")
         raise SystemExit(130) from None
-    shown = Table(*HEAD)
-    for line in lines(rows):
-        shown.add_row(*line)
-    console.print(shown)
+    head, *body = table(rows, before)
+    drawn = Table(*head)
+    for line in body:
+        drawn.add_row(*line)
+    console.print(drawn)
+    if before is not None and (worse := grown(rows, before)):
+        for one in worse:
+            console.print(
+                f"{one.what}: {number(one.median)}, more than {TOLERANCE} times the recorded "
+                f"{number(before[one.what].median)}",
+                highlight=False,
+            )
+        raise SystemExit(1)
 
 
-HEAD = ["What", "Median", ""]
-
-
-def lines(rows: list[Row]) -> list[list[str]]:
-    """What a table shows of them."""
-    return [[one.what, number(one.median), one.unit] for one in rows]
+def table(rows: list[Row], before: dict[str, Row] | None = None) -> list[list[str]]:
+    """A table with its head, all text; before: the recorded rows, for a column of their own."""
+    head, body = ["What", "Median", ""], [[one.what, number(one.median), one.unit] for one in rows]
+    if before is None:
+        return [head, *body]
+    known = [number(before[one.what].median) if one.what in before else "" for one in rows]
+    return [
+        [what, then, *now]
+        for (what, *now), then in zip([head, *body], ["Recorded", *known], strict=True)
+    ]
 
 
 def write(config: Config, rows: list[Row]) -> None:
@@ -447,7 +545,7 @@ def write(config: Config, rows: list[Row]) -> None:
     about = {"config": command_line.deciding(config), "command": command}
     content = {"rows": [one._asdict() for one in rows], **about, **machine}
     output.write_json(config.out / "bench.json", content)
-    output.write_text(config.out / "bench.md", output.markdown([HEAD, *lines(rows)], caption))
+    output.write_text(config.out / "bench.md", output.markdown(table(rows), caption))
 
 
 if __name__ == "__main__":

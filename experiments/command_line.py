@@ -11,13 +11,16 @@ from typing import Any, NoReturn, TypeVar
 
 import tyro
 
+from experiments import opening
+
 Config = TypeVar("Config")
-WHERE = ("out", "data_dir", "resume", "tensorboard")
+WHERE = ("out", "data_dir", "resume", "tensorboard", "compare")
 """Flags that decide nothing about the results."""
 
 
 def parse(config: Callable[..., Config], args: Sequence[str] | None = None) -> Config:
     """Reads the flags into `config`; its docstrings are the help text. Exits with 2 on bad ones."""
+    opening.close()
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):

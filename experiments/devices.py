@@ -1,6 +1,7 @@
 """Seeds side by side on every device there is."""
 
 import contextlib
+import functools
 import os
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
@@ -133,26 +134,48 @@ def fitting(what: str, size: int) -> int:
     return max(1, int(there / 2 / size))
 
 
+@functools.lru_cache(maxsize=64)
 def over_seeds(
-    function: Callable[..., Any], mesh: Mesh, own: int, donate: tuple[int, ...] = ()
+    function: Callable[..., Any],
+    mesh: Mesh,
+    own: int,
+    donate: tuple[int, ...] = (),
+    num_runs: int | None = None,
 ) -> jax.stages.Wrapped:
     """Compiles a function of one seed for many of them, spread over the devices.
 
     On a CPU, a core learns its seeds one after another: each then stays in cache, and a batched
-    product of matrices this small is no faster. Elsewhere a device's seeds are a `vmap`.
+    product of matrices this small is no faster. Elsewhere a device's seeds are a `vmap`. The same
+    arguments give the same compiled function again.
 
     Args:
       own: how many of the arguments, the first ones, are a seed's own and get a leading axis of
         seeds; the rest are shared.
       donate: the arguments whose memory the results may reuse.
+      num_runs: how many of the seeds count; those after them fill up the last devices (see `pad`).
+        A core skips them, and their results are zeros.
     """
     in_turn = jax.default_backend() == "cpu"
+    has_padding = num_runs is not None and pad(num_runs, mesh) > num_runs
 
     def on_one_device(own_args: tuple[Any, ...], shared: tuple[Any, ...]) -> Any:
         def one(seed: tuple[Any, ...]) -> Any:
             return function(*seed, *shared)
 
-        return jax.lax.map(one, own_args) if in_turn else jax.vmap(one)(own_args)
+        def one_if_it_counts(row: tuple[jax.Array, tuple[Any, ...]]) -> Any:
+            number, seed = row
+            nothing = jax.tree.map(
+                lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(one, seed)
+            )
+            return jax.lax.cond(number < num_runs, one, lambda seed: nothing, seed)
+
+        if not in_turn:
+            return jax.vmap(one)(own_args)
+        if not has_padding:
+            return jax.lax.map(one, own_args)
+        here = len(jax.tree.leaves(own_args)[0])
+        numbers = jax.lax.axis_index("seed") * here + jnp.arange(here)
+        return jax.lax.map(one_if_it_counts, (numbers, own_args))
 
     many = jax.shard_map(
         on_one_device, mesh=mesh, in_specs=(SEED, SHARED), out_specs=SEED, check_vma=False

@@ -259,8 +259,8 @@ def _learn_arm(
         for part in ("train", "test")
     )
     start = devices.over_seeds(single.start, mesh, own=1)
-    advance = devices.over_seeds(single.advance, mesh, own=2, donate=(0,))
-    judge = devices.over_seeds(single.judge, mesh, own=1)
+    advance = devices.over_seeds(single.advance, mesh, own=2, donate=(0,), num_runs=config.seeds)
+    judge = devices.over_seeds(single.judge, mesh, own=1, num_runs=config.seeds)
     finite = devices.over_seeds(is_finite, mesh, own=1)
 
     def of_seeds(leaf: jax.Array) -> np.ndarray:

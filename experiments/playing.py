@@ -187,9 +187,10 @@ def learn(
     draws = devices.put(jax.tree.map(lambda leaf: leaf[padded], draws), mesh, SEED)
     single = programs(plan, plan.episodes)
     start = devices.over_seeds(single.start, mesh, own=1)
-    advance = devices.over_seeds(single.advance, mesh, own=2, donate=(0,))
-    judge = devices.over_seeds(single.judge, mesh, own=2)
-    last = devices.over_seeds(programs(plan, 4 * plan.episodes).judge, mesh, own=2)
+    advance = devices.over_seeds(single.advance, mesh, own=2, donate=(0,), num_runs=num_runs)
+    judge = devices.over_seeds(single.judge, mesh, own=2, num_runs=num_runs)
+    judge_last = programs(plan, 4 * plan.episodes).judge
+    last = devices.over_seeds(judge_last, mesh, own=2, num_runs=num_runs)
 
     def fetched(leaf: jax.Array) -> np.ndarray:
         return devices.fetch(leaf)[:num_runs]

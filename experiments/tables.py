@@ -73,7 +73,7 @@ class Config:
     """Run only these, such as rotations/mer-200 or many-permutations/online; all if not given."""
     only_draw: bool = False
     """Run nothing: draw the table from the cells there are."""
-    dataset: Literal["digits", "mnist", "fashion_mnist", "omniglot"] | None = None
+    dataset: Literal["mnist-5k", "digits", "mnist", "fashion_mnist", "omniglot"] | None = None
     """Images; if not given MNIST, and Omniglot for what is measured on that. See
     experiments.supervised."""
     seeds: int | None = None

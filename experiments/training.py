@@ -1,5 +1,6 @@
 """One learner over a benchmark, several seeds at once, evaluated on every task after each."""
 
+import functools
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ import mer_jax
 from experiments import devices
 from experiments.checkpoints import Arrays, Checkpoints, asked_to_stop, check_finite
 from experiments.devices import SEED, SHARED
+from mer_jax.branches import where_needed
 from mer_jax.data import benchmarks
 from mer_jax.data.benchmarks import Base, Tasks, Visit
 from mer_jax.gram import DenseFirstLoss
@@ -84,15 +86,23 @@ def programs(
             after, infos = mer_jax.run(learn_key, learner_of(draw, train), state, stream)
             return after, infos, jnp.isfinite(infos.loss).all()
 
-        def unchanged() -> Any:
-            def unknown(info: jax.ShapeDtypeStruct) -> jax.Array:
-                is_float = jnp.issubdtype(info.dtype, jnp.floating)
-                return jnp.full(info.shape, jnp.nan if is_float else -1, info.dtype)
+        if not ragged:
+            return learned()
 
-            return state, jax.tree.map(unknown, jax.eval_shape(learned)[1]), jnp.bool_(True)
+        def unknown(info: jax.ShapeDtypeStruct) -> jax.Array:
+            is_float = jnp.issubdtype(info.dtype, jnp.floating)
+            return jnp.full(info.shape, jnp.nan if is_float else -1, info.dtype)
 
+        unchanged = state, jax.tree.map(unknown, jax.eval_shape(learned)[1]), jnp.bool_(True)
         # A chunk is all there or, after the task's end, all missing.
-        return jax.lax.cond(images[0] >= 0, learned, unchanged) if ragged else learned()
+        return where_needed(images[0] >= 0, lambda _: learned(), unchanged)
+
+    return Programs(start, advance, evaluation(model))
+
+
+@functools.lru_cache(maxsize=32)
+def evaluation(model: Model) -> Callable[..., jax.Array]:
+    """The program that evaluates a network, see `Programs`; one for all methods that have it."""
 
     def evaluate(params: Params, tasks: Tasks, test: Base, which: jax.Array) -> jax.Array:
         def one_task(task: jax.Array) -> jax.Array:
@@ -114,7 +124,7 @@ def programs(
 
         return jax.lax.map(one_task, which)
 
-    return Programs(start, advance, evaluate)
+    return evaluate
 
 
 class Progress(NamedTuple):
@@ -176,8 +186,8 @@ def learn(
 
     single = programs(model, make_learner, chunk, watched, ragged=len(lengths) > 1)
     start = devices.over_seeds(single.start, mesh, own=1)
-    advance = devices.over_seeds(single.advance, mesh, own=2, donate=(0,))
-    evaluate = devices.over_seeds(single.evaluate, mesh, own=2)
+    advance = devices.over_seeds(single.advance, mesh, own=2, donate=(0,), num_runs=num_runs)
+    evaluate = devices.over_seeds(single.evaluate, mesh, own=2, num_runs=num_runs)
     finite = devices.over_seeds(is_finite, mesh, own=1)
 
     def accuracies(params: Params, learned: int) -> np.ndarray:

