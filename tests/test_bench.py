@@ -1,6 +1,7 @@
 """The benchmark's own machinery; what it measures is no test."""
 
 import itertools
+import json
 
 import jax.numpy as jnp
 import numpy as np
@@ -31,10 +32,70 @@ def test_plays_as_many_frames_as_it_says():
     np.testing.assert_array_equal(np.ravel(played), [7] * 8)
 
 
-def test_bad_input_gets_one_clear_line(capsys):
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["--repeats", "0"], "--repeats must be a whole number of at least 1, got 0"),
+        (["--compare", "{folder}/none"], "--compare needs a bench.json which this program has"),
+        (["--compare", "{folder}/list.json"], "{folder}/list.json (TypeError"),
+        (["--compare", "{folder}/other.json"], "{folder}/other.json (KeyError: 'rows')"),
+        (["--compare", "{folder}/odd.json"], "{folder}/odd.json (TypeError"),
+        (["--compare", "a", "b"], "--compare takes one file, got 2"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_gets_one_clear_line(args, says, tmp_path, capsys):
+    (tmp_path / "list.json").write_text("[]")
+    (tmp_path / "other.json").write_text("{}")
+    (tmp_path / "odd.json").write_text('{"rows": [{"name": 1}]}')
     with pytest.raises(SystemExit) as stop:
-        bench.main(["--repeats", "0"])
+        bench.main([arg.format(folder=tmp_path) for arg in args])
     assert stop.value.code == 2
     complaint = capsys.readouterr().err
-    assert "--repeats must be a whole number of at least 1, got 0" in complaint
+    assert says.format(folder=tmp_path) in complaint
     assert complaint.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("steps", "seconds", "status"), [(1.4, 9.0, 0), (1.6, 1.0, 1)], ids=["time", "ratio"]
+)
+def test_a_grown_ratio_ends_with_status_1(steps, seconds, status, tmp_path, monkeypatch, capsys):
+    """Recorded were 1 and 1: only a ratio above 1.5 counts, however long anything takes."""
+
+    def measured(ratio, time):
+        return lambda *_: [
+            lambda: [bench.row("a step over a share", [ratio], bench.RATIO)],
+            lambda: [bench.row("a whole run", [time], "s")],
+        ]
+
+    monkeypatch.delenv("MER_JAX_DATA_DIR", raising=False)
+    monkeypatch.setattr(bench, "parts", measured(1.0, 1.0))
+    bench.main(["--out", str(tmp_path / "before")])
+    monkeypatch.setattr(bench, "parts", measured(steps, seconds))
+    recorded = tmp_path / "before" / "bench.json"
+    args = ["--compare", str(recorded), "--out", str(tmp_path / "after")]
+    capsys.readouterr()
+    if status:
+        with pytest.raises(SystemExit) as stop:
+            bench.main(args)
+        assert stop.value.code == status
+    else:
+        bench.main(args)
+    said = capsys.readouterr().out
+    assert "Recorded" in said
+    told = "a step over a share: 1.6, more than 1.5 times the recorded 1" in said
+    assert told is bool(status)
+    after = json.loads((tmp_path / "after" / "bench.json").read_text())
+    assert [row["median"] for row in after["rows"]] == [steps, seconds]
+
+
+def test_what_is_recorded_can_be_compared_with():
+    rows = bench.recorded(bench.RECORDED)
+    assert any(one.unit == bench.RATIO for one in rows.values())
+    assert not bench.grown(list(rows.values()), rows)
+    slower = [one._replace(median=2 * one.median) for one in rows.values()]
+    assert {one.unit for one in bench.grown(slower, rows)} == {bench.RATIO}
+
+
+def test_ratios_are_taken_pair_by_pair():
+    assert bench.ratio("a over b", [2.0, 9.0, 8.0], [1.0, 3.0, 2.0]).values == [2.0, 3.0, 4.0]
