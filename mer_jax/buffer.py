@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from mer_jax import checks, order
+from mer_jax.meshes import varying_like
 from mer_jax.types import exportable
 
 
@@ -28,6 +29,8 @@ class Reservoir(NamedTuple):
     init: Callable[[Any], ReservoirState]
     add: Callable[[jax.Array, ReservoirState, Any], ReservoirState]
     sample: Callable[[jax.Array, ReservoirState, int], tuple[Any, jax.Array]]
+    add_batch: Callable[[jax.Array, ReservoirState, Any], ReservoirState]
+    after: Callable[[ReservoirState, Any], ReservoirState]
 
 
 def reservoir(capacity: int) -> Reservoir:
@@ -57,9 +60,9 @@ def reservoir(capacity: int) -> Reservoir:
         examples = jax.tree.map(
             lambda leaf: jnp.zeros((capacity, *leaf.shape), leaf.dtype), checks.shapes(example)
         )
-        return ReservoirState(examples, jnp.zeros((), jnp.int32))
+        return varying_like(ReservoirState(examples, jnp.zeros((), jnp.int32)), example)
 
-    return Reservoir(init, add, sample)
+    return Reservoir(init, add, sample, add_batch, after)
 
 
 def add(key: jax.Array, state: ReservoirState, example: Any, offered: Any = True) -> ReservoirState:
@@ -79,13 +82,47 @@ def add(key: jax.Array, state: ReservoirState, example: Any, offered: Any = True
     """
     check_row(state, example)
     n, room = state.num_seen, capacity(state)
-    slot = jnp.where(n < room, n, jax.random.randint(key, (), 0, n + 1))
+    slot = jnp.where(n < room, n, jax.random.randint(key, (), 0, n + 1, jnp.int32))
     slot = jnp.where(offered, slot, room)
     # A write past the end is the dropped example, so no branch on traced values is needed.
     examples = jax.tree.map(
         lambda rows, x: rows.at[slot].set(x, mode="drop"), state.examples, example
     )
     return ReservoirState(examples, n + jnp.asarray(offered, jnp.int32))
+
+
+def add_batch(
+    key: jax.Array, state: ReservoirState, batch: Any, offered: jax.Array | None = None
+) -> ReservoirState:
+    """Offers many examples at once, each of all offered so far then held with equal chance.
+
+    As `add` of one after the other, but all slots are drawn at once. Where two examples draw the
+    same slot, the later one is held.
+
+    Args:
+      key: random key, consumed.
+      batch: pytree of `[N, ...]`, its rows like those of `state.examples`.
+      offered: `[N]` bool; those where it is False are left out. None offers all.
+    Raises:
+      ValueError: while tracing, if the batch is not like rows.
+    """
+    size, room = check_rows(state, batch), capacity(state)
+    offered = jnp.ones(size, bool) if offered is None else offered
+    n = state.num_seen + jnp.cumsum(offered, dtype=jnp.int32)  # offered up to and with each
+    slots = jnp.where(n <= room, n - 1, jax.random.randint(key, (size,), 0, n, jnp.int32))
+    slots = jnp.where(offered, slots, room)
+    order = jnp.argsort(slots, stable=True)
+    is_last = jnp.concatenate([slots[order][1:] != slots[order][:-1], jnp.ones(1, bool)])
+    # What is dropped is written past the end, each to a place of its own.
+    place = jnp.arange(size, dtype=jnp.int32)
+    slots = jnp.where(jnp.zeros(size, bool).at[order].set(is_last), slots, room)
+    slots = jnp.where(slots < room, slots, room + place)
+    examples = jax.tree.map(
+        lambda rows, x: rows.at[slots].set(x, mode="drop", unique_indices=True),
+        state.examples,
+        batch,
+    )
+    return ReservoirState(examples, n[-1])
 
 
 def sample(key: jax.Array, state: ReservoirState, n: int) -> tuple[Any, jax.Array]:
@@ -98,9 +135,12 @@ def sample(key: jax.Array, state: ReservoirState, n: int) -> tuple[Any, jax.Arra
       The examples, `[n, ...]`, and `valid`, `[n]` bool, which is False from position
       `min(n, stored)` on: an early batch has as many replays as there are memories. Rows that are
       not valid hold some stored example, or zeros where nothing is stored.
+    Raises:
+      ValueError: if `n` is not a plain whole number of at least 0.
     """
+    n = checks.count("n", n)
     stored = jnp.minimum(state.num_seen, capacity(state))
-    slots = jax.random.randint(key, (n,), 0, jnp.maximum(stored, 1))
+    slots = jax.random.randint(key, (n,), 0, jnp.maximum(stored, 1), jnp.int32)
     return jax.tree.map(lambda rows: rows[slots], state.examples), jnp.arange(n) < stored
 
 
@@ -127,8 +167,8 @@ def replay_batch(
     """The incoming example first, then `batch_size - 1` replays.
 
     Returns:
-      The batch, `[batch_size, ...]`, and its weights, `[batch_size]` float32: 1, or 0 for the
-      replays which an early reservoir cannot give. Those rows repeat the incoming example, so
+      The batch, `[batch_size, ...]`, and its weights, `[batch_size]` floating point: 1, or 0 for
+      the replays which an early reservoir cannot give. Those rows repeat the incoming example, so
       that whatever is finite on it is finite on them.
     Raises:
       ValueError: while tracing, if `example` is not like a row of the reservoir.
@@ -141,7 +181,7 @@ def replay_batch(
         batch = jnp.concatenate([jnp.asarray(incoming, drawn.dtype)[None], drawn])
         return jnp.where(jnp.expand_dims(valid, range(1, batch.ndim)), batch, batch[0])
 
-    return jax.tree.map(rows, example, replays), valid.astype(jnp.float32)
+    return jax.tree.map(rows, example, replays), valid.astype(float)
 
 
 def replay_batches(
@@ -158,3 +198,18 @@ def check_row(state: ReservoirState, example: Any) -> None:
         lambda rows: jax.ShapeDtypeStruct(rows.shape[1:], rows.dtype), state.examples
     )
     checks.same_shapes("example must be like one row of the buffer", row, checks.shapes(example))
+
+
+def check_rows(state: ReservoirState, batch: Any) -> int:
+    """How many rows a batch has, or a `ValueError` unless they are like those of the state."""
+    shapes = checks.shapes(batch)
+    sizes = {leaf.shape[:1] for leaf in jax.tree.leaves(shapes)}
+    if len(sizes) != 1 or sizes & {(), (0,)}:
+        raise ValueError(
+            f"batch must be arrays [N, ...] with the same N of at least 1, got {shapes}"
+        )
+    check_row(
+        state, jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), shapes)
+    )
+    ((size,),) = sizes
+    return int(size)

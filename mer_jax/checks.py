@@ -12,13 +12,23 @@ import numpy as np
 def positive_int(name: str, value: Any) -> int:
     """Returns `value` if it is a whole number of at least 1; sizes are static, never traced."""
     if isinstance(value, jax.core.Tracer):
-        raise ValueError(f"{name} sets a shape and cannot be traced, got {value}")
+        raise ValueError(f"{name} must be a plain number, which is not traced, got {value}")
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
     if not whole or value < 1:
         raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
     if value >= 2**31:  # which int32, that counts and indexes on the device, cannot hold
         raise ValueError(f"{name} must be less than 2^31, got {value}")
     return int(value)
+
+
+def count(name: str, value: Any) -> int:
+    """Returns `value` if it is a whole number of at least 0, for a size that may be none."""
+    if isinstance(value, int | np.integer) and not isinstance(value, bool) and value == 0:
+        return 0
+    try:
+        return positive_int(name, value)
+    except ValueError as error:
+        raise ValueError(str(error).replace("at least 1", "at least 0")) from None
 
 
 def positive_ints(name: str, values: Any) -> tuple[int, ...]:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeGuard
 import jax
 import jax.numpy as jnp
 
+from mer_jax.meshes import varying_like
 from mer_jax.meta import interpolate
 from mer_jax.order import after
 from mer_jax.types import LossFn, Params
@@ -144,7 +145,8 @@ def _batches_on_one_gram(
         end, losses = jax.lax.scan(sgd_step, start, rows)
         return interpolate(start, end, beta), losses
 
-    start = (jnp.zeros((weights.size, bias.shape[0]), kernel.dtype), rest)
+    none = jnp.zeros((weights.size, bias.shape[0]), kernel.dtype)
+    start = (varying_like(none, layers, batches, weights, alpha, beta), rest)
     (steps, rest), losses = jax.lax.scan(
         within_batch, start, (row, at_start, gram, batches, weights)
     )

@@ -3,6 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from mer_jax.meshes import varying_like
+
 
 def nonnegative(Q: jax.Array, q: jax.Array, iterations: int) -> jax.Array:
     """The `x >= 0` that minimises `x' Q x / 2 + q' x`.
@@ -31,6 +33,6 @@ def nonnegative(Q: jax.Array, q: jax.Array, iterations: int) -> jax.Array:
         share = jnp.where(uphill, 0, (momentum - 1) / following)
         return (moved, moved + share * (moved - x), following), None
 
-    start = jnp.zeros_like(q)
-    (x, _, _), _ = jax.lax.scan(step, (start, start, jnp.ones((), q.dtype)), length=iterations)
+    start = varying_like((jnp.zeros_like(q), jnp.zeros_like(q), jnp.ones((), q.dtype)), Q, q)
+    (x, _, _), _ = jax.lax.scan(step, start, length=iterations)
     return scale * x
