@@ -30,6 +30,9 @@ class Reservoir(NamedTuple):
     add: Callable[[jax.Array, ReservoirState, Any], ReservoirState]
     sample: Callable[[jax.Array, ReservoirState, int], tuple[Any, jax.Array]]
     add_batch: Callable[[jax.Array, ReservoirState, Any], ReservoirState]
+    sample_and_add: Callable[
+        [jax.Array, ReservoirState, Any, int], tuple[Any, jax.Array, ReservoirState]
+    ]
     after: Callable[[ReservoirState, Any], ReservoirState]
 
 
@@ -43,6 +46,20 @@ def reservoir(capacity: int) -> Reservoir:
     >>> examples, valid = memory.sample(jax.random.key(10), state, 2)
     >>> print(state.examples.shape, state.num_seen, valid)
     (3,) 10 [ True  True]
+
+    A step which draws and then adds says so, and a donated reservoir is written in place. Either
+    the draws come with the new state, or what is made of them is shown to `after`:
+
+    >>> def step(key, state, example):
+    ...     drawn, valid, state = memory.sample_and_add(key, state, example, 2)
+    ...     return drawn.sum(), state
+    >>> def the_same(key, state, example):
+    ...     draw_key, add_key = jax.random.split(key)
+    ...     result = memory.sample(draw_key, state, 2)[0].sum()
+    ...     return result, memory.add(add_key, memory.after(state, result), example)
+    >>> first, second = (f(jax.random.key(0), state, jnp.int32(7)) for f in (step, the_same))
+    >>> bool(first[0] == second[0]), bool((first[1].examples == second[1].examples).all())
+    (True, True)
 
     Capacity is not part of the state: the shapes of `state.examples` know it, and `add` and
     `sample` serve any size.
@@ -62,7 +79,7 @@ def reservoir(capacity: int) -> Reservoir:
         )
         return varying_like(ReservoirState(examples, jnp.zeros((), jnp.int32)), example)
 
-    return Reservoir(init, add, sample, add_batch, after)
+    return Reservoir(init, add, sample, add_batch, sample_and_add, after)
 
 
 def add(key: jax.Array, state: ReservoirState, example: Any, offered: Any = True) -> ReservoirState:
@@ -141,7 +158,29 @@ def sample(key: jax.Array, state: ReservoirState, n: int) -> tuple[Any, jax.Arra
     n = checks.count("n", n)
     stored = jnp.minimum(state.num_seen, capacity(state))
     slots = jax.random.randint(key, (n,), 0, jnp.maximum(stored, 1), jnp.int32)
-    return jax.tree.map(lambda rows: rows[slots], state.examples), jnp.arange(n) < stored
+    # A single row would be read as a slice, whose order before a write XLA does not see.
+    read = jnp.concatenate([slots, slots]) if n == 1 else slots
+    drawn = jax.tree.map(lambda rows: rows[read][:n], state.examples)
+    return drawn, jnp.arange(n) < stored
+
+
+def sample_and_add(
+    key: jax.Array, state: ReservoirState, example: Any, n: int
+) -> tuple[Any, jax.Array, ReservoirState]:
+    """Draws `n` examples, then offers one, which is written in place.
+
+    `sample` and then `add` give the same, but where the draws are used for something else XLA does
+    not see that they come before the write, and copies the whole reservoir (see `after`).
+
+    Args:
+      key: random key, consumed.
+      example: as for `add`; n: as for `sample`.
+    Returns:
+      The examples and `valid` as `sample` gives them, and the reservoir.
+    """
+    draw_key, add_key = jax.random.split(key)
+    drawn, valid = sample(draw_key, state, n)
+    return drawn, valid, add(add_key, after(state, drawn), example)
 
 
 def after(state: ReservoirState, result: Any) -> ReservoirState:
@@ -206,7 +245,7 @@ def check_rows(state: ReservoirState, batch: Any) -> int:
     sizes = {leaf.shape[:1] for leaf in jax.tree.leaves(shapes)}
     if len(sizes) != 1 or sizes & {(), (0,)}:
         raise ValueError(
-            f"batch must be arrays [N, ...] with the same N of at least 1, got {shapes}"
+            f"batch must be arrays with an axis of examples in common, of at least 1, got {shapes}"
         )
     check_row(
         state, jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), shapes)

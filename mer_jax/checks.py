@@ -12,7 +12,7 @@ import numpy as np
 def positive_int(name: str, value: Any) -> int:
     """Returns `value` if it is a whole number of at least 1; sizes are static, never traced."""
     if isinstance(value, jax.core.Tracer):
-        raise ValueError(f"{name} must be a plain number, which is not traced, got {value}")
+        raise ValueError(f"{name} sets a shape and cannot be traced, got {value}")
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
     if not whole or value < 1:
         raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")

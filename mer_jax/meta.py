@@ -83,6 +83,8 @@ def reptile(
       et al. (2025), "Revisiting Replay and Gradient Alignment for Continual Pre-Training of Large
       Language Models", beside replay (see `mix`).
     """
+    if isinstance(every, jax.core.Tracer):
+        raise ValueError(f"every must be a plain whole number, got {every}, which is traced")
     every, rate = checks.positive_int("every", every), checks.rate("rate", rate, largest=1)
     inner = optax.with_extra_args_support(checks.optimizer(inner))
     # Then nothing is done at all, so that the compiler cannot round otherwise.
