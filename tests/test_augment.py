@@ -27,6 +27,11 @@ MAKERS = [
 both_makers = pytest.mark.parametrize("maker", MAKERS, ids=["affine", "shift_rotation_scale"])
 
 
+class Weighted(NamedTuple):
+    weight: jax.Array
+    x: jax.Array
+
+
 def image_of(dtype, *shape, seed=0):
     drawn = np.random.default_rng(seed).random(shape)
     return drawn.astype(dtype) if np.issubdtype(dtype, np.floating) else (drawn * 256).astype(dtype)
@@ -169,10 +174,6 @@ def test_few_bits_are_computed_with_in_float32(dtype):
 
 @both_makers
 def test_only_the_image_changes_and_keys_decide(maker):
-    class Weighted(NamedTuple):
-        weight: jax.Array
-        x: jax.Array
-
     example = Weighted(jnp.float32(2), jnp.asarray(image_of(np.uint8, 28, 28)))
     augment = jax.jit(maker(1.0))
     first, again, other = (augment(jax.random.key(seed), example) for seed in (0, 0, 1))
