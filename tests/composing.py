@@ -1,12 +1,11 @@
 """Every learner and every way of running it: a tiny problem, `LEARNERS` and `WAYS`.
 
-`test_composes` runs each learner in each way, `test_composes_on_devices` those that need several
-devices, and `docs/composing.md` shows the table of both.
+`test_composes` runs each learner in each way, `test_composes_on_devices` in those that need several
+devices, `test_composes_without_jit` in the slowest. `docs/composing.md` shows the table of all.
 """
 
-import contextlib
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import jax
@@ -23,7 +22,7 @@ from mer_jax.rl.q_learning import Transition
 
 RATE = 0.05
 SEEDS = 4
-SIZE = {"batch_size": 3, "capacity": 4}
+SIZE: dict[str, Any] = {"batch_size": 3, "capacity": 4}
 TASKS = {"num_tasks": 2}
 REPLAY = SIZE | TASKS
 MEMORIES = TASKS | {"num_memories": 2}
@@ -109,7 +108,7 @@ def _mer(loss: Any) -> Case:
 
 def _agent(make: Callable[[Any, Any], Any], takes_optimizer: bool) -> Case:
     """An agent's `init` and `update`, which are a learner's on transitions."""
-    rest = dict(discount=0.9, epsilon=optax.constant_schedule(0.1), target_every=2)
+    rest: dict[str, Any] = dict(discount=0.9, epsilon=optax.constant_schedule(0.1), target_every=2)
 
     def learner(optimizer: Any) -> Learner:
         agent = make(optimizer, rest)
@@ -189,15 +188,21 @@ SGD = optax.sgd(RATE, momentum=0.5)
 OPTIMIZERS = {"sgd": SGD, "adamw": optax.adamw(RATE), "prodigy": contrib.prodigy()}
 KEYS = jax.random.split(jax.random.key(7), 4)
 
+# What is compiled here runs for microseconds, so that compiling is all that takes time.
+compiled = functools.partial(
+    jax.jit,
+    compiler_options={"xla_backend_optimization_level": 0}
+    | ({"xla_cpu_use_fusion_emitters": False} if jax.default_backend() == "cpu" else {}),
+)
+
 
 def run(learner: Learner, keys: Any, params: Any, examples: Any, step: Any = None) -> Any:
     """The state after the examples, one compiled step each, and the infos.
 
     Args:
-      step: instead of `jax.jit(learner.update)`.
+      step: instead of `compiled(learner.update)`.
     """
-    # A new function each time, so that nothing traced in another way of running is found again.
-    step = step or jax.jit(lambda *args: learner.update(*args))
+    step = step or _step(learner)
     state, infos = learner.init(params, examples[0]), []
     for key, example in zip(keys, examples, strict=True):
         state, info = step(key, state, example)
@@ -205,10 +210,16 @@ def run(learner: Learner, keys: Any, params: Any, examples: Any, step: Any = Non
     return state, infos
 
 
+def _step(learner: Learner) -> Any:
+    # A new function each time, so that nothing traced in another way of running is found again. Of
+    # the same name each time, so that what is equal is compiled once.
+    return compiled(lambda *args: learner.update(*args))
+
+
 @functools.cache
 def plain_step(name: str) -> Any:
     """The learner's compiled step with nothing around it, once for all ways of running."""
-    return jax.jit(LEARNERS[name].make(SGD).update)
+    return _step(LEARNERS[name].make(SGD))
 
 
 def plain(name: str, keys: Any = KEYS, params: Any = None, examples: Any = None) -> Any:
@@ -227,7 +238,8 @@ def plain_result(name: str) -> Any:
 
 def assert_same(got: Any, expected: Any, bound: float = 0) -> None:
     """Equal structure, shapes, dtypes and numbers; floating-point ones up to a bound."""
-    assert jax.tree.structure(got) == jax.tree.structure(expected)
+    structure: Any = jax.tree.structure(expected)
+    assert jax.tree.structure(got) == structure
     wanted = jax.tree_util.tree_leaves_with_path(expected)
     for (path, want), leaf in zip(wanted, jax.tree.leaves(got), strict=True):
         where = jax.tree_util.keystr(path)
@@ -237,6 +249,7 @@ def assert_same(got: Any, expected: Any, bound: float = 0) -> None:
 
 
 Check = Callable[[str], None]
+"""`check(name)` raises unless the learner of that name runs in some way."""
 
 
 def _inside(context: Callable[[], Any], bound: float = 0) -> Check:
@@ -252,9 +265,9 @@ def _inside(context: Callable[[], Any], bound: float = 0) -> Check:
 
 
 def without_jit(name: str) -> None:
-    """The first three examples, since each operation is on its own."""
+    """Two examples, one of each task, since each operation is on its own."""
     case = LEARNERS[name]
-    args = KEYS[:3], case.params, case.examples[:3]
+    args = KEYS[:2], case.params, case.examples[::2]
     expected = plain(name, *args)
     with jax.disable_jit():
         got = run(case.make(SGD), *args)
@@ -273,7 +286,7 @@ def rbg_keys(name: str) -> None:
     case = LEARNERS[name]
     args = case.params, case.examples[-1:] * 4
     keys = jax.random.split(jax.random.key(7, impl="rbg"), 4)
-    assert_same(run(case.make(SGD), keys, *args), plain(name, KEYS, *args))
+    assert_same(run(case.make(SGD), keys, *args), plain(name, KEYS, *args), FLOAT32_BOUND)
 
 
 def donation(optimizer: str) -> Check:
@@ -282,7 +295,7 @@ def donation(optimizer: str) -> Check:
     def check(name: str) -> None:
         case = LEARNERS[name]
         learner = case.make(OPTIMIZERS[optimizer])
-        step = jax.jit(learner.update, donate_argnums=1)
+        step = compiled(learner.update, donate_argnums=1)
         mine = jax.tree.map(jnp.copy, case.params)
         got = run(learner, KEYS, mine, case.examples, step)
         assert_same(mine, case.params)
@@ -297,8 +310,12 @@ def half(dtype: Any) -> Check:
     """Parameters and floating-point inputs of half precision."""
 
     def cast(tree: Any, to: Any) -> Any:
+        # By NumPy, which need not compile.
         return jax.tree.map(
-            lambda leaf: leaf.astype(to) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, tree
+            lambda leaf: jnp.array(
+                np.asarray(leaf, to if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf.dtype)
+            ),
+            tree,
         )
 
     def check(name: str) -> None:
@@ -308,7 +325,7 @@ def half(dtype: Any) -> Check:
         # The same start, in float32.
         expected, _ = plain(name, KEYS, *cast((params, examples), jnp.float32))
         assert {leaf.dtype for leaf in jax.tree.leaves(state.params)} == {jnp.dtype(dtype)}
-        assert all(jnp.isfinite(info.loss) for info in infos)
+        assert all(np.isfinite(np.float32(info.loss)) for info in infos)
         assert_same(cast(state.params, jnp.float32), expected.params, bound)
 
     return check
@@ -325,7 +342,7 @@ def exported(name: str) -> None:
     bits = jax.random.key_data(KEYS)
     state = learner.init(case.params, case.examples[0])
     content = export.export(jax.jit(step))(bits[0], state, case.examples[0]).serialize()
-    again = jax.jit(export.deserialize(content).call)
+    again = compiled(export.deserialize(content).call)
     got = run(learner, bits, case.params, case.examples, again)
     assert_same(got, plain_result(name))
 
@@ -379,7 +396,7 @@ def on_mesh(name: str) -> None:
         return _learn(learner, keys, learner.init(params, _first(stream)), stream)
 
     seeds = NamedSharding(jax.make_mesh((SEEDS,), ("seeds",)), PartitionSpec("seeds"))
-    got = jax.jit(jax.vmap(train))(*jax.device_put(args, seeds))
+    got = compiled(jax.vmap(train))(*jax.device_put(args, seeds))
     for leaf in jax.tree.leaves(got[0].params):
         assert leaf.sharding.is_equivalent_to(seeds, leaf.ndim)
     assert_same(jax.device_get(got), jax.device_get(_one_by_one(name, *args)), FLOAT32_BOUND)
@@ -400,11 +417,9 @@ def in_shard_map(init_inside: bool) -> Check:
             return _learn(learner, keys, state, stream)
 
         begun = params if init_inside else jax.vmap(start)(params, streams)
-        over = PartitionSpec("seeds")
-        mapped = jax.shard_map(
-            jax.vmap(train), mesh=jax.make_mesh((SEEDS,), ("seeds",)), in_specs=over, out_specs=over
-        )
-        got = jax.jit(mapped)(keys, begun, streams)
+        mesh, over = jax.make_mesh((SEEDS,), ("seeds",)), PartitionSpec("seeds")
+        mapped = jax.shard_map(jax.vmap(train), mesh=mesh, in_specs=over, out_specs=over)
+        got = compiled(mapped)(*jax.device_put((keys, begun, streams), NamedSharding(mesh, over)))
         expected = _one_by_one(name, keys, params, streams)
         assert_same(jax.device_get(got), jax.device_get(expected), FLOAT32_BOUND)
 
@@ -412,12 +427,14 @@ def in_shard_map(init_inside: bool) -> Check:
 
 
 class Way(NamedTuple):
-    """says: one line for the documentation; check: raises unless a learner runs so."""
+    """says: one line for the documentation; check: see `Check`.
+
+    needs_optimizer: whether it is about an optimizer.
+    """
 
     says: str
     check: Check
     needs_optimizer: bool = False
-    on_devices: bool = False
 
 
 WAYS = {
@@ -442,16 +459,12 @@ WAYS = {
     "mesh": Way(
         "Seeds on an axis of `jax.make_mesh`, whose type is Explicit, in a `vmap`.",
         on_mesh,
-        on_devices=True,
     ),
     "shard_map": Way(
         "`jax.shard_map` over seeds with its default `check_vma=True`, `init` outside of it.",
         in_shard_map(init_inside=False),
-        on_devices=True,
     ),
-    "shard_map, init": Way(
-        "The same with `init` inside of it.", in_shard_map(init_inside=True), on_devices=True
-    ),
+    "shard_map, init": Way("The same with `init` inside of it.", in_shard_map(init_inside=True)),
     "donation": Way("A fresh state is donated: the same bits.", donation("sgd")),
     "donation, adamw": Way("The same with `optax.adamw`.", donation("adamw"), True),
     "donation, prodigy": Way(
@@ -468,20 +481,31 @@ WAYS = {
 }
 
 
-def cells(on_devices: bool) -> Iterator[tuple[str, str]]:
-    """Each learner and way that are tested together: `(learner, way)`."""
-    for way, about in WAYS.items():
-        for name, case in LEARNERS.items():
-            if about.on_devices == on_devices and (
-                case.takes_optimizer or not about.needs_optimizer
-            ):
-                yield name, way
+ON_DEVICES = ("mesh", "shard_map", "shard_map, init")
+OPERATION_BY_OPERATION = ("no jit",)
+THE_OTHERS = tuple(way for way in WAYS if way not in ON_DEVICES + OPERATION_BY_OPERATION)
+"""Each of the three is a module of tests, so that two processes share them."""
+
+
+def cells(ways: Iterable[str]) -> list[tuple[str, str]]:
+    """Each learner and way that go together: `(learner, way)`."""
+    return [
+        (name, way)
+        for way in ways
+        for name, case in LEARNERS.items()
+        if case.takes_optimizer or not WAYS[way].needs_optimizer
+    ]
 
 
 def table() -> str:
-    """The table of `docs/composing.md`, and below it a line for each way."""
-    tested = {*cells(on_devices=False), *cells(on_devices=True)}
-    rows = [["", *WAYS], ["---"] + [":-:"] * len(WAYS)]
-    rows += [[f"`{name}`"] + ["✓" if (name, way) in tested else "–" for way in WAYS] for name in LEARNERS]
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join([*lines, "", *(f"- **{way}**: {about.says}" for way, about in WAYS.items())])
+    """The table of `docs/composing.md`: a column for each way, a row for each learner."""
+    tested = set(cells(ON_DEVICES + OPERATION_BY_OPERATION + THE_OTHERS))
+    lines = [["Learner", *WAYS], ["---", *[":-:"] * len(WAYS)]]
+    for name in LEARNERS:
+        lines.append([name, *("✓" if (name, way) in tested else "" for way in WAYS)])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def list_of_ways() -> str:
+    """The list of `docs/composing.md`: a line for each way."""
+    return "\n".join(f"- **{way}**: {about.says}" for way, about in WAYS.items())

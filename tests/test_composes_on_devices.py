@@ -24,7 +24,7 @@ ROOT = Path(__file__).parent.parent
 def failures() -> dict[str, str]:
     """The traceback of each case that fails."""
     found = {}
-    for name, way in composing.cells(on_devices=True):
+    for name, way in composing.cells(composing.ON_DEVICES):
         try:
             composing.WAYS[way].check(name)
         except Exception:
@@ -45,7 +45,7 @@ def failed(tmp_path_factory):
     return json.loads(file.read_text())
 
 
-@pytest.mark.parametrize(("name", "way"), composing.cells(on_devices=True))
+@pytest.mark.parametrize(("name", "way"), composing.cells(composing.ON_DEVICES))
 def test_seeds_on_devices(failed, name, way):
     found = failed.get(f"{name}, {way}")
     assert found is None, found
