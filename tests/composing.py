@@ -37,14 +37,17 @@ FLOAT32_BOUND = STEPS * CHAIN * LARGEST * 2**-24
 """What another order of the same float32 operations may change at most: 1e-4."""
 
 
-def half_bound(dtype: Any) -> float:
-    """What gradients in half precision may change: the steps' length times their roundings.
+PATH = 0.5
+"""No parameter goes further in all steps together, after the pulls."""
 
-    The half of a gradient's chain of operations is on numbers of its own size, of at most 2. The
-    parameters at the end are rounded once more.
+
+def half_bound(dtype: Any) -> float:
+    """What gradients in half precision may change: each step's length times half its operations.
+
+    The other half is on the way to numbers that are not larger than the gradient. The parameters,
+    all below 1, are rounded once more at the end.
     """
-    rounding = float(jnp.finfo(dtype).eps) / 2
-    return (STEPS * RATE * 2 * CHAIN / 2 + LARGEST) * rounding
+    return (PATH * CHAIN / 2 + 1) * float(jnp.finfo(dtype).eps) / 2
 
 
 PARAMS = {
