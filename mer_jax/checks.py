@@ -21,6 +21,16 @@ def positive_int(name: str, value: Any) -> int:
     return int(value)
 
 
+def count(name: str, value: Any) -> int:
+    """Returns `value` if it is a whole number of at least 0, for a size that may be none."""
+    if isinstance(value, int | np.integer) and not isinstance(value, bool) and value == 0:
+        return 0
+    try:
+        return positive_int(name, value)
+    except ValueError as error:
+        raise ValueError(str(error).replace("at least 1", "at least 0")) from None
+
+
 def positive_ints(name: str, values: Any) -> tuple[int, ...]:
     """Several sizes, each as `positive_int` asks for it."""
     if isinstance(values, str) or not isinstance(values, Iterable):

@@ -1,0 +1,30 @@
+"""Random changes to examples, drawn anew each time an example is trained on."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+Augment = Callable[[jax.Array, Any], Any]
+"""`augment(key, example) -> example`, on one example; what it gives is what the loss is shown."""
+
+AUGMENT = 2**31 - 2
+"""More parts than any learner splits its key into, so that its other draws stay the same."""
+
+
+def augmented(augment: Augment | None, key: jax.Array, examples: Any, num_axes: int = 0) -> Any:
+    """The examples as the loss is to see them, each changed with a key of its own.
+
+    Args:
+      augment: None leaves them as they are, at no cost.
+      key: the step's random key, of which a part is used that nothing else uses.
+      examples: pytree of `[..., *shape]`, with `num_axes` leading axes.
+    """
+    if augment is None:
+        return examples
+    sizes = jax.tree.leaves(examples)[0].shape[:num_axes]
+    keys = jax.random.split(jax.random.fold_in(key, AUGMENT), sizes)
+    change = augment
+    for _ in range(num_axes):
+        change = jax.vmap(change)
+    return change(keys, examples)
