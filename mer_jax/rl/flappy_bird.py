@@ -151,7 +151,7 @@ class FlappyBird(environment.Environment[FlappyBirdState, FlappyBirdParams]):
         screen = game.screen(HEIGHT, WIDTH, (113, 197, 207))
         for pipe in range(3):
             left, start = state.pipe_x[pipe] - PIPE_WIDTH // 2, state.pipe_gap_start[pipe]
-            end = start + self._gap(params)
+            end = jnp.asarray(start, jnp.float32) + self._gap(params)
             screen = game.paint(screen, 0, left, start, PIPE_WIDTH, (84, 168, 60))
             screen = game.paint(screen, end, left, HEIGHT, PIPE_WIDTH, (84, 168, 60))
         screen = game.paint(screen, GROUND_Y, 0, HEIGHT, WIDTH, (222, 216, 149))

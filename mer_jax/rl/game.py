@@ -152,6 +152,10 @@ def paint(
     image: jax.Array, top: Any, left: Any, height: Any, width: Any, colour: tuple[int, int, int]
 ) -> jax.Array:
     """A filled rectangle on it; what is beyond the edges is left out."""
-    row, column = jnp.arange(image.shape[0])[:, None], jnp.arange(image.shape[1])[None]
+    row = jnp.arange(image.shape[0], dtype=jnp.float32)[:, None]
+    column = jnp.arange(image.shape[1], dtype=jnp.float32)[None]
+    top, left, height, width = (
+        jnp.asarray(value, jnp.float32) for value in (top, left, height, width)
+    )
     inside = (row >= top) & (row < top + height) & (column >= left) & (column < left + width)
     return jnp.where(inside[:, :, None], jnp.array(colour, jnp.uint8)[None, None], image)

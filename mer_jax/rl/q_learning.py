@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.custom_batching import custom_vmap
 
 from mer_jax import buffer, checks
 from mer_jax.augmentation import Augment, augmented
@@ -182,6 +183,33 @@ def dqn_mer(
     return _agent(model, judge, learn, memory, lambda params: (), epsilon, target_every)
 
 
+@custom_vmap
+def _once(step: jax.Array) -> jax.Array:
+    """1, which the compiler cannot know, unless under a `vmap`."""
+    return (step >= 0).astype(jnp.int32)
+
+
+@_once.def_vmap
+def _once_for_all(
+    axis_size: int, in_batched: list[bool], step: jax.Array
+) -> tuple[jax.Array, bool]:
+    del axis_size, in_batched, step
+    return jnp.ones((), jnp.int32), False
+
+
+def _add_apart(memory: Reservoir, key: jax.Array, state: AgentState, newest: Transition) -> Any:
+    """The memory with the newest transition, written before anything is drawn from it.
+
+    XLA fuses the write of a row with the reads that follow, does it twice, and copies all rows for
+    that. It fuses nothing across the border of a loop. Under a `vmap` a write is not fused, and
+    the loop is known to run once and vanishes.
+    """
+    kept = varying_like(state.memory, key, newest)
+    return jax.lax.fori_loop(
+        0, _once(state.step), lambda _, kept: memory.add(key, kept, newest), kept
+    )
+
+
 def _judging(model: Model, discount: Any) -> Callable[[Params, Transition], Judged]:
     """What the target network makes of transitions `[k, ...]`: r + discount max Q(s', .)."""
     discount = checks.rate("discount", discount, largest=1)
@@ -241,13 +269,12 @@ def _agent(
         loss = model.loss(
             state.params, jax.tree.map(lambda leaf: leaf[0], judge(state.target, one))
         )
-        state = state._replace(memory=memory.add(add_key, state.memory, transition))
+        state = state._replace(memory=_add_apart(memory, add_key, state, transition))
         params, opt_state = learn(learn_key, state, transition)
-        kept = buffer.after(state.memory, params)
         step = state.step + 1
         renew = step % target_every == 0
         target = jax.tree.map(lambda new, old: jnp.where(renew, new, old), params, state.target)
-        return AgentState(params, target, opt_state, kept, step), Info(loss)
+        return AgentState(params, target, opt_state, state.memory, step), Info(loss)
 
     def values(params: Params, obs: Any) -> jax.Array:
         return model.apply(params, obs, None)
