@@ -126,7 +126,7 @@ def programs(plan: Plan, episodes: int) -> Programs:
         return state, jnp.isfinite(infos.loss).all()
 
     def policy(params: Any) -> Callable[[jax.Array], jax.Array]:
-        return lambda obs: jnp.argmax(model.apply(params, obs, None)).astype(jnp.int32)
+        return mer_jax.rl.greedy(model, params)
 
     def judge(params: Any, draw: Draw, number: jax.Array) -> Any:
         def one_task(task: jax.Array) -> Any:

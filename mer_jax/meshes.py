@@ -1,34 +1,44 @@
-"""The mesh axes over which an array varies inside `jax.shard_map`."""
+"""Arrays that lie on a mesh of devices as other arrays do."""
 
 from typing import Any, TypeVar
 
 import jax
+import jax.numpy as jnp
 
 Tree = TypeVar("Tree")
 
 
 def varying_like(tree: Tree, *sources: Any) -> Tree:
-    """The same arrays, marked as varying over every mesh axis over which a source varies.
+    """The same numbers, on a mesh as arrays that are computed from the sources.
 
-    The carry of a scan must vary from its start on over the axes over which its steps make it vary.
-    Outside of `jax.shard_map` nothing varies and nothing is done.
+    What is made inside a program, such as `jnp.zeros(3)`, is the same for all seeds. The carry of a
+    scan must from its start on vary over the axes over which its steps make it vary, and under a
+    `vmap` over seeds on an explicit mesh it must be sharded as they are. Without a mesh nothing is
+    done. With one, what is done leaves no trace in a compiled program.
 
     Args:
       tree: pytree of arrays.
-      sources: pytrees of arrays or of `jax.ShapeDtypeStruct`.
+      sources: pytrees of arrays; other leaves are left out.
     """
-    axes = frozenset[Any]().union(*map(_axes, jax.tree.leaves(sources)))
+    leaves = [leaf for leaf in jax.tree.leaves(sources) if isinstance(leaf, jax.Array)]
+    leaves = [leaf for leaf in leaves if not jax.typeof(leaf).sharding.mesh.empty]
+    if not leaves:
+        return tree
+    # False, and the compiler knows that. Its type does not, and varies as the sources do.
+    false = jnp.zeros((), bool)
+    for leaf in leaves:
+        false |= (_numbers(leaf) != 0).any() & False
 
-    def leaf(x: Any) -> Any:
-        missing = tuple(axes - _axes(x))
-        return jax.lax.pcast(x, missing, to="varying") if missing else x
+    def leaf_like(x: Any) -> Any:
+        x = jnp.asarray(x)
+        if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+            return jax.random.wrap_key_data(leaf_like(_numbers(x)), impl=jax.random.key_impl(x))
+        # Subtraction, since a sum with 0 would lose the sign of -0.
+        return x ^ false if x.dtype == bool else x - false.astype(x.dtype)
 
-    return jax.tree.map(leaf, tree) if axes else tree
+    return jax.tree.map(leaf_like, tree)
 
 
-def _axes(leaf: Any) -> frozenset[Any]:
-    """The mesh axes over which an array varies; a Python number varies over none."""
-    if not isinstance(leaf, jax.Array | jax.ShapeDtypeStruct):
-        return frozenset()
-    kind = jax.typeof(leaf) if isinstance(leaf, jax.Array) else leaf
-    return frozenset(getattr(kind, "vma", None) or ())
+def _numbers(x: jax.Array) -> jax.Array:
+    """The array, or the numbers that random keys are made of."""
+    return jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x

@@ -286,6 +286,82 @@ def test_without_gymnax_the_rest_works():
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True,
         env=os.environ | {"JAX_PLATFORMS": "cpu"},
     )  # fmt: skip
-    assert (
-        result.stdout.strip() == "mer_jax.rl needs gymnax and flashbax: pip install 'mer_jax[rl]'"
+    assert result.stdout.strip() == "mer_jax.rl needs gymnax: pip install 'mer_jax[rl]'"
+
+
+GAMES = [(rl.Catcher(64), {"fall_speed": 0.06}), (rl.FlappyBird(), {"pipe_gap": 95})]
+
+
+def played(env, changed):
+    """What 60 frames give, the first crash of Flappy Bird among them, and a picture."""
+    params = env.default_params.replace(**changed)
+
+    def frame(carry, key):
+        obs, carry, reward, terminated, truncated, info = env.step(key, carry, 1, params)
+        return carry, (obs, info["final_observation"], reward, terminated, truncated)
+
+    state = env.reset(jax.random.key(0), params)[1]
+    end, seen = jax.lax.scan(frame, state, jax.random.split(jax.random.key(1), 60))
+    return end, seen, env.render(end, params)
+
+
+@pytest.mark.parametrize(("env", "changed"), GAMES)
+@pytest.mark.parametrize(
+    "mode",
+    [
+        lambda: jax.enable_x64(True),
+        lambda: jax.numpy_dtype_promotion("strict"),
+        lambda: jax.numpy_rank_promotion("raise"),
+        lambda: jax.debug_nans(True),
+        lambda: jax.debug_infs(True),
+        lambda: jax.checking_leaks(),
+    ],
+    ids=["x64", "strict", "rank", "nans", "infs", "leaks"],
+)
+def test_a_game_keeps_its_types_and_its_numbers(env, changed, mode):
+    expected = played(env, changed)
+    with mode():
+        came = played(env, changed)
+    assert expected[1][3].any() or isinstance(env, rl.Catcher)
+    assert jax.tree.map(lambda leaf: leaf.dtype, came) == jax.tree.map(
+        lambda leaf: leaf.dtype, expected
     )
+    jax.tree.map(np.testing.assert_array_equal, came, expected)
+
+
+def test_any_environment_can_be_scaled():
+    gymnax = pytest.importorskip("gymnax")
+    plain, params = gymnax.make("MountainCar-v0")
+    env = rl.Scaled(plain, centre=(-0.5, 0.01), scale=(0.5, 0.05))
+    key = jax.random.key(0)
+    obs, state = env.reset(key, params)
+    centre, scale = np.array([-0.5, 0.01]), np.array([0.5, 0.05])
+    of_plain = np.asarray(plain.reset(key, params)[0])
+    np.testing.assert_allclose(obs, (of_plain - centre) / scale, rtol=1e-6)
+    after = env.step(key, state, 2, params)
+    of_plain = np.asarray(plain.step(key, state, 2, params)[0])
+    np.testing.assert_allclose(after[0], (of_plain - centre) / scale, rtol=1e-6)
+    np.testing.assert_array_equal(after[0], after[5]["final_observation"])
+    space = env.observation_space(params)
+    np.testing.assert_allclose(space.low, [(-1.2 + 0.5) / 0.5, (-0.07 - 0.01) / 0.05], rtol=1e-5)
+    # One number for all, and whole numbers that become floating-point ones.
+    board = rl.Scaled(gymnax.make("Freeway-MinAtar")[0], centre=0.5, scale=0.5)
+    obs, _ = board.reset(key, board.default_params)
+    assert set(np.unique(obs)) == {-1, 1}
+    assert obs.dtype == board.observation_space(board.default_params).dtype == jnp.float32
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({}, "MountainCar has no centre of its own: give centre="),
+        ({"centre": 0}, "MountainCar has no scale of its own: give scale="),
+        ({"centre": 0, "scale": (1, 0)}, r"scale must be above 0, got \[1.0, 0.0\]"),
+        ({"centre": np.inf, "scale": 1}, "centre must be finite, got inf"),
+        ({"centre": 0, "scale": (1, 1, 1)}, r"scale must be one number or .* \[2\], got \[3\]"),
+    ],
+)
+def test_bad_scales(given, says):
+    env, params = pytest.importorskip("gymnax").make("MountainCar-v0")
+    with pytest.raises(ValueError, match=says):
+        rl.Scaled(env, **given).reset(jax.random.key(0), params)

@@ -1,6 +1,10 @@
 """Deep Q-learning and its MER form: by hand, against plain loops, and as parts of a program."""
 
 import copy
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -9,13 +13,13 @@ import optax
 import pytest
 
 pytest.importorskip("gymnax", reason="mer_jax.rl needs it")
-pytest.importorskip("flashbax", reason="mer_jax.rl needs it")
 
 import mer_jax
 from mer_jax import rl
 from mer_jax.rl import q_learning
 from mer_jax.rl.q_learning import Judged, Transition
 
+ROOT = Path(__file__).parent.parent
 ALWAYS_GREEDY = optax.constant_schedule(0.0)
 
 
@@ -156,6 +160,36 @@ def test_fifo_keeps_nothing_of_another_shape():
     for example in (jnp.zeros(1), jnp.zeros(2), jnp.zeros(3, jnp.int32)):
         with pytest.raises(ValueError, match=r"one row of the memory: expected float32\[3\]"):
             rl.fifo(5).add(jax.random.key(0), state, example)
+
+
+@pytest.mark.parametrize(
+    ("n", "says"),
+    [
+        (6, "at most the capacity of the fifo, 5, got 6; draw fewer or make a larger fifo"),
+        (-1, "n must be a whole number of at least 0, got -1"),
+        (2.0, "n must be a whole number of at least 0, got 2.0"),
+    ],
+)
+def test_fifo_draws_no_more_than_it_can_hold(n, says):
+    state = rl.fifo(5).init(jnp.zeros(3))
+    with pytest.raises(ValueError, match=says):
+        rl.fifo(5).sample(jax.random.key(0), state, n)
+    with pytest.raises(ValueError, match="n "):
+        jax.jit(lambda n: rl.fifo(5).sample(jax.random.key(0), state, n))(2)
+
+
+def test_fifo_is_flashbaxs_item_buffer():
+    """The same rows are drawn, in the same order, while it fills and afterwards."""
+    flashbax = pytest.importorskip("flashbax")
+    theirs = flashbax.make_item_buffer(5, min_length=1, sample_batch_size=4)
+    ours, kept, state = rl.fifo(5), theirs.init(jnp.int32(0)), rl.fifo(5).init(jnp.int32(0))
+    for number in range(13):
+        kept = theirs.add(kept, jnp.int32(number))
+        state = ours.add(None, state, jnp.int32(number))
+        key = jax.random.key(number)
+        drawn, valid = ours.sample(key, state, 4)
+        np.testing.assert_array_equal(drawn, theirs.sample(kept, key).experience)
+        np.testing.assert_array_equal(valid, np.arange(4) < number + 1)
 
 
 def test_fifo_keeps_the_newest_and_draws_evenly():
@@ -311,3 +345,250 @@ def test_a_judgement_is_of_the_target_network():
     judged = judge(weights([[3, 4], [5, 6]], [0, 0]), batch)
     assert isinstance(judged, Judged)
     np.testing.assert_allclose(judged.target, [1 + 0.5 * 4, 2])
+
+
+CAPACITY = 20_000
+
+
+def small_agent(kind, capacity=CAPACITY, **changed):
+    model = rl.q_network((4, 16, 3))
+    shared = dict(discount=0.9, epsilon=optax.linear_schedule(1.0, 0.1, 20), target_every=20)
+    if kind == "mer":
+        return model, mer_agent(
+            model, num_batches=2, batch_size=4, capacity=capacity, **shared | changed
+        )
+    memory = {"fifo": rl.fifo, "reservoir": mer_jax.reservoir}[kind](capacity)
+    return model, rl.dqn(
+        model, optimizer=optax.sgd(0.01), batch_size=8, memory=memory, **shared | changed
+    )
+
+
+@pytest.mark.parametrize("kind", ["fifo", "reservoir", "mer"])
+def test_no_frame_copies_a_leaf_of_the_replay(kind):
+    """By XLA's account, alone, in a scan, and with both under a vmap; a leaf is 20 kB at least."""
+    model, agent = small_agent(kind)
+    env, params = rl.Scaled(rl.Catcher(64)), rl.CatcherParams(fall_speed=0.06)
+    key = jax.eval_shape(jax.random.key, 0)
+    state = jax.eval_shape(lambda key: rl.start(key, agent, env, params, model.init(key)), key)
+    seen = transition(np.zeros(4), 0, 0.0, np.zeros(4))
+
+    def frame(state, key):
+        return agent.update(key, state.agent, seen)
+
+    def frames(state, key):
+        return rl.play(key, agent, env, params, state, 10)
+
+    def temporary(function, *args):
+        compiled = jax.jit(function, donate_argnums=0).lower(*args).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    smallest = min(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(
+        state.agent.memory.examples))  # fmt: skip
+    assert smallest == CAPACITY
+    three = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct((3, *leaf.shape), leaf.dtype), (state, key)
+    )
+    for function in (frame, frames):
+        assert temporary(function, state, key) < smallest
+        assert temporary(jax.vmap(function), *three) < 3 * smallest
+
+
+def random_sign(key, seen):
+    return seen._replace(reward=jax.random.rademacher(key, (), jnp.float32) / 2)
+
+
+@pytest.mark.parametrize("kind", ["fifo", "mer"])
+def test_each_row_is_augmented_anew_and_what_is_stored_is_not(kind):
+    """Rewards of 1/2 or -1/2 by chance on 64 rows: the mean step is a 1/8 as wide as one row's.
+
+    With discount 0, gradients at Q = 0 are minus the rewards. MER's 64 steps are so small that all
+    are taken at Q = 0, nearly.
+    """
+    model = linear(1, 1)
+    start, rate = weights([[0]], [0]), 1e-4
+    shared = dict(discount=0.0, epsilon=ALWAYS_GREEDY, target_every=100)
+    if kind == "fifo":
+        make = lambda augment: rl.dqn(  # noqa: E731
+            model, optimizer=optax.sgd(64 * rate), batch_size=64, memory=rl.fifo(64),
+            augment=augment, **shared,
+        )  # fmt: skip
+    else:
+        make = lambda augment: rl.dqn_mer(  # noqa: E731
+            model, alpha=rate, beta=1.0, gamma=1.0, num_batches=1, batch_size=64, capacity=64,
+            augment=augment, **shared,
+        )  # fmt: skip
+    seen = transition([1], 0, 0.0, [1])
+    agent, plain = make(random_sign), make(None)
+    state = agent.init(start, seen)
+    fill = jax.jit(lambda state, key: plain.update(key, state, seen)[0])
+    for number in range(64):
+        state = fill(state, jax.random.key(number))
+    assert state.params["layers_0"]["bias"] == 0  # the reward is 0, and so is the value
+    keys = jax.random.split(jax.random.key(9), 2000)
+    after, info = jax.vmap(lambda key: agent.update(key, state, seen))(keys)
+    steps = after.params["layers_0"]["bias"][:, 0] / rate
+    np.testing.assert_allclose(steps.std(), np.sqrt(64) / 2, rtol=5 / np.sqrt(2 * 2000))
+    np.testing.assert_allclose(steps.mean(), 0, atol=5 * np.sqrt(64) / 2 / np.sqrt(2000))
+    assert (info.loss == 0).all()  # that of the transition as it was seen
+    assert (after.memory.examples.reward == 0).all()
+
+
+def test_an_augmentation_that_changes_nothing_gives_the_same_bits(catching):
+    for kind in ("fifo", "mer"):
+        ends = []
+        for augment in (None, lambda key, seen: seen):
+            model, agent = small_agent(kind, 30, augment=augment)
+            frames = stream(20)._replace(obs=jnp.ones((20, 4)), next_obs=jnp.zeros((20, 4)))
+            ends.append(learned(agent, model, frames)[0])
+        jax.tree.map(np.testing.assert_array_equal, *ends)
+
+
+@pytest.mark.parametrize("name", ["BernoulliBandit-misc", "UmbrellaChain-bsuite"])
+@pytest.mark.parametrize("x64", [False, True])
+def test_rewards_of_other_types(name, x64):
+    """Integers in one, in double precision in the other where that is on."""
+    import gymnax
+
+    with jax.enable_x64(x64):
+        env, params = gymnax.make(name)
+        sizes = (*env.observation_space(params).shape, env.num_actions)
+        model = rl.q_network(sizes)
+        agent = mer_agent(model)
+        key = jax.random.key(0)
+        state = rl.start(key, agent, env, params, model.init(key))
+        state, infos = rl.play(key, agent, env, params, state, 30)
+        assert jax.tree.leaves(state.agent.memory.examples.reward)[0].dtype == jnp.float32
+        assert infos.episode_return.dtype == jnp.float32
+        played = rl.evaluate(key, rl.greedy(model, state.agent.params), env, params, 3, 20)
+        assert (played.score.dtype, played.gains.dtype) == (jnp.float32, jnp.int32)
+        assert np.isfinite(played.score).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "outputs", "says"),
+    [
+        ("CartPole-v1", 3, r"each of the 2 actions of env, shape \[2\], got shape \[3\]"),
+        ("Pendulum-v1", 1, "must be discrete .* got Box"),
+    ],
+)
+def test_a_network_and_an_environment_that_do_not_fit(name, outputs, says):
+    import gymnax
+
+    env, params = gymnax.make(name)
+    model = rl.q_network((*env.observation_space(params).shape, outputs))
+    key = jax.random.key(0)
+    with pytest.raises(ValueError, match=says):
+        rl.start(key, mer_agent(model), env, params, model.init(key))
+
+
+def test_returns_of_finished_episodes(catching):
+    """Sums of what was kept, over the frames between the ends of two episodes."""
+    *_, begin, frames = catching
+    first, early = frames(3, begin(3), 30)
+    state, late = frames(3, first, 20)  # 50 frames, and all are kept
+    infos = jax.tree.map(lambda *parts: np.concatenate(parts), early, late)
+    kept = jax.tree.map(np.asarray, state.agent.memory.examples)
+    assert infos.episode_over.sum() > 0
+    assert infos.loss.shape == (50,)
+    total = 0.0
+    for frame in range(50):
+        total += kept.reward[frame]
+        assert infos.episode_return[frame] == total
+        assert infos.episode_over[frame] or not kept.terminal[frame]
+        total *= not infos.episode_over[frame]
+    assert state.episode_return == total
+    ends = np.flatnonzero(infos.episode_over)
+    assert (np.diff([-1, *ends]) <= 40).all()  # the time limit
+
+
+def test_the_greedy_policy():
+    model = linear(2, 3)
+    policy = rl.greedy(model, weights([[1, 0, 2], [0, 3, 1]], [0, 0, 0]))
+    actions = jax.vmap(policy)(jnp.float32([[1, 0], [0, 1], [0, 0]]))
+    np.testing.assert_array_equal(actions, [2, 1, 0])
+    assert actions.dtype == jnp.int32
+
+
+def whole_run(kind, make_key=jax.random.key):
+    """A function of a seed: its network after 30 frames, the infos, and what it then gains."""
+    env = rl.Scaled(rl.Catcher(64))
+    params = rl.CatcherParams(fall_speed=0.06, max_steps_in_episode=40)
+    model, agent = small_agent(kind, 25)
+
+    def run(seed):
+        network_key, *keys = jax.random.split(make_key(seed), 4)
+        state = rl.start(keys[0], agent, env, params, model.init(network_key))
+        state, infos = rl.play(keys[1], agent, env, params, state, 30)
+        policy = rl.greedy(model, state.agent.params)
+        return state, infos, rl.evaluate(keys[2], policy, env, params, 3, 50)
+
+    return run
+
+
+MODES = {
+    "x64": lambda: jax.enable_x64(True),
+    "strict": lambda: jax.numpy_dtype_promotion("strict"),
+    "rank": lambda: jax.numpy_rank_promotion("raise"),
+    "nans": lambda: jax.debug_nans(True),
+    "infs": lambda: jax.debug_infs(True),
+    "leaks": lambda: jax.checking_leaks(),
+}
+
+
+@pytest.fixture(scope="module")
+def plain_run():
+    return jax.jit(whole_run("fifo"))(jnp.uint32(3))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_modes_of_jax_change_no_number(mode, plain_run):
+    with MODES[mode]():
+        came = jax.jit(whole_run("fifo"))(jnp.uint32(3))
+    assert jax.tree.map(jnp.result_type, came) == jax.tree.map(jnp.result_type, plain_run)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), came, plain_run
+    )
+
+
+def test_old_keys_are_the_same_and_other_generators_work(plain_run):
+    came = jax.jit(whole_run("fifo", jax.random.PRNGKey))(jnp.uint32(3))
+    jax.tree.map(np.testing.assert_array_equal, came, plain_run)
+    rbg = jax.jit(whole_run("fifo", lambda seed: jax.random.key(seed, impl="rbg")))(jnp.uint32(3))
+    assert np.isfinite(rbg[1].loss).all()
+
+
+ON_MESHES = """
+import contextlib, sys
+sys.path.insert(0, "tests")
+import jax, numpy as np
+from jax.sharding import NamedSharding, PartitionSpec as P
+from test_q_learning import whole_run
+
+assert jax.device_count() == 4
+run = jax.vmap(whole_run("fifo"))
+seeds = np.arange(4, dtype=np.uint32)
+expected = jax.jit(run)(seeds)
+mesh = jax.make_mesh((4,), ("seed",))
+placed = jax.device_put(seeds, NamedSharding(mesh, P("seed")))
+manual = jax.shard_map(run, mesh=mesh, in_specs=P("seed"), out_specs=P("seed"))
+for program, context in (
+    (run, contextlib.nullcontext()), (run, jax.set_mesh(mesh)), (manual, contextlib.nullcontext())
+):
+    with context:
+        came = jax.jit(program)(placed)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), came, expected
+    )
+    assert {leaf.sharding.spec[0] for leaf in jax.tree.leaves(came)} == {"seed"}
+print("the same")
+"""
+
+
+def test_seeds_on_a_mesh_give_the_same():
+    """Under a vmap with explicit axes, with and without a mesh of the context, and by hand."""
+    flags = "--xla_force_host_platform_device_count=4"
+    result = subprocess.run(
+        [sys.executable, "-c", ON_MESHES], cwd=ROOT, capture_output=True, text=True,
+        env=os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert result.stdout.strip() == "the same", result.stderr[-2000:]

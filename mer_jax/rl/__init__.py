@@ -1,16 +1,17 @@
 """Continual reinforcement learning: two games in pure JAX, as gymnax environments."""
 
 try:
-    import flashbax  # noqa: F401
     import gymnax  # noqa: F401
 except ImportError as error:
-    raise ImportError("mer_jax.rl needs gymnax and flashbax: pip install 'mer_jax[rl]'") from error
+    raise ImportError("mer_jax.rl needs gymnax: pip install 'mer_jax[rl]'") from error
 
 from mer_jax.rl.catcher import Catcher, CatcherParams, CatcherState
 from mer_jax.rl.flappy_bird import FlappyBird, FlappyBirdParams, FlappyBirdState
 from mer_jax.rl.game import Scaled
-from mer_jax.rl.play import Played, PlayState, evaluate, play, start
-from mer_jax.rl.q_learning import Agent, AgentState, Transition, dqn, dqn_mer, fifo, q_network
+from mer_jax.rl.play import Played, PlayInfo, PlayState, evaluate, play, start
+from mer_jax.rl.q_learning import Agent, AgentState, Transition, dqn, dqn_mer
+from mer_jax.rl.recent import fifo
+from mer_jax.rl.values import Judged, greedy, q_loss, q_network
 
 __all__ = [
     "Agent",
@@ -21,6 +22,8 @@ __all__ = [
     "FlappyBird",
     "FlappyBirdParams",
     "FlappyBirdState",
+    "Judged",
+    "PlayInfo",
     "PlayState",
     "Played",
     "Scaled",
@@ -29,7 +32,9 @@ __all__ = [
     "dqn_mer",
     "evaluate",
     "fifo",
+    "greedy",
     "play",
+    "q_loss",
     "q_network",
     "start",
 ]

@@ -120,18 +120,18 @@ class Catcher(environment.Environment[CatcherState, CatcherParams]):
             paddle_vel=paddle_vel,
             fruit_x=fruit_x,
             fruit_y=self._whole(fruit_y.astype(jnp.float32) + fall).astype(jnp.int32),
-            lives=state.lives - missed,
+            lives=state.lives - missed.astype(jnp.int32),
             time=state.time + 1,
         )
-        reward = caught.astype(jnp.float32) - missed + game.OVER * (moved.lives <= 0)
+        reward = caught.astype(jnp.float32) - missed.astype(jnp.float32)
+        reward += game.penalty(moved.lives)
         return game.outcome(self, state, moved, reward, params)
 
     def is_terminated(self, state: CatcherState, params: CatcherParams) -> jax.Array:
         return jnp.asarray(state.lives) <= 0
 
     def get_obs(self, state: CatcherState, params: Any = None, key: Any = None) -> jax.Array:
-        values = (state.paddle_x, state.paddle_vel, state.fruit_x, state.fruit_y)
-        return jnp.stack([jnp.asarray(value, jnp.float32) for value in values])
+        return game.vector((state.paddle_x, state.paddle_vel, state.fruit_x, state.fruit_y))
 
     def render(self, state: CatcherState, params: CatcherParams | None = None) -> jax.Array:
         """What the original shows, `[size, size, 3]` uint8.
@@ -188,7 +188,8 @@ class Catcher(environment.Environment[CatcherState, CatcherParams]):
         )
 
     def _moved_paddle(self, state: CatcherState, action: jax.Array) -> tuple[jax.Array, jax.Array]:
-        push = self.impulse * ((action == RIGHT).astype(jnp.float32) - (action == LEFT))
+        right, left = ((action == way).astype(jnp.float32) for way in (RIGHT, LEFT))
+        push = self.impulse * (right - left)
         vel = (state.paddle_vel + push) * 0.9
         x = state.paddle_x
         # The whole part of x + vel, without a sum in which a small velocity would be lost.
@@ -196,11 +197,13 @@ class Catcher(environment.Environment[CatcherState, CatcherParams]):
             whole = jnp.floor(vel)
             # In the original's double precision x + vel is x once vel is this small.
             exponent = 32 - jax.lax.clz(x - 1)  # of the power of two at or above x
-            whole = jnp.where((vel < 0) & (vel >= -jnp.exp2(exponent - 54.0)), 0, whole)
+            smallest = jnp.exp2(exponent.astype(jnp.float32) - 54)
+            whole = jnp.where((vel < 0) & (vel >= -smallest), 0, whole)
         else:
             whole = jnp.floor(vel + 0.5)
         rightmost = self.size - self.paddle_width
-        at_left, at_right = vel <= -x, vel >= rightmost - x
+        room = (-x).astype(jnp.float32), (rightmost - x).astype(jnp.float32)
+        at_left, at_right = vel <= room[0], vel >= room[1]
         moved = jnp.where(at_left, 0, jnp.where(at_right, rightmost, x + whole.astype(jnp.int32)))
         return moved, jnp.where(at_left | at_right, 0, vel)
 

@@ -20,6 +20,9 @@ SCROLL = 4.0
 GROUND_Y = 0.79 * HEIGHT
 """Upper edge of the ground, and what the gaps are placed by."""
 
+FAR = 1e9
+"""Further away than any pipe, and finite, since `jax.debug_infs` refuses an infinity."""
+
 
 @struct.dataclass
 class FlappyBirdState:
@@ -98,17 +101,17 @@ class FlappyBird(environment.Environment[FlappyBirdState, FlappyBirdParams]):
         vel, flapped = jnp.where(flaps, 0, state.bird_vel), state.flapped | flaps
 
         x, start, y = state.pipe_x, state.pipe_gap_start, state.bird_y
-        near = (x > 31) & (x < 100)
-        too_high, too_low = y <= start, y + BIRD_HEIGHT > start + self._gap(params)
-        crashes = (near & too_high).sum() + (near & too_low).sum()
-        passed = ((x > 79) & (x <= 83)).sum()
+        near, top = (x > 31) & (x < 100), start.astype(jnp.float32)
+        too_high, too_low = y <= top, y + BIRD_HEIGHT > top + self._gap(params)
+        crashes = _count(near & too_high) + _count(near & too_low)
+        passed = _count((x > 79) & (x <= 83))
         gone = x < -PIPE_WIDTH
         new = self._new_gaps(game.draws(key, 1), params)  # never more than one pipe a frame
-        crashes += (y >= GROUND_Y - BIRD_HEIGHT).astype(jnp.int32) + (y <= 0)
+        crashes += _count(y >= GROUND_Y - BIRD_HEIGHT) + _count(y <= 0)
 
         kicks = flapped & ~state.thrust
-        vel += (vel < 10) & ~state.thrust
-        vel -= 9.0 * kicks
+        vel += ((vel < 10) & ~state.thrust).astype(jnp.float32)
+        vel -= 9 * kicks.astype(jnp.float32)
         moved = FlappyBirdState(
             bird_y=y + vel,
             bird_vel=vel,
@@ -119,7 +122,7 @@ class FlappyBird(environment.Environment[FlappyBirdState, FlappyBirdParams]):
             lives=state.lives - crashes,
             time=state.time + 1,
         )
-        reward = passed.astype(jnp.float32) + game.OVER * (moved.lives <= 0)
+        reward = passed.astype(jnp.float32) + game.penalty(moved.lives)
         return game.outcome(self, state, moved, reward, params)
 
     def is_terminated(self, state: FlappyBirdState, params: FlappyBirdParams) -> jax.Array:
@@ -129,16 +132,18 @@ class FlappyBird(environment.Environment[FlappyBirdState, FlappyBirdParams]):
         self, state: FlappyBirdState, params: FlappyBirdParams | None = None, key: Any = None
     ) -> jax.Array:
         params = self.default_params if params is None else params
-        x, start = jnp.asarray(state.pipe_x, jnp.float32), jnp.asarray(state.pipe_gap_start)
-        seen = [jnp.asarray(value, jnp.float32) for value in (state.bird_y, state.bird_vel)]
-        ahead = jnp.where(x > 31, x - 31, jnp.inf)
+        x, start = (
+            jnp.asarray(value, jnp.float32) for value in (state.pipe_x, state.pipe_gap_start)
+        )
+        seen = [state.bird_y, state.bird_vel]
+        ahead = jnp.where(x > 31, x - 31, FAR)
         for _ in range(2):
             # No two pipes are in one place. Sorting three numbers would take longer.
             is_next = ahead == ahead.min()
             top = jnp.where(is_next, start, 0).sum()
-            seen += [ahead.min(), top.astype(jnp.float32), top + self._gap(params)]
-            ahead = jnp.where(is_next, jnp.inf, ahead)
-        return jnp.stack(seen)
+            seen += [ahead.min(), top, top + self._gap(params)]
+            ahead = jnp.where(is_next, FAR, ahead)
+        return game.vector(seen)
 
     def render(self, state: FlappyBirdState, params: FlappyBirdParams | None = None) -> jax.Array:
         """The game in plain rectangles, `[512, 288, 3]` uint8, in colours of our own."""
@@ -146,7 +151,7 @@ class FlappyBird(environment.Environment[FlappyBirdState, FlappyBirdParams]):
         screen = game.screen(HEIGHT, WIDTH, (113, 197, 207))
         for pipe in range(3):
             left, start = state.pipe_x[pipe] - PIPE_WIDTH // 2, state.pipe_gap_start[pipe]
-            end = start + self._gap(params)
+            end = jnp.asarray(start, jnp.float32) + self._gap(params)
             screen = game.paint(screen, 0, left, start, PIPE_WIDTH, (84, 168, 60))
             screen = game.paint(screen, end, left, HEIGHT, PIPE_WIDTH, (84, 168, 60))
         screen = game.paint(screen, GROUND_Y, 0, HEIGHT, WIDTH, (222, 216, 149))
@@ -188,6 +193,11 @@ class FlappyBird(environment.Environment[FlappyBirdState, FlappyBirdParams]):
         first = jnp.floor(gap / 4).astype(jnp.int32)
         last = jnp.floor(0.6 * GROUND_Y - gap / 2).astype(jnp.int32)
         return first + game.index(draws, last - first + 1)
+
+
+def _count(true: jax.Array) -> jax.Array:
+    """How many are True, int32 also where x64 is on."""
+    return true.sum(dtype=jnp.int32)
 
 
 _TYPES = FlappyBirdState(

@@ -1,9 +1,11 @@
 """What the two games share: their clock, their random draws, their end and their screen."""
 
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from gymnax.environments import spaces
 
 FRAME_MS = 1000 / 30
@@ -15,16 +17,31 @@ State = TypeVar("State")
 
 
 class Scaled:
-    """A gymnax environment whose observations are about as large as 1, for a network to see.
+    """A gymnax environment with observations of about size 1, `(observation - centre) / scale`.
 
-    env: any environment with vectors as observations; what is not said here is its own.
-    centre, scale: `[d]`; what is seen is `(observation - centre) / scale`. The games know theirs.
+    >>> import gymnax
+    >>> env, params = gymnax.make("MountainCar-v0")
+    >>> env = Scaled(env, centre=(-0.5, 0), scale=(0.5, 0.05))
+    >>> obs, state = env.reset(jax.random.key(0), params)
+    >>> print(obs.dtype, bool(abs(obs).max() < 1))
+    float32 True
+
+    Args:
+      env: any environment whose observation is one array. All attributes that are not named here
+        are those of `env`.
+      centre, scale: one number, or an array of the observations' shape. None for those of
+        `env`, which Catcher and Flappy Bird have. `scale` is above 0.
+    Raises:
+      ValueError: if `env` has no centre or scale and none is given, if one is not finite, or if a
+        scale is not above 0.
     """
 
     def __init__(self, env: Any, centre: Any = None, scale: Any = None) -> None:
         self.env = env
-        self.centre = jnp.asarray(env.centre if centre is None else centre, jnp.float32)
-        self.scale = jnp.asarray(env.scale if scale is None else scale, jnp.float32)
+        self.centre = _numbers("centre", env, centre)
+        self.scale = _numbers("scale", env, scale)
+        if not (self.scale > 0).all():
+            raise ValueError(f"scale must be above 0, got {self.scale.tolist()}")
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name == "env":  # while it is copied or read from a file
@@ -32,12 +49,24 @@ class Scaled:
         return getattr(self.env, name)
 
     def observation_space(self, params: Any) -> spaces.Box:
-        """What may be seen, scaled."""
+        """The bounds of the scaled observations."""
         space = self.env.observation_space(params)
-        return spaces.Box(self.seen(space.low), self.seen(space.high), space.shape, jnp.float32)
+        low, high = (jnp.broadcast_to(bound, space.shape) for bound in (space.low, space.high))
+        return spaces.Box(self.seen(low), self.seen(high), space.shape, jnp.float32)
 
     def seen(self, observation: jax.Array) -> jax.Array:
-        """An observation, scaled."""
+        """An observation, scaled; float32.
+
+        Raises:
+          ValueError: if the centre and the scale do not fit the observation.
+        """
+        observation = jnp.asarray(observation, jnp.float32)
+        for name, value in (("centre", self.centre), ("scale", self.scale)):
+            if value.shape not in ((), observation.shape):
+                raise ValueError(
+                    f"{name} must be one number or of the observations' shape "
+                    f"{list(observation.shape)}, got {list(value.shape)}"
+                )
         return (observation - self.centre) / self.scale
 
     def reset(self, key: jax.Array, params: Any = None) -> tuple[jax.Array, Any]:
@@ -53,13 +82,34 @@ class Scaled:
     def step(self, key: jax.Array, state: Any, action: Any, params: Any = None) -> tuple[Any, ...]:
         """With the observation that ended an episode scaled as well."""
         obs, *rest, info = self.env.step(key, state, action, params)
-        info |= {"final_observation": self.seen(info["final_observation"])}
-        return self.seen(obs), *rest, info
+        final = self.seen(info["final_observation"])
+        return self.seen(obs), *rest, info | {"final_observation": final}
 
     def step_env(self, key: jax.Array, state: Any, action: Any, params: Any) -> tuple[Any, ...]:
         """As `step`, without a new episode after the end of one."""
         obs, *rest = self.env.step_env(key, state, action, params)
         return self.seen(obs), *rest
+
+
+def _numbers(name: str, env: Any, given: Any) -> Any:
+    """The environment's own numbers unless others are given, as a NumPy array of float32."""
+    if given is None and not hasattr(env, name):
+        raise ValueError(f"{type(env).__name__} has no {name} of its own: give {name}=")
+    value = np.asarray(getattr(env, name) if given is None else given, np.float32)
+    if not np.isfinite(value).all():
+        raise ValueError(f"{name} must be finite, got {value.tolist()}")
+    return value
+
+
+def vector(values: Sequence[jax.Array]) -> jax.Array:
+    """Numbers as one array of float32.
+
+    `jnp.stack` on an explicit mesh takes no mix of numbers that are sharded and others.
+    """
+    place, result = jnp.arange(len(values)), jnp.zeros(len(values), jnp.float32)
+    for number, value in enumerate(values):
+        result = jnp.where(place == number, jnp.asarray(value, jnp.float32), result)
+    return result
 
 
 def as_types(types: State, state: State) -> State:
@@ -69,13 +119,18 @@ def as_types(types: State, state: State) -> State:
 
 def draws(key: jax.Array, count: int) -> jax.Array:
     """`[count]` float32, uniform in [0, 1): all that a frame needs from one call."""
-    return jax.random.uniform(key, (count,))
+    return jax.random.uniform(key, (count,), jnp.float32)
 
 
 def index(draw: jax.Array, count: Any) -> jax.Array:
     """A whole number in `[0, count)`, int32, as uniform as float32 can be; count may be traced."""
     count = jnp.asarray(count, jnp.int32)
-    return jnp.minimum((draw * count).astype(jnp.int32), count - 1)
+    return jnp.minimum((draw * count.astype(jnp.float32)).astype(jnp.int32), count - 1)
+
+
+def penalty(lives: jax.Array) -> jax.Array:
+    """The reward for losing the last life, 0 while one is left, `[]` float32."""
+    return jnp.where(lives <= 0, jnp.float32(OVER), jnp.float32(0))
 
 
 def outcome(
@@ -97,6 +152,10 @@ def paint(
     image: jax.Array, top: Any, left: Any, height: Any, width: Any, colour: tuple[int, int, int]
 ) -> jax.Array:
     """A filled rectangle on it; what is beyond the edges is left out."""
-    row, column = jnp.arange(image.shape[0])[:, None], jnp.arange(image.shape[1])
+    row = jnp.arange(image.shape[0], dtype=jnp.float32)[:, None]
+    column = jnp.arange(image.shape[1], dtype=jnp.float32)[None]
+    top, left, height, width = (
+        jnp.asarray(value, jnp.float32) for value in (top, left, height, width)
+    )
     inside = (row >= top) & (row < top + height) & (column >= left) & (column < left + width)
-    return jnp.where(inside[:, :, None], jnp.array(colour, jnp.uint8), image)
+    return jnp.where(inside[:, :, None], jnp.array(colour, jnp.uint8)[None, None], image)

@@ -5,39 +5,73 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from gymnax.environments import spaces
 
 from mer_jax import checks
 from mer_jax.branches import any_in_batch
+from mer_jax.meshes import varying_like
 from mer_jax.rl.q_learning import Agent, AgentState, Transition
-from mer_jax.types import Info, Params, exportable
+from mer_jax.types import Params, exportable
 
 
 @exportable
 class PlayState(NamedTuple):
-    """agent: the agent's; game: the environment's; obs: `[d]`, what the agent sees of it now."""
+    """agent: the agent's; game: the environment's; obs: `[d]`, what the agent sees of it now.
+
+    episode_return: `[]` float32, the sum of rewards in the episode so far.
+    """
 
     agent: AgentState
     game: Any
     obs: jax.Array
+    episode_return: jax.Array
+
+
+@exportable
+class PlayInfo(NamedTuple):
+    """What an onlooker may want to know about one frame.
+
+    agent: the info of the agent's update.
+    episode_return: `[]` float32, the sum of rewards in the episode up to and with this frame.
+    episode_over: `[]` bool, whether the frame is an episode's last, by the game or by a time limit.
+      `episode_return[episode_over]` are the returns of the finished episodes.
+    """
+
+    agent: Any
+    episode_return: jax.Array
+    episode_over: jax.Array
+
+    @property
+    def loss(self) -> jax.Array:
+        """The agent's loss on the frame, before it learned from it."""
+        loss: jax.Array = self.agent.loss
+        return loss
 
 
 def start(key: jax.Array, agent: Agent, env: Any, env_params: Any, params: Params) -> PlayState:
     """A new game and a new agent.
 
     Args:
-      env: a gymnax 1.0 environment, whose observations are what the agent is to see.
+      env: a gymnax 1.0 environment with discrete actions, whose observations are what the agent
+        is to see.
       env_params: its parameters; may be traced.
       params: the network's.
+    Raises:
+      ValueError: if the environment's actions are not discrete, or the network does not give one
+        value for each of them.
     """
     obs, game = env.reset(key, env_params)
+    _check_actions(agent, env, env_params, params, obs)
     nothing = jax.tree.map(jnp.zeros_like, obs)
     example = Transition(nothing, jnp.int32(0), jnp.float32(0), nothing, jnp.bool_(False))
-    return PlayState(agent.init(params, example), game, obs)
+    state = PlayState(agent.init(params, example), game, obs, jnp.float32(0))
+    # Without weak types, so that a second call of `play` compiles nothing.
+    return varying_like(_like(state, state), key, env_params, params)
 
 
 def play(
     key: jax.Array, agent: Agent, env: Any, env_params: Any, state: PlayState, num_frames: int
-) -> tuple[PlayState, Info]:
+) -> tuple[PlayState, PlayInfo]:
     """Plays frame by frame and learns from each, in one scan.
 
     The frame that follows n others uses `fold_in(key, n)`: frames cut in pieces, each with the same
@@ -49,18 +83,31 @@ def play(
       agent, env, env_params: see `start`.
       num_frames: how many are played; static.
     Returns:
-      The state after `num_frames` frames, and the agent's infos, `[num_frames, ...]`.
+      The state after `num_frames` frames, and the infos, each field `[num_frames, ...]`.
+    Raises:
+      ValueError: if `num_frames` is not a plain whole number of at least 0.
     """
+    num_frames = checks.count("num_frames", num_frames)
 
-    def frame(state: PlayState, _: None) -> tuple[PlayState, Info]:
+    def frame(state: PlayState, _: None) -> tuple[PlayState, PlayInfo]:
         frame_key = jax.random.fold_in(key, state.agent.step)
         act_key, game_key, learn_key = jax.random.split(frame_key, 3)
         action = agent.act(act_key, state.agent, state.obs)
-        obs, game, reward, terminal, _, info = env.step(game_key, state.game, action, env_params)
-        seen = Transition(state.obs, action, reward, info["final_observation"], terminal)
+        obs, game, reward, terminal, truncated, info = env.step(
+            game_key, state.game, action, env_params
+        )
+        # Rewards of other environments may be integers, or of double precision.
+        reward, terminal = jnp.asarray(reward, jnp.float32), jnp.asarray(terminal, bool)
+        following = _like(state.obs, info["final_observation"])
+        seen = Transition(state.obs, action, reward, following, terminal)
         learned, told = agent.update(learn_key, state.agent, seen)
-        return PlayState(learned, game, obs), told
+        total, over = state.episode_return + reward, terminal | jnp.asarray(truncated, bool)
+        begun = jnp.where(over, 0, total)
+        after = PlayState(learned, *_like((state.game, state.obs), (game, obs)), begun)
+        return after, PlayInfo(told, total, over)
 
+    state = varying_like(state, key, env_params, state)
+    state = _varying_as_after(lambda state: frame(state, None)[0], state)
     return jax.lax.scan(frame, state, length=num_frames)
 
 
@@ -87,7 +134,7 @@ def evaluate(
 
     Args:
       key: random key, consumed.
-      policy: `policy(obs) -> action []`.
+      policy: `policy(obs) -> action []`, such as `greedy(model, params)`.
       env, env_params: see `start`.
       num_episodes: played side by side.
       max_frames: after which an episode ends, if neither the game nor its own time limit did it.
@@ -98,26 +145,72 @@ def evaluate(
     max_frames = checks.positive_int("max_frames", max_frames)
 
     def unfinished(carry: tuple[Any, ...]) -> jax.Array:
-        frame, *_, over = carry
-        return (frame < max_frames) & any_in_batch(~over.all())
+        number, (*_, over) = carry
+        return (number < max_frames) & any_in_batch(~over.all())
 
     def frame(carry: tuple[Any, ...]) -> tuple[Any, ...]:
-        number, obs, games, played, over = carry
+        number, (obs, games, played, over) = carry
         keys = jax.random.split(jax.random.fold_in(play_key, number), num_episodes)
         actions = jax.vmap(policy)(obs)
-        obs, games, reward, terminal, _ = jax.vmap(env.step_env, (0, 0, 0, None))(
+        after_obs, after, reward, terminal, _ = jax.vmap(env.step_env, (0, 0, 0, None))(
             keys, games, actions, env_params
         )
-        reward = jnp.where(over, 0, reward)
-        played = Played(played.score + reward, played.gains + (reward > 0))
-        cut_short = jax.vmap(env.is_truncated, (0, None))(games, env_params)
-        return number + 1, obs, games, played, over | terminal | cut_short
+        reward = jnp.where(over, 0, jnp.asarray(reward, jnp.float32))
+        gains = played.gains + (reward > 0).astype(jnp.int32)
+        cut_short = jax.vmap(env.is_truncated, (0, None))(after, env_params)
+        over = over | jnp.asarray(terminal, bool) | jnp.asarray(cut_short, bool)
+        obs, games = _like((obs, games), (after_obs, after))
+        return number + 1, (obs, games, Played(played.score + reward, gains), over)
 
     reset_key, play_key = jax.random.split(key)
     obs, games = jax.vmap(env.reset_env, (0, None))(
         jax.random.split(reset_key, num_episodes), env_params
     )
     none = jnp.zeros(num_episodes, jnp.int32)
-    carry = (jnp.int32(0), obs, games, Played(none.astype(jnp.float32), none), none > 0)
-    played: Played = jax.lax.while_loop(unfinished, frame, carry)[3]
+    all_games = _like(*[(obs, games, Played(none.astype(jnp.float32), none), none > 0)] * 2)
+    all_games = varying_like(all_games, key, env_params, obs, games, jax.vmap(policy)(obs))
+    # The number is the same for all, so that under a `vmap` the loop stays one loop.
+    first = jnp.int32(0)
+    all_games = _varying_as_after(lambda games: frame((first, games))[1], all_games)
+    played: Played = jax.lax.while_loop(unfinished, frame, (first, all_games))[1][2]
     return played
+
+
+def _check_actions(agent: Agent, env: Any, env_params: Any, params: Params, obs: Any) -> None:
+    """Raises `ValueError` unless the agent can choose among the environment's actions."""
+    space = env.action_space(env_params)
+    if not isinstance(space, spaces.Discrete):
+        raise ValueError(
+            f"the actions of env must be discrete (gymnax.environments.spaces.Discrete), got "
+            f"{type(space).__name__}; Q-learning takes the largest of one value for each action"
+        )
+    if agent.values is None:
+        return
+    shape = jax.eval_shape(agent.values, params, obs).shape
+    if shape != (space.n,):
+        raise ValueError(
+            f"the network must give one value for each of the {space.n} actions of env, shape "
+            f"[{space.n}], got shape {list(shape)}; change the network's number of outputs"
+        )
+
+
+def _like(old: Any, new: Any) -> Any:
+    """The new state in the dtypes of the old one, without weak types."""
+
+    def leaf(old: Any, new: Any) -> jax.Array:
+        dtype = jnp.result_type(old)
+        is_key = jnp.issubdtype(dtype, jax.dtypes.extended)
+        return new if is_key else jnp.asarray(new).astype(dtype)
+
+    return jax.tree.map(leaf, old, new)
+
+
+def _varying_as_after(step: Callable[[Any], Any], carry: Any) -> Any:
+    """The carry of a loop, in `jax.shard_map` varying over all axes which the step brings in.
+
+    What the step reads beside its arguments, such as the parameters of a policy, shows in its
+    results alone. They are not computed, since only their types are used.
+    """
+    if not jax.sharding.get_abstract_mesh().manual_axes:
+        return carry
+    return varying_like(carry, step(carry))

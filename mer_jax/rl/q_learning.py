@@ -1,18 +1,21 @@
 """Deep Q-learning (Mnih et al., Nature 2015), and the same with Meta-Experience Replay."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import flashbax
 import jax
 import jax.numpy as jnp
 import optax
+from jax.custom_batching import custom_vmap
 
-from mer_jax import buffer, checks, networks
+from mer_jax import buffer, checks
+from mer_jax.augmentation import Augment, augmented
 from mer_jax.buffer import Reservoir
 from mer_jax.learners.mer import mer_update
 from mer_jax.losses import mean_gradient
+from mer_jax.meshes import varying_like
 from mer_jax.networks import Model
+from mer_jax.rl.values import Judged
 from mer_jax.types import Info, Params, as_state, exportable
 
 
@@ -30,17 +33,6 @@ class Transition(NamedTuple):
     reward: Any
     next_obs: Any
     terminal: Any
-
-
-class Judged(NamedTuple):
-    """What a step of Q-learning learns from: the value of `action` at `x` should be `target`.
-
-    x: `[d]` float32; action: `[]` int32; target: `[]` float32.
-    """
-
-    x: Any
-    action: Any
-    target: Any
 
 
 @exportable
@@ -62,59 +54,15 @@ class Agent(NamedTuple):
 
     init: `init(params, transition) -> state`; of `transition` only shapes and dtypes are read.
     act: `act(key, state, obs) -> action []`.
-    update: `update(key, state, transition) -> (state, info)`, after one frame.
+    update: `update(key, state, transition) -> (state, info)`, after one frame; info has `.loss`.
+    values: `values(params, obs) -> [num_actions]`, by which `start` checks the network; None for
+      an agent that has no such values.
     """
 
     init: Callable[[Params, Transition], AgentState]
     act: Callable[[jax.Array, AgentState, jax.Array], jax.Array]
     update: Callable[[jax.Array, AgentState, Transition], tuple[AgentState, Info]]
-
-
-def q_network(sizes: Sequence[int]) -> Model:
-    """An MLP that values actions; its loss is Huber's, on a `Judged`.
-
-    Args:
-      sizes: the length of an observation, of each hidden layer, and the number of actions.
-    Raises:
-      ValueError: if `sizes` has fewer than two entries or one that is not a whole number >= 1.
-    """
-
-    def huber(values: jax.Array, judged: Judged) -> jax.Array:
-        return optax.losses.huber_loss(values[judged.action], judged.target)
-
-    return networks.mlp(sizes, huber)
-
-
-def fifo(capacity: int) -> Reservoir:
-    """The newest `capacity` examples, flashbax's item buffer, with the functions of a reservoir.
-
-    Raises:
-      ValueError: if `capacity` is not a whole number of at least 1; in `add`, while tracing, if
-        `example` is not like the one before.
-    """
-    capacity = checks.positive_int("capacity", capacity)
-    newest = flashbax.make_item_buffer(capacity, min_length=1, sample_batch_size=1)
-
-    def init(example: Any) -> Any:
-        zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), checks.shapes(example))
-        return newest.init(zeros)
-
-    def add(key: jax.Array, state: Any, example: Any) -> Any:
-        del key  # nothing is drawn
-        row = jax.tree.map(
-            lambda rows: jax.ShapeDtypeStruct(rows.shape[2:], rows.dtype), state.experience
-        )
-        checks.same_shapes(
-            "example must be like one row of the memory", row, checks.shapes(example)
-        )
-        return newest.add(state, example)
-
-    def sample(key: jax.Array, state: Any, n: int) -> tuple[Any, jax.Array]:
-        drawing = flashbax.make_item_buffer(capacity, min_length=1, sample_batch_size=n)
-        stored = jnp.where(state.is_full, capacity, state.current_index)
-        return drawing.sample(state, key).experience, jnp.arange(n) < stored
-
-    return Reservoir(init, add, sample)
+    values: Callable[[Params, Any], jax.Array] | None = None
 
 
 def dqn(
@@ -126,17 +74,42 @@ def dqn(
     discount: Any,
     epsilon: Callable[[jax.Array], Any],
     target_every: int,
+    augment: Augment | None = None,
 ) -> Agent:
     """Deep Q-learning: after each frame one step on the mean loss of a batch of replays.
 
+    A network of your own is a `Model` of three functions, here one layer in plain JAX:
+
+    >>> from mer_jax.rl import fifo, q_loss
+    >>> def init(key):
+    ...     return {"w": 0.1 * jax.random.normal(key, (4, 3)), "b": jnp.zeros(3)}
+    >>> def apply(params, obs, task=None):
+    ...     return obs @ params["w"] + params["b"]
+    >>> agent = dqn(
+    ...     Model(init, apply, q_loss(apply)), optimizer=optax.adam(1e-3), batch_size=32,
+    ...     memory=fifo(1000), discount=0.99, epsilon=optax.linear_schedule(1.0, 0.1, 1000),
+    ...     target_every=100,
+    ... )
+    >>> seen = Transition(jnp.ones(4), jnp.int32(2), jnp.float32(1), jnp.ones(4), jnp.bool_(False))
+    >>> state = agent.init(init(jax.random.key(0)), seen)
+    >>> state, info = agent.update(jax.random.key(1), state, seen)
+    >>> print(state.step, info.loss.shape)
+    1 ()
+
+    For a Flax module, `init` is `lambda key: module.init(key, obs)` and `apply` is
+    `lambda params, obs, task=None: module.apply(params, obs)`.
+
     Args:
-      model: a `q_network`.
+      model: a `q_network`, or a network of your own: `apply(params, obs, None) -> [num_actions]`
+        and `loss(params, judged) -> []`, see `q_loss`. One observation, without a batch axis.
       optimizer: any optax transformation.
       batch_size: transitions replayed for each frame; fewer while there are not as many.
       memory: a `reservoir`, or a `fifo`.
       discount: of what the next frame is worth, in [0, 1]; may be traced.
       epsilon: `epsilon(step) -> []`, how often to play at random; an optax schedule.
       target_every: frames between two copies of the network into the target network.
+      augment: `augment(key, transition) -> transition`, applied with a new key to each transition
+        each time it is trained on, and not to what is stored nor to `info.loss`. None for none.
     Raises:
       ValueError: if a size or a rate makes no sense.
     Source: Mnih et al. (2015), "Human-level control through deep reinforcement learning",
@@ -148,13 +121,18 @@ def dqn(
 
     def learn(key: jax.Array, state: AgentState, newest: Transition) -> tuple[Any, ...]:
         batch, valid = memory.sample(key, state.memory, batch_size)
-        shares = valid / jnp.maximum(valid.sum(), 1).astype(jnp.float32)
-        judged = judge(state.target, batch)
+        shares = valid.astype(float) / jnp.maximum(valid.sum(), 1).astype(float)
+        judged = judge(state.target, augmented(augment, key, batch, 1))
         grads = mean_gradient(model.loss, state.params, judged, shares)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         return optax.apply_updates(state.params, updates), opt_state
 
-    return _agent(model, judge, learn, memory, optimizer.init, epsilon, target_every)
+    def init_optimizer(params: Params) -> optax.OptState:
+        # Some optimizers keep the parameters, and a state that holds an array twice cannot be
+        # donated.
+        return jax.tree.map(jnp.copy, optimizer.init(params))
+
+    return _agent(model, judge, learn, memory, init_optimizer, epsilon, target_every)
 
 
 def dqn_mer(
@@ -169,6 +147,7 @@ def dqn_mer(
     discount: Any,
     epsilon: Callable[[jax.Array], Any],
     target_every: int,
+    augment: Augment | None = None,
 ) -> Agent:
     """Deep Q-learning whose replay is Meta-Experience Replay, as in algorithm 1.
 
@@ -179,7 +158,8 @@ def dqn_mer(
       alpha, beta, gamma, num_batches, batch_size, capacity: see `mer_jax.mer`. With a single
         batch only the product of beta and gamma counts; where it is 1 nothing is pulled back, and
         this is DQN with one step a transition.
-      model, discount, epsilon, target_every: see `dqn`.
+      model, discount, epsilon, target_every, augment: see `dqn`. The newest transition, too, is
+        augmented anew in each batch.
     Raises:
       ValueError: if a size or a rate makes no sense.
     """
@@ -194,12 +174,40 @@ def dqn_mer(
 
     def learn(key: jax.Array, state: AgentState, newest: Transition) -> tuple[Any, ...]:
         batches, weights = buffer.replay_batches(key, state.memory, newest, num_batches, batch_size)
-        judged = jax.vmap(judge, (None, 0))(state.target, batches)
+        shown = augmented(augment, key, batches, 2)
+        judged = jax.vmap(judge, (None, 0))(state.target, shown)
         params, _ = mer_update(model.loss, state.params, judged, weights, **rates)
         return params, state.opt_state
 
     memory = buffer.reservoir(capacity)
     return _agent(model, judge, learn, memory, lambda params: (), epsilon, target_every)
+
+
+@custom_vmap
+def _once(step: jax.Array) -> jax.Array:
+    """1, which the compiler cannot know, unless under a `vmap`."""
+    return (step >= 0).astype(jnp.int32)
+
+
+@_once.def_vmap
+def _once_for_all(
+    axis_size: int, in_batched: list[bool], step: jax.Array
+) -> tuple[jax.Array, bool]:
+    del axis_size, in_batched, step
+    return jnp.ones((), jnp.int32), False
+
+
+def _add_apart(memory: Reservoir, key: jax.Array, state: AgentState, newest: Transition) -> Any:
+    """The memory with the newest transition, written before anything is drawn from it.
+
+    XLA fuses the write of a row with the reads that follow, does it twice, and copies all rows for
+    that. It fuses nothing across the border of a loop. Under a `vmap` a write is not fused, and
+    the loop is known to run once and vanishes.
+    """
+    kept = varying_like(state.memory, key, newest)
+    return jax.lax.fori_loop(
+        0, _once(state.step), lambda _, kept: memory.add(key, kept, newest), kept
+    )
 
 
 def _judging(model: Model, discount: Any) -> Callable[[Params, Transition], Judged]:
@@ -209,7 +217,10 @@ def _judging(model: Model, discount: Any) -> Callable[[Params, Transition], Judg
     def judge(target: Params, batch: Transition) -> Judged:
         values = jax.vmap(model.apply, (None, 0, None))(target, batch.next_obs, None)
         ahead = jnp.where(batch.terminal, 0, values.max(-1))
-        return Judged(batch.obs, batch.action, batch.reward + discount * ahead)
+        # Returns are sums, for which half precision is too little.
+        ahead = ahead.astype(jnp.promote_types(ahead.dtype, jnp.float32))
+        later = jnp.asarray(discount, ahead.dtype) * ahead
+        return Judged(batch.obs, batch.action, batch.reward.astype(ahead.dtype) + later)
 
     return judge
 
@@ -239,12 +250,14 @@ def _agent(
         start = jnp.zeros((), jnp.int32)
         # The target is a copy, so that a state can be donated.
         target = jax.tree.map(jnp.copy, params)
-        return AgentState(params, target, init_optimizer(params), memory.init(transition), start)
+        state = AgentState(params, target, init_optimizer(params), memory.init(transition), start)
+        return varying_like(state, params, transition)
 
     def act(key: jax.Array, state: AgentState, obs: jax.Array) -> jax.Array:
         chance_key, action_key = jax.random.split(key)
         values = model.apply(state.params, obs, None)
-        at_random = jax.random.uniform(chance_key) < epsilon(state.step)
+        chance = jax.random.uniform(chance_key, (), jnp.float32)
+        at_random = chance < jnp.asarray(epsilon(state.step), jnp.float32)
         action = jax.random.randint(action_key, (), 0, values.shape[-1], jnp.int32)
         return jnp.where(at_random, action, jnp.argmax(values).astype(jnp.int32))
 
@@ -256,11 +269,14 @@ def _agent(
         loss = model.loss(
             state.params, jax.tree.map(lambda leaf: leaf[0], judge(state.target, one))
         )
-        state = state._replace(memory=memory.add(add_key, state.memory, transition))
+        state = state._replace(memory=_add_apart(memory, add_key, state, transition))
         params, opt_state = learn(learn_key, state, transition)
         step = state.step + 1
         renew = step % target_every == 0
         target = jax.tree.map(lambda new, old: jnp.where(renew, new, old), params, state.target)
         return AgentState(params, target, opt_state, state.memory, step), Info(loss)
 
-    return Agent(init, act, update)
+    def values(params: Params, obs: Any) -> jax.Array:
+        return model.apply(params, obs, None)
+
+    return Agent(init, act, update, values)

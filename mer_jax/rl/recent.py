@@ -1,0 +1,58 @@
+"""A replay memory of the newest examples."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from mer_jax import buffer, checks
+from mer_jax.buffer import Reservoir, ReservoirState
+
+
+def fifo(capacity: int) -> Reservoir:
+    """The newest `capacity` examples, with the functions and the state of a `reservoir`.
+
+    >>> memory = fifo(capacity=3)
+    >>> state = memory.init(jnp.int32(0))
+    >>> for number in range(10):
+    ...     state = memory.add(jax.random.key(number), state, jnp.int32(number))
+    >>> print(state.examples)
+    [9 7 8]
+
+    `add` draws nothing and does not read its key. `sample` draws the same as the item buffer of
+    flashbax, uniformly with replacement over what is stored.
+
+    Raises:
+      ValueError: if `capacity` is not a whole number of at least 1; in `add`, while tracing, if
+        `example` is not like the one before; in `sample`, if `n` is more than the capacity.
+    """
+    capacity = checks.positive_int("capacity", capacity)
+
+    def add(
+        key: jax.Array, state: ReservoirState, example: Any, offered: Any = True
+    ) -> ReservoirState:
+        del key  # nothing is drawn
+        buffer.check_row(state, example)
+        # A write past the end is dropped.
+        slot = jnp.where(offered, state.num_seen % capacity, capacity)
+        examples = jax.tree.map(
+            lambda rows, x: rows.at[slot].set(x, mode="drop"), state.examples, example
+        )
+        return ReservoirState(examples, state.num_seen + jnp.asarray(offered, jnp.int32))
+
+    def sample(key: jax.Array, state: ReservoirState, n: int) -> tuple[Any, jax.Array]:
+        n = checks.count("n", n)
+        if n > capacity:
+            raise ValueError(
+                f"n, the batch_size of dqn, must be at most the capacity of the fifo, {capacity}, "
+                f"got {n}; draw fewer or make a larger fifo"
+            )
+        stored = jnp.minimum(state.num_seen, capacity)
+        oldest = jnp.where(stored == capacity, state.num_seen % capacity, 0)
+        draw_key = jax.random.split(key)[1]  # as in flashbax
+        drawn = jax.random.randint(draw_key, (n,), 0, jnp.maximum(stored, 1), jnp.int32)
+        slots = (oldest + drawn) % capacity
+        examples = jax.tree.map(lambda rows: rows[slots], state.examples)
+        return examples, jnp.arange(n) < stored
+
+    return buffer.reservoir(capacity)._replace(add=add, sample=sample)
