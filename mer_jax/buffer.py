@@ -129,9 +129,9 @@ def add_batch(
     slots = jnp.where(n <= room, n - 1, jax.random.randint(key, (size,), 0, n, jnp.int32))
     slots = jnp.where(offered, slots, room)
     order = jnp.argsort(slots, stable=True)
-    is_last = jnp.concatenate([slots[order][1:] != slots[order][:-1], jnp.ones(1, bool)])
-    # What is dropped is written past the end, each to a place of its own.
     place = jnp.arange(size, dtype=jnp.int32)
+    is_last = (slots[order] != jnp.roll(slots[order], -1)) | (place == size - 1)
+    # What is dropped is written past the end, each to a place of its own.
     slots = jnp.where(jnp.zeros(size, bool).at[order].set(is_last), slots, room)
     slots = jnp.where(slots < room, slots, room + place)
     examples = jax.tree.map(
@@ -213,11 +213,12 @@ def replay_batch(
       ValueError: while tracing, if `example` is not like a row of the reservoir.
     """
     check_row(state, example)
-    replays, valid = sample(key, state, batch_size - 1)
-    valid = jnp.concatenate([jnp.ones(1, bool), valid])
+    replays, _ = sample(key, state, batch_size - 1)
+    valid = jnp.arange(batch_size) <= jnp.minimum(state.num_seen, capacity(state))
 
     def rows(incoming: jax.Array, drawn: jax.Array) -> jax.Array:
-        batch = jnp.concatenate([jnp.asarray(incoming, drawn.dtype)[None], drawn])
+        first = varying_like(jnp.asarray(incoming, drawn.dtype)[None], drawn)
+        batch = jnp.concatenate([first, drawn])
         return jnp.where(jnp.expand_dims(valid, range(1, batch.ndim)), batch, batch[0])
 
     return jax.tree.map(rows, example, replays), valid.astype(float)

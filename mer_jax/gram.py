@@ -157,9 +157,9 @@ def _batches_on_one_gram(
     inputs = jax.vmap(jax.vmap(loss.inputs))(batches).astype(kernel.dtype)
     x = inputs.reshape(weights.size, -1)
     # What is left out takes no step, finite or not: 0 times its inputs must be 0.
-    learned_x = jnp.where(weights.reshape(-1, 1) != 0, x, 0)
+    learned_x = jnp.where(weights.reshape(weights.size)[:, None] != 0, x, 0)
     gram = (x @ learned_x.T + 1).reshape(*weights.shape, -1)
-    at_start = (x @ kernel + bias).reshape(*weights.shape, -1)
+    at_start = (x @ kernel + bias[None]).reshape(*weights.shape, -1)
     row = jnp.arange(weights.size).reshape(weights.shape)
 
     def sgd_step(carry: tuple[jax.Array, Any], at: Any) -> tuple[tuple[jax.Array, Any], jax.Array]:

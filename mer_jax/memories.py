@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from mer_jax import checks
+from mer_jax.meshes import varying_like
 from mer_jax.types import exportable
 
 
@@ -86,7 +87,9 @@ def sample_others(
     present = drawn < ends[-1]
     # The first is there if any is, and one that is not there repeats it.
     drawn = jnp.where(present, drawn, drawn[0])
-    of_task = jnp.minimum(jnp.searchsorted(ends, drawn, side="right"), num_tasks - 1)
+    of_task = jnp.minimum(
+        jnp.searchsorted(ends, drawn, side="right", method="compare_all"), num_tasks - 1
+    )
     row = drawn - jnp.where(of_task > 0, ends[of_task - 1], 0)
     return jax.tree.map(lambda rows: rows[of_task, row], memory.examples), _shares(present)
 
@@ -108,7 +111,7 @@ def distinct(key: jax.Array, size: jax.Array, num_draws: int) -> jax.Array:
     t = jax.random.randint(key, (num_draws,), 0, top + 1, jnp.int32)
     # t was drawn before if an earlier draw of t was the same, since one of the two was kept, ...
     order = jnp.argsort(t, stable=True)
-    repeats = jnp.concatenate([jnp.zeros(1, bool), t[order][1:] == t[order][:-1]])
+    repeats = (t[order] == jnp.roll(t[order], 1)) & (place > 0)
     takes_top = jnp.zeros(num_draws, bool).at[order].set(repeats) | (t == top)
     # ... or if t is the top of an earlier draw that took its top. Each pass follows twice as many.
     earlier = jnp.where(t >= first, t - first, place)
@@ -134,6 +137,7 @@ def _write(memory: TaskMemory, task: Any, slot: Any, example: Any) -> TaskMemory
         lambda rows: jax.ShapeDtypeStruct(rows.shape[2:], rows.dtype), memory.examples
     )
     checks.same_shapes("example must be like one row of the memory", row, checks.shapes(example))
+    task, slot = varying_like((jnp.asarray(task, jnp.int32), slot), memory.num_seen)
     # A write past the end is dropped.
     examples = jax.tree.map(
         lambda rows, x: rows.at[task, slot].set(x, mode="drop"), memory.examples, example

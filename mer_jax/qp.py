@@ -21,7 +21,7 @@ def nonnegative(Q: jax.Array, q: jax.Array, iterations: int) -> jax.Array:
     # With a diagonal of ones, one step size suits all, however they are scaled.
     diagonal = jnp.diagonal(Q)
     scale = jnp.where(diagonal > 0, jax.lax.rsqrt(jnp.where(diagonal > 0, diagonal, 1)), 0)
-    Q, q = scale[:, None] * Q * scale, scale * q
+    Q, q = scale[:, None] * Q * scale[None], scale * q
     largest = jnp.maximum(jnp.abs(Q).sum(1).max(), 1)  # no eigenvalue is larger
 
     def step(carry: tuple[jax.Array, jax.Array, jax.Array], _: None) -> tuple:

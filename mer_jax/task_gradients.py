@@ -182,10 +182,12 @@ def _slopes(
         return jnp.sum(losses * shares)
 
     gradients = jax.vmap(jax.grad(mean_loss, argnums=(0, 1)), (None, 0, 0, 0))
-    rest_grads, slopes = gradients(rest, x @ kernel + bias, examples, shares.astype(kernel.dtype))
-    leaves = [leaf.reshape(len(shares), -1) for leaf in jax.tree.leaves(rest_grads)]
+    rest_grads, slopes = gradients(
+        rest, x @ kernel + bias[None, None], examples, shares.astype(kernel.dtype)
+    )
     none = jnp.zeros((len(shares), 0), slopes.dtype)  # where there is no other layer
-    return x, slopes, jnp.concatenate([none, *leaves], axis=1)
+    leaves = [leaf.reshape(len(shares), -1) for leaf in jax.tree.leaves(rest_grads)] or [none]
+    return x, slopes, jnp.concatenate(leaves, axis=1)
 
 
 def _end(counts: jax.Array) -> jax.Array:
@@ -231,8 +233,8 @@ def _by_gram(loss: DenseFirstLoss, at: Incoming, past: _Past) -> TaskGradients:
 
     def products_of_first(count: int) -> jax.Array:
         first = (pairs(x[:count]) + 1) * pairs(d[:count])
-        by_task = first.reshape(count, x.shape[1], count, x.shape[1]).sum((1, 3))
-        return by_task + pairs(rest_rows[:count])
+        by_task = first.reshape(count, x.shape[1], -1).sum(1)
+        return by_task.reshape(count, count, x.shape[1]).sum(2) + pairs(rest_rows[:count])
 
     def combined(v: jax.Array) -> Params:
         steps = (v[:, None, None] * d).reshape(-1, d.shape[-1])

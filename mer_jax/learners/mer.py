@@ -203,7 +203,8 @@ def mer_current_rate(
         order = jax.random.permutation(order_key, batch_size)
         shuffled = jax.tree.map(lambda rows: rows[order][None], (batch, weights))
         # At rate 1 nothing learned is nothing changed, to the last bit.
-        rate = jnp.where(is_first, 1.0, gamma)
+        whole, part = varying_like((jnp.ones((), float), jnp.asarray(gamma, float)), is_first)
+        rate = jnp.where(is_first, whole, part)
         loss = one_number(loss_on)(params, jax.tree.map(lambda rows: rows[0], batch))
         rates = dict(alpha=alpha, beta=rate, gamma=1.0)
         return mer_update(loss_on, params, *shuffled, **rates)[0], loss
