@@ -23,7 +23,7 @@ from mer_jax.rl.q_learning import Transition
 RATE = 0.05
 SEEDS = 4
 SIZE: dict[str, Any] = {"batch_size": 3, "capacity": 4}
-TASKS = {"num_tasks": 2}
+TASKS: dict[str, Any] = {"num_tasks": 2}
 REPLAY = SIZE | TASKS
 MEMORIES = TASKS | {"num_memories": 2}
 

@@ -1,5 +1,7 @@
 """What programs cost, by the compiler's own accounts, so that no test needs a stop watch."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -80,9 +82,9 @@ def plain(params, example):
     return MODEL.loss(params, example)
 
 
-SIZE = {"batch_size": 32, "capacity": 5000}
+SIZE: dict[str, Any] = {"batch_size": 32, "capacity": 5000}
 SGD = optax.sgd(0.1)
-BY_TASK = {"optimizer": SGD, "num_tasks": 5}
+BY_TASK: dict[str, Any] = {"optimizer": SGD, "num_tasks": 5}
 LEARNERS = {
     "mer": mer_jax.mer(MODEL.loss, alpha=0.1, beta=0.1, gamma=1, num_batches=2, **SIZE),
     "mer, plain": mer_jax.mer(plain, alpha=0.1, beta=0.1, gamma=1, num_batches=2, **SIZE),

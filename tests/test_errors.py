@@ -1,5 +1,7 @@
 """What cannot be right gets one clear error, not a traceback from deep inside."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -39,7 +41,7 @@ def learn_without_task(make, params=None, **settings):
     return learner.update(jax.random.key(0), state, jnp.ones(3))
 
 
-MEMORIES = {"num_tasks": 2, "num_memories": 3}
+MEMORIES: dict[str, Any] = {"num_tasks": 2, "num_memories": 3}
 RNG = np.random.default_rng(0)
 RESERVOIR = mer_jax.reservoir(1).init(jnp.int32(0))
 

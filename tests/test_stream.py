@@ -103,7 +103,7 @@ def test_gradient_alignment_is_the_dot_product_of_gradients():
     assert aligned == 3
 
 
-SIZES = {"batch_size": 3, "capacity": 4000}
+SIZES: dict[str, Any] = {"batch_size": 3, "capacity": 4000}
 LEARNERS = {
     "mer": mer_jax.mer(MODEL.loss, alpha=0.1, beta=0.1, gamma=1, num_batches=2, **SIZES),
     "mer_big_batch": mer_jax.mer_big_batch(MODEL.loss, alpha=0.1, gamma=0.3, **SIZES),
