@@ -156,7 +156,7 @@ def over_seeds(
         A core skips them, and their results are zeros.
     """
     in_turn = jax.default_backend() == "cpu"
-    has_padding = num_runs is not None and pad(num_runs, mesh) > num_runs
+    count = num_runs or 0
 
     def on_one_device(own_args: tuple[Any, ...], shared: tuple[Any, ...]) -> Any:
         def one(seed: tuple[Any, ...]) -> Any:
@@ -167,11 +167,11 @@ def over_seeds(
             nothing = jax.tree.map(
                 lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(one, seed)
             )
-            return jax.lax.cond(number < num_runs, one, lambda seed: nothing, seed)
+            return jax.lax.cond(number < count, one, lambda seed: nothing, seed)
 
         if not in_turn:
             return jax.vmap(one)(own_args)
-        if not has_padding:
+        if count % mesh.size == 0:  # then none is added
             return jax.lax.map(one, own_args)
         here = len(jax.tree.leaves(own_args)[0])
         numbers = jax.lax.axis_index("seed") * here + jnp.arange(here)

@@ -91,7 +91,8 @@ def programs(
 
         def unknown(info: jax.ShapeDtypeStruct) -> jax.Array:
             is_float = jnp.issubdtype(info.dtype, jnp.floating)
-            return jnp.full(info.shape, jnp.nan if is_float else -1, info.dtype)
+            nothing = jnp.nan if is_float else False if info.dtype == bool else -1
+            return jnp.full(info.shape, nothing, info.dtype)
 
         unchanged = state, jax.tree.map(unknown, jax.eval_shape(learned)[1]), jnp.bool_(True)
         # A chunk is all there or, after the task's end, all missing.

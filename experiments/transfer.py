@@ -26,7 +26,13 @@ class Watched(NamedTuple):
 
 def collect(infos: list[Any], num_tasks: int) -> Watched:
     """The infos of a stream's parts, in their order, with `Visit`s as past examples."""
-    told = ((info.dot, info.cosine, info.dot_after, info.past.task) for info in infos)
+    told = (
+        (
+            *(np.where(info.has_past, told, np.nan) for told in info[2:5]),
+            info.past.task,
+        )
+        for info in infos
+    )
     *products, task = (
         np.concatenate(parts, axis=1).reshape(len(parts[0]), num_tasks, -1)
         for parts in zip(*told, strict=True)

@@ -7,7 +7,9 @@ import jax.numpy as jnp
 import optax
 
 from mer_jax import buffer
+from mer_jax.augmentation import Augment, augmented
 from mer_jax.buffer import ReservoirState
+from mer_jax.losses import one_number
 from mer_jax.types import Learner, LossFn, Params, exportable
 
 UNUSED = 2**31 - 1
@@ -32,7 +34,7 @@ def gradient_alignment(
       example_a, example_b: two examples.
     Source: Riemer et al. (2019), equations 1 and 2.
     """
-    gradient = jax.grad(loss_fn)
+    gradient = jax.grad(one_number(loss_fn))
     return optax.tree.vdot(gradient(params, example_a), gradient(params, example_b))
 
 
@@ -59,9 +61,10 @@ class WatchedInfo(NamedTuple):
     """How the incoming example's gradient, before the step, agrees with a past example's.
 
     loss: `[]`, the incoming example's; past: the past example, a draw from all seen so far.
-    dot, cosine: `[]`, of the two gradients before the step; NaN at the first, which has no past.
+    dot, cosine: `[]`, of the two gradients before the step. The cosine with a gradient of 0 is 0.
     dot_after: `[]`, with the past example's gradient after the step: below 0 where the step went
       further than the past example would have had it, even if it helped at first.
+    has_past: `[]` bool, False at the first example, where the three numbers are 0.
     """
 
     loss: jax.Array
@@ -69,9 +72,12 @@ class WatchedInfo(NamedTuple):
     dot: jax.Array
     cosine: jax.Array
     dot_after: jax.Array
+    has_past: jax.Array
 
 
-def watch(learner: Learner, loss_fn: LossFn, capacity: int) -> Learner:
+def watch(
+    learner: Learner, loss_fn: LossFn, capacity: int, augment: Augment | None = None
+) -> Learner:
     """The same learner, whose info also tells transfer and interference as they develop.
 
     Args:
@@ -80,6 +86,7 @@ def watch(learner: Learner, loss_fn: LossFn, capacity: int) -> Learner:
       capacity: the past example is drawn from a reservoir of this size, which nobody learns from;
         as large as the stream, it is a draw from all that came before. Where a learner is shown
         references (`map_examples`), watch that one: it is references that are kept then.
+      augment: see `mer`; changes both examples before their gradients are compared.
     Raises:
       ValueError: if `capacity` is not a whole number of at least 1.
     Source: Riemer et al. (2019), whose table of mean dot products is the mean of `dot`.
@@ -94,18 +101,21 @@ def watch(learner: Learner, loss_fn: LossFn, capacity: int) -> Learner:
     ) -> tuple[WatchedState, WatchedInfo]:
         # Of its own, so that the learner draws what it would draw unwatched, and something else:
         # `fold_in(key, n)` may be the same as `split(key)[n]`.
-        draw_key, add_key = jax.random.split(jax.random.fold_in(key, UNUSED))
-        drawn, valid = memory.sample(draw_key, state.past, 1)
-        past = jax.tree.map(lambda rows: rows[0], drawn)
-        gradient = jax.grad(loss_fn)
-        ours, theirs = gradient(state.params, example), gradient(state.params, past)
+        watch_key = jax.random.fold_in(key, UNUSED)
+        drawn, valid, kept = memory.sample_and_add(watch_key, state.past, example, 1)
+        past, has_past = jax.tree.map(lambda rows: rows[0], (drawn, valid))
+        shown = augmented(augment, watch_key, example)
+        shown_past = augmented(augment, jax.random.fold_in(watch_key, 0), past)
+        gradient = jax.grad(one_number(loss_fn))
+        ours, theirs = gradient(state.params, shown), gradient(state.params, shown_past)
         new, info = learner.update(key, state.learner, example)
         dot, dot_after = (
-            jnp.where(valid[0], optax.tree.vdot(ours, gradient_of_past), jnp.nan)
-            for gradient_of_past in (theirs, gradient(new.params, past))
+            jnp.where(has_past, optax.tree.vdot(ours, gradient_of_past), 0)
+            for gradient_of_past in (theirs, gradient(new.params, shown_past))
         )
-        cosine = dot / (optax.tree.norm(ours) * optax.tree.norm(theirs))
-        kept = memory.add(add_key, buffer.after(state.past, past), example)
-        return WatchedState(new, kept), WatchedInfo(info.loss, past, dot, cosine, dot_after)
+        lengths = optax.tree.norm(ours) * optax.tree.norm(theirs)
+        cosine = jnp.where(lengths > 0, dot / jnp.where(lengths > 0, lengths, 1), 0)
+        told = WatchedInfo(info.loss, past, dot, cosine, dot_after, has_past)
+        return WatchedState(new, kept), told
 
     return Learner(init, update)

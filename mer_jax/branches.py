@@ -6,7 +6,7 @@ condition that the whole batch shares, it stays one branch.
 """
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -27,14 +27,20 @@ def _shared(reduce: Callable[..., jax.Array]) -> Callable[[jax.Array], jax.Array
         del axis_size
         return shared(reduce(x, axis=0) if in_batched[0] else x), False
 
-    return shared
+    return cast(Callable[[jax.Array], jax.Array], shared)
 
 
-any_in_batch = _shared(jnp.any)
-"""`any_in_batch(condition [])`: whether it holds in any member of the batches of all `vmap`s."""
+_any, _largest = _shared(jnp.any), _shared(jnp.max)
 
-largest_in_batch = _shared(jnp.max)
-"""`largest_in_batch(number [])`: the largest in the batches of all `vmap`s."""
+
+def any_in_batch(condition: jax.Array) -> jax.Array:
+    """Whether a condition, `[]` bool, holds in any member of the batches of all `vmap`s."""
+    return _any(condition)
+
+
+def largest_in_batch(number: jax.Array) -> jax.Array:
+    """The largest of a number, `[]`, in the batches of all `vmap`s."""
+    return _largest(number)
 
 
 def where_needed(condition: jax.Array, change: Callable[[Tree], Tree], value: Tree) -> Tree:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from mer_jax import checks, order
+from mer_jax.meshes import varying_like
 from mer_jax.types import exportable
 
 
@@ -28,6 +29,11 @@ class Reservoir(NamedTuple):
     init: Callable[[Any], ReservoirState]
     add: Callable[[jax.Array, ReservoirState, Any], ReservoirState]
     sample: Callable[[jax.Array, ReservoirState, int], tuple[Any, jax.Array]]
+    add_batch: Callable[[jax.Array, ReservoirState, Any], ReservoirState]
+    sample_and_add: Callable[
+        [jax.Array, ReservoirState, Any, int], tuple[Any, jax.Array, ReservoirState]
+    ]
+    after: Callable[[ReservoirState, Any], ReservoirState]
 
 
 def reservoir(capacity: int) -> Reservoir:
@@ -40,6 +46,20 @@ def reservoir(capacity: int) -> Reservoir:
     >>> examples, valid = memory.sample(jax.random.key(10), state, 2)
     >>> print(state.examples.shape, state.num_seen, valid)
     (3,) 10 [ True  True]
+
+    A step which draws and then adds says so, and a donated reservoir is written in place. Either
+    the draws come with the new state, or what is made of them is shown to `after`:
+
+    >>> def step(key, state, example):
+    ...     drawn, valid, state = memory.sample_and_add(key, state, example, 2)
+    ...     return drawn.sum(), state
+    >>> def the_same(key, state, example):
+    ...     draw_key, add_key = jax.random.split(key)
+    ...     result = memory.sample(draw_key, state, 2)[0].sum()
+    ...     return result, memory.add(add_key, memory.after(state, result), example)
+    >>> first, second = (f(jax.random.key(0), state, jnp.int32(7)) for f in (step, the_same))
+    >>> bool(first[0] == second[0]), bool((first[1].examples == second[1].examples).all())
+    (True, True)
 
     Capacity is not part of the state: the shapes of `state.examples` know it, and `add` and
     `sample` serve any size.
@@ -57,9 +77,9 @@ def reservoir(capacity: int) -> Reservoir:
         examples = jax.tree.map(
             lambda leaf: jnp.zeros((capacity, *leaf.shape), leaf.dtype), checks.shapes(example)
         )
-        return ReservoirState(examples, jnp.zeros((), jnp.int32))
+        return varying_like(ReservoirState(examples, jnp.zeros((), jnp.int32)), example)
 
-    return Reservoir(init, add, sample)
+    return Reservoir(init, add, sample, add_batch, sample_and_add, after)
 
 
 def add(key: jax.Array, state: ReservoirState, example: Any, offered: Any = True) -> ReservoirState:
@@ -79,13 +99,47 @@ def add(key: jax.Array, state: ReservoirState, example: Any, offered: Any = True
     """
     check_row(state, example)
     n, room = state.num_seen, capacity(state)
-    slot = jnp.where(n < room, n, jax.random.randint(key, (), 0, n + 1))
+    slot = jnp.where(n < room, n, jax.random.randint(key, (), 0, n + 1, jnp.int32))
     slot = jnp.where(offered, slot, room)
     # A write past the end is the dropped example, so no branch on traced values is needed.
     examples = jax.tree.map(
         lambda rows, x: rows.at[slot].set(x, mode="drop"), state.examples, example
     )
     return ReservoirState(examples, n + jnp.asarray(offered, jnp.int32))
+
+
+def add_batch(
+    key: jax.Array, state: ReservoirState, batch: Any, offered: jax.Array | None = None
+) -> ReservoirState:
+    """Offers many examples at once, each of all offered so far then held with equal chance.
+
+    As `add` of one after the other, but all slots are drawn at once. Where two examples draw the
+    same slot, the later one is held.
+
+    Args:
+      key: random key, consumed.
+      batch: pytree of `[N, ...]`, its rows like those of `state.examples`.
+      offered: `[N]` bool; those where it is False are left out. None offers all.
+    Raises:
+      ValueError: while tracing, if the batch is not like rows.
+    """
+    size, room = check_rows(state, batch), capacity(state)
+    offered = jnp.ones(size, bool) if offered is None else offered
+    n = state.num_seen + jnp.cumsum(offered, dtype=jnp.int32)  # offered up to and with each
+    slots = jnp.where(n <= room, n - 1, jax.random.randint(key, (size,), 0, n, jnp.int32))
+    slots = jnp.where(offered, slots, room)
+    order = jnp.argsort(slots, stable=True)
+    place = jnp.arange(size, dtype=jnp.int32)
+    is_last = (slots[order] != jnp.roll(slots[order], -1)) | (place == size - 1)
+    # What is dropped is written past the end, each to a place of its own.
+    slots = jnp.where(jnp.zeros(size, bool).at[order].set(is_last), slots, room)
+    slots = jnp.where(slots < room, slots, room + place)
+    examples = jax.tree.map(
+        lambda rows, x: rows.at[slots].set(x, mode="drop", unique_indices=True),
+        state.examples,
+        batch,
+    )
+    return ReservoirState(examples, n[-1])
 
 
 def sample(key: jax.Array, state: ReservoirState, n: int) -> tuple[Any, jax.Array]:
@@ -98,10 +152,35 @@ def sample(key: jax.Array, state: ReservoirState, n: int) -> tuple[Any, jax.Arra
       The examples, `[n, ...]`, and `valid`, `[n]` bool, which is False from position
       `min(n, stored)` on: an early batch has as many replays as there are memories. Rows that are
       not valid hold some stored example, or zeros where nothing is stored.
+    Raises:
+      ValueError: if `n` is not a plain whole number of at least 0.
     """
+    n = checks.count("n", n)
     stored = jnp.minimum(state.num_seen, capacity(state))
-    slots = jax.random.randint(key, (n,), 0, jnp.maximum(stored, 1))
-    return jax.tree.map(lambda rows: rows[slots], state.examples), jnp.arange(n) < stored
+    slots = jax.random.randint(key, (n,), 0, jnp.maximum(stored, 1), jnp.int32)
+    # A single row would be read as a slice, whose order before a write XLA does not see.
+    read = jnp.concatenate([slots, slots]) if n == 1 else slots
+    drawn = jax.tree.map(lambda rows: rows[read][:n], state.examples)
+    return drawn, jnp.arange(n) < stored
+
+
+def sample_and_add(
+    key: jax.Array, state: ReservoirState, example: Any, n: int
+) -> tuple[Any, jax.Array, ReservoirState]:
+    """Draws `n` examples, then offers one, which is written in place.
+
+    `sample` and then `add` give the same, but where the draws are used for something else XLA does
+    not see that they come before the write, and copies the whole reservoir (see `after`).
+
+    Args:
+      key: random key, consumed.
+      example: as for `add`; n: as for `sample`.
+    Returns:
+      The examples and `valid` as `sample` gives them, and the reservoir.
+    """
+    draw_key, add_key = jax.random.split(key)
+    drawn, valid = sample(draw_key, state, n)
+    return drawn, valid, add(add_key, after(state, drawn), example)
 
 
 def after(state: ReservoirState, result: Any) -> ReservoirState:
@@ -127,21 +206,22 @@ def replay_batch(
     """The incoming example first, then `batch_size - 1` replays.
 
     Returns:
-      The batch, `[batch_size, ...]`, and its weights, `[batch_size]` float32: 1, or 0 for the
-      replays which an early reservoir cannot give. Those rows repeat the incoming example, so
+      The batch, `[batch_size, ...]`, and its weights, `[batch_size]` floating point: 1, or 0 for
+      the replays which an early reservoir cannot give. Those rows repeat the incoming example, so
       that whatever is finite on it is finite on them.
     Raises:
       ValueError: while tracing, if `example` is not like a row of the reservoir.
     """
     check_row(state, example)
-    replays, valid = sample(key, state, batch_size - 1)
-    valid = jnp.concatenate([jnp.ones(1, bool), valid])
+    replays, _ = sample(key, state, batch_size - 1)
+    valid = jnp.arange(batch_size) <= jnp.minimum(state.num_seen, capacity(state))
 
     def rows(incoming: jax.Array, drawn: jax.Array) -> jax.Array:
-        batch = jnp.concatenate([jnp.asarray(incoming, drawn.dtype)[None], drawn])
+        first = varying_like(jnp.asarray(incoming, drawn.dtype)[None], drawn)
+        batch = jnp.concatenate([first, drawn])
         return jnp.where(jnp.expand_dims(valid, range(1, batch.ndim)), batch, batch[0])
 
-    return jax.tree.map(rows, example, replays), valid.astype(jnp.float32)
+    return jax.tree.map(rows, example, replays), valid.astype(float)
 
 
 def replay_batches(
@@ -158,3 +238,18 @@ def check_row(state: ReservoirState, example: Any) -> None:
         lambda rows: jax.ShapeDtypeStruct(rows.shape[1:], rows.dtype), state.examples
     )
     checks.same_shapes("example must be like one row of the buffer", row, checks.shapes(example))
+
+
+def check_rows(state: ReservoirState, batch: Any) -> int:
+    """How many rows a batch has, or a `ValueError` unless they are like those of the state."""
+    shapes = checks.shapes(batch)
+    sizes = {leaf.shape[:1] for leaf in jax.tree.leaves(shapes)}
+    if len(sizes) != 1 or sizes & {(), (0,)}:
+        raise ValueError(
+            f"batch must be arrays with an axis of examples in common, of at least 1, got {shapes}"
+        )
+    check_row(
+        state, jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), shapes)
+    )
+    ((size,),) = sizes
+    return int(size)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from mer_jax.meshes import varying_like
 from mer_jax.types import LossFn, Params
 
 
@@ -22,8 +23,7 @@ def weighted_sum(
     Raises:
       ValueError: while tracing, if a loss is not a single number.
     """
-    losses = jax.vmap(loss_fn, (None, 0))(params, examples)
-    _check_one_number(losses.shape[1:])
+    losses = jax.vmap(one_number(loss_fn), (None, 0))(params, examples)
     return jnp.sum(losses * weights.astype(losses.dtype)), losses
 
 
@@ -33,18 +33,25 @@ def value_and_gradient(loss_fn: LossFn, params: Params, example: Any) -> tuple[j
     Raises:
       ValueError: while tracing, if the loss is not a single number.
     """
+    return jax.value_and_grad(one_number(loss_fn))(params, example)
 
-    def one_number(params: Params) -> jax.Array:
+
+def one_number(loss_fn: LossFn) -> LossFn:
+    """The same loss, which raises a `ValueError` unless it gives a single floating-point number."""
+
+    def checked(params: Params, example: Any) -> jax.Array:
         loss = loss_fn(params, example)
-        _check_one_number(jnp.shape(loss))
-        return loss
+        if isinstance(loss, tuple | list | dict):
+            came = f"a {type(loss).__name__} of {len(loss)}, and there is no auxiliary output"
+        elif jnp.shape(loss):
+            came = f"shape {list(jnp.shape(loss))}"
+        elif not jnp.issubdtype(jnp.result_type(loss), jnp.floating):
+            came = f"a number of {jnp.result_type(loss)}"
+        else:
+            return loss
+        raise ValueError(f"loss_fn(params, example) must give one number, got {came}")
 
-    return jax.value_and_grad(one_number)(params)
-
-
-def _check_one_number(shape: tuple[int, ...]) -> None:
-    if shape:
-        raise ValueError(f"loss_fn(params, example) must give one number, got shape {list(shape)}")
+    return checked
 
 
 @dataclass(frozen=True)
@@ -78,7 +85,8 @@ def gradient_of_sum(
         grads, losses = gradient(loss_fn, params, *jax.tree.map(lambda one: one[None], row))
         return jax.tree.map(jnp.add, total, grads), losses[0]
 
-    return jax.lax.scan(add, optax.tree.zeros_like(params), (examples, weights))
+    none = varying_like(optax.tree.zeros_like(params), params, examples, weights)
+    return jax.lax.scan(add, none, (examples, weights))
 
 
 def mean_gradient(loss_fn: LossFn, params: Params, examples: Any, shares: jax.Array) -> Params:

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from mer_jax import checks
+from mer_jax.meshes import varying_like
 from mer_jax.types import exportable
 
 
@@ -54,10 +55,10 @@ def of_task(memory: TaskMemory, task: Any) -> tuple[Any, jax.Array]:
 
     Returns:
       The examples, `[n, ...]`, where rows never written repeat the first, and the share of each
-      in their mean, `[n]` float32: 0 for rows never written, and for all if there are none.
+      in their mean, `[n]` floating point: 0 for rows never written, and for all if there are none.
     """
     present = jnp.arange(size(memory)) < memory.num_seen[task]
-    shares = present / jnp.maximum(present.sum(), 1).astype(jnp.float32)
+    shares = _shares(present)
 
     def rows(leaf: jax.Array) -> jax.Array:
         mine = leaf[task]
@@ -71,6 +72,8 @@ def sample_others(
 ) -> tuple[Any, jax.Array]:
     """Draws from what is kept of all tasks but one, without replacement.
 
+    Its cost grows with the draws and with the number of tasks, not with what is kept of each.
+
     Args:
       num_samples: how many, or all where there is no room for as many.
     Returns:
@@ -78,17 +81,50 @@ def sample_others(
       not there.
     """
     num_tasks, room = memory.num_seen.shape[0], size(memory)
-    present = jnp.arange(room) < memory.num_seen[:, None]
-    present = (present & (jnp.arange(num_tasks) != task)[:, None]).ravel()
-    # Those with the largest of as many random numbers are a uniform draw.
-    order = jnp.where(present, jax.random.uniform(key, present.shape), -1)
-    _, drawn = jax.lax.top_k(order, min(num_samples, num_tasks * room))
-    shares = present[drawn] / jnp.maximum(present[drawn].sum(), 1).astype(jnp.float32)
-    # A row that is not there repeats the first that is.
-    drawn = jnp.where(present[drawn], drawn, drawn[0])
-    return jax.tree.map(
-        lambda rows: rows.reshape(-1, *rows.shape[2:])[drawn], memory.examples
-    ), shares
+    kept = jnp.minimum(memory.num_seen, room)
+    ends = jnp.cumsum(jnp.where(jnp.arange(num_tasks) == task, 0, kept), dtype=jnp.int32)
+    drawn = distinct(key, ends[-1], min(num_samples, num_tasks * room))
+    present = drawn < ends[-1]
+    # The first is there if any is, and one that is not there repeats it.
+    drawn = jnp.where(present, drawn, drawn[0])
+    of_task = jnp.minimum(
+        jnp.searchsorted(ends, drawn, side="right", method="compare_all"), num_tasks - 1
+    )
+    row = drawn - jnp.where(of_task > 0, ends[of_task - 1], 0)
+    return jax.tree.map(lambda rows: rows[of_task, row], memory.examples), _shares(present)
+
+
+def distinct(key: jax.Array, size: jax.Array, num_draws: int) -> jax.Array:
+    """Draws from `[0, size)` without replacement; every set of so many is as likely.
+
+    Args:
+      size: `[]` int32, may be traced.
+      num_draws: how many, static.
+    Returns:
+      `[num_draws]` int32. If `size` is smaller, all below it come first, and then larger numbers.
+    Source: Bentley and Floyd (1987), "A Sample of Brilliance". The i-th draw is t from `[0, j]`,
+      with j = size - num_draws + i, or j itself if t was drawn before.
+    """
+    place = jnp.arange(num_draws, dtype=jnp.int32)
+    first = jnp.maximum(size - num_draws, 0)
+    top = first + place
+    t = jax.random.randint(key, (num_draws,), 0, top + 1, jnp.int32)
+    # t was drawn before if an earlier draw of t was the same, since one of the two was kept, ...
+    order = jnp.argsort(t, stable=True)
+    repeats = (t[order] == jnp.roll(t[order], 1)) & (place > 0)
+    takes_top = jnp.zeros(num_draws, bool).at[order].set(repeats) | (t == top)
+    # ... or if t is the top of an earlier draw that took its top. Each pass follows twice as many.
+    earlier = jnp.where(t >= first, t - first, place)
+    for _ in range((num_draws - 1).bit_length()):
+        takes_top = takes_top | takes_top[earlier]
+        earlier = earlier[earlier]
+    return jnp.where((size >= num_draws) & ~takes_top, t, top)
+
+
+def _shares(present: jax.Array) -> jax.Array:
+    """The share of each row that is present in their mean, 0 for the others."""
+    counted = present.astype(float)
+    return counted / jnp.maximum(counted.sum(), 1)
 
 
 def nan_unless_known(task: jax.Array, num_tasks: int) -> jax.Array:
@@ -101,6 +137,7 @@ def _write(memory: TaskMemory, task: Any, slot: Any, example: Any) -> TaskMemory
         lambda rows: jax.ShapeDtypeStruct(rows.shape[2:], rows.dtype), memory.examples
     )
     checks.same_shapes("example must be like one row of the memory", row, checks.shapes(example))
+    task, slot = varying_like((jnp.asarray(task, jnp.int32), slot), memory.num_seen)
     # A write past the end is dropped.
     examples = jax.tree.map(
         lambda rows, x: rows.at[task, slot].set(x, mode="drop"), memory.examples, example

@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from mer_jax import checks
+from mer_jax import checks, optimizers
 from mer_jax.branches import where_needed
-from mer_jax.types import Params, exportable
+from mer_jax.precision import rounded, wide
+from mer_jax.types import Params, as_state, exportable
 
 
 def interpolate(start: Params, end: Params, rate: jax.typing.ArrayLike) -> Params:
@@ -61,7 +62,8 @@ def reptile(
 
     At each `every`-th step the parameters become `anchor + rate (params - anchor)`, which is the
     next anchor; the first one are the parameters at `init`. The inner optimizer's state and its
-    schedule know nothing of it. What is updated may have fewer than 32 bits, the anchor has not.
+    schedule know nothing of it. Parameters may have fewer than 32 bits, as the updates then do. The
+    anchor is kept in float32.
     Further arguments of `update` are the inner optimizer's. Between pulls it costs a comparison,
     and that the update is written to memory before it is added. Under a `vmap` over states a pull
     is computed for all of them in the steps in which one of them is due.
@@ -81,13 +83,16 @@ def reptile(
       et al. (2025), "Revisiting Replay and Gradient Alignment for Continual Pre-Training of Large
       Language Models", beside replay (see `mix`).
     """
+    if isinstance(every, jax.core.Tracer):
+        raise ValueError(f"every must be a plain whole number, got {every}, which is traced")
     every, rate = checks.positive_int("every", every), checks.rate("rate", rate, largest=1)
     inner = optax.with_extra_args_support(checks.optimizer(inner))
     # Then nothing is done at all, so that the compiler cannot round otherwise.
     keeps_all = not isinstance(rate, jax.Array) and rate == 1
 
     def init(params: Params) -> ReptileState:
-        return ReptileState(inner.init(params), _wide(params), jnp.zeros((), jnp.int32))
+        anchor = jax.tree.map(jnp.copy, wide(as_state(params)))
+        return ReptileState(optimizers.start(inner, params), anchor, jnp.zeros((), jnp.int32))
 
     def update(
         grads: Params, state: ReptileState, params: Params | None = None, **extra_args: Any
@@ -101,25 +106,16 @@ def reptile(
         steps = state.steps + 1
 
         def pulled(value: tuple[Params, Params]) -> tuple[Params, Params]:
-            updates, anchor = value
-
-            def leaf(p: jax.Array, u: jax.Array, anchor: jax.Array) -> jax.Array:
+            def pull(p: jax.Array, u: jax.Array, anchor: jax.Array) -> jax.Array:
                 moved = p.astype(anchor.dtype) + u - anchor
                 return u + (jnp.asarray(rate, anchor.dtype) - 1) * moved
 
-            pull = jax.tree.map(leaf, params, updates, anchor)
-            return pull, _wide(optax.apply_updates(params, pull))
+            pulls = jax.tree.map(pull, params, *value)
+            # Not from the parameters after the pull, which may be rounded to fewer bits.
+            anchor = jax.tree.map(lambda p, u, a: p.astype(a.dtype) + u, params, pulls, value[1])
+            return pulls, anchor
 
         updates, anchor = where_needed(steps == every, pulled, (updates, state.anchor))
-        return updates, ReptileState(inner_state, anchor, steps % every)
+        return rounded(updates, params), ReptileState(inner_state, anchor, steps % every)
 
     return optax.GradientTransformationExtraArgs(init, update)
-
-
-def _wide(params: Params) -> Params:
-    """A copy of the parameters with at least 32 bits, where they are."""
-
-    def leaf(p: jax.Array) -> jax.Array:
-        return jnp.array(p, jnp.promote_types(jnp.result_type(p), jnp.float32))
-
-    return jax.tree.map(leaf, params)

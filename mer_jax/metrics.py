@@ -75,6 +75,10 @@ def forward_transfer(R: ArrayLike) -> jax.Array:
 def _whole(R: ArrayLike) -> jax.Array:
     """R, if it has a row for the untrained network and one for each task."""
     R = jnp.asarray(R)
+    if not jnp.issubdtype(
+        R.dtype, jnp.inexact
+    ):  # differences of unsigned numbers would wrap around
+        R = R.astype(float)
     if R.ndim < 2 or R.shape[-2] != R.shape[-1] + 1:
         raise ValueError(
             "R must be [..., T + 1, T], its first row the untrained network's, got shape "

@@ -40,7 +40,7 @@ def mix(
     if isinstance(replay_share, jax.core.Tracer):
         raise ValueError(f"replay_share sets a shape and cannot be traced, got {replay_share}")
     share = float(checks.rate("replay_share", replay_share, largest=1))
-    size = _check_batch(buffer_state, batch)
+    size = buffer.check_rows(buffer_state, batch)
     num_replays = round(size * share)
     if share > 0 and num_replays == 0:
         raise ValueError(
@@ -62,23 +62,5 @@ def mix(
         return jnp.concatenate([kept, jnp.where(last, drawn, replaced)])
 
     mixed = jax.tree.map(replace, batch, replays)
-
-    def offer(state: ReservoirState, row: tuple[Any, ...]) -> tuple[ReservoirState, None]:
-        row_key, example, replayed = row
-        return buffer.add(row_key, state, example, ~replayed), None
-
-    rows = (jax.random.split(add_key, size), batch, is_replay)
-    state, _ = jax.lax.scan(offer, buffer.after(buffer_state, mixed), rows)
-    return mixed, state
-
-
-def _check_batch(buffer_state: ReservoirState, batch: Any) -> int:
-    """How many rows a batch has, which must be like those of the reservoir."""
-    shapes = checks.shapes(batch)
-    sizes = {leaf.shape[:1] for leaf in jax.tree.leaves(shapes)}
-    if len(sizes) != 1 or () in sizes:
-        raise ValueError(f"batch must be arrays with an axis of examples in common, got {shapes}")
-    row = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), shapes)
-    buffer.check_row(buffer_state, row)
-    ((size,),) = sizes
-    return int(size)
+    kept = buffer.after(buffer_state, replays)
+    return mixed, buffer.add_batch(add_key, kept, batch, offered=~is_replay)

@@ -19,5 +19,13 @@ def after(value: jax.Array, result: Any, never: jax.Array) -> jax.Array:
       never: `[]` bool that is always False, but not so that XLA can tell.
     """
     # Of every leaf, since one alone may not depend on the reads (a layer that is not trained).
-    firsts = [jnp.ravel(leaf)[:1].sum().astype(value.dtype) for leaf in jax.tree.leaves(result)]
-    return jnp.where(never, sum(firsts), value)
+    firsts = [_first(leaf).astype(value.dtype) for leaf in jax.tree.leaves(result)]
+    return jnp.where(never, sum(firsts, jnp.zeros_like(value)), value)
+
+
+def _first(leaf: Any) -> jax.Array:
+    """The first number of an array, 0 if it has none."""
+    leaf = jnp.asarray(leaf)
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        leaf = jax.random.key_data(leaf)
+    return leaf[(0,) * leaf.ndim] if leaf.size else jnp.zeros((), leaf.dtype)

@@ -3,6 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from mer_jax.meshes import varying_like
+
 
 def nonnegative(Q: jax.Array, q: jax.Array, iterations: int) -> jax.Array:
     """The `x >= 0` that minimises `x' Q x / 2 + q' x`.
@@ -19,7 +21,7 @@ def nonnegative(Q: jax.Array, q: jax.Array, iterations: int) -> jax.Array:
     # With a diagonal of ones, one step size suits all, however they are scaled.
     diagonal = jnp.diagonal(Q)
     scale = jnp.where(diagonal > 0, jax.lax.rsqrt(jnp.where(diagonal > 0, diagonal, 1)), 0)
-    Q, q = scale[:, None] * Q * scale, scale * q
+    Q, q = scale[:, None] * Q * scale[None], scale * q
     largest = jnp.maximum(jnp.abs(Q).sum(1).max(), 1)  # no eigenvalue is larger
 
     def step(carry: tuple[jax.Array, jax.Array, jax.Array], _: None) -> tuple:
@@ -31,6 +33,6 @@ def nonnegative(Q: jax.Array, q: jax.Array, iterations: int) -> jax.Array:
         share = jnp.where(uphill, 0, (momentum - 1) / following)
         return (moved, moved + share * (moved - x), following), None
 
-    start = jnp.zeros_like(q)
-    (x, _, _), _ = jax.lax.scan(step, (start, start, jnp.ones((), q.dtype)), length=iterations)
+    start = varying_like((jnp.zeros_like(q), jnp.zeros_like(q), jnp.ones((), q.dtype)), Q, q)
+    (x, _, _), _ = jax.lax.scan(step, start, length=iterations)
     return scale * x

@@ -7,36 +7,60 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from mer_jax import buffer, checks
+from mer_jax import buffer, checks, optimizers
+from mer_jax.augmentation import Augment, augmented
 from mer_jax.buffer import ReservoirState
-from mer_jax.types import Info, Learner, Params, as_state, exportable
+from mer_jax.meshes import varying_like
+from mer_jax.precision import master_of, on_wide, wide
+from mer_jax.types import Info, Learner, LossFn, Params, as_state, exportable
 
 
 @exportable
 class RehearsalState(NamedTuple):
-    """params: the network; opt_state: the optimizer's; memory: the reservoir; step: `[]` int32."""
+    """params: the network; opt_state: the optimizer's; memory: the reservoir; step: `[]` int32.
+
+    master: see `precision.master_of`.
+    """
 
     params: Params
     opt_state: optax.OptState
     memory: ReservoirState
     step: jax.Array
+    master: Params = None
+
+
+class Batch(NamedTuple):
+    """The incoming example, which is the first, and its replays.
+
+    shown: pytree of `[k, ...]`, as the loss is to see them.
+    stored: pytree of `[k, ...]`, as they came, without augmentation.
+    present: `[k]`, 0 for replays that an early reservoir cannot give, else 1.
+    """
+
+    shown: Any
+    stored: Any
+    present: jax.Array
 
 
 def rehearse(
-    gradient: Callable[[Params, Any, jax.Array], tuple[jax.Array, Params]],
+    loss_fn: LossFn,
+    gradient: Callable[[LossFn, Params, Batch], tuple[jax.Array, Params]],
+    *,
     optimizer: optax.GradientTransformation,
     batch_size: int,
     capacity: int,
+    augment: Augment | None,
 ) -> Learner:
     """Draws a batch, takes a step along its gradient, and offers the example to the reservoir.
 
     Args:
-      gradient: `gradient(params, batch [k, ...], present [k]) -> (loss [], grads)`, where the
-        incoming example is the first of the batch, `present` is 0 for replays that an early
-        reservoir cannot give, else 1, and `loss` is the incoming example's.
+      loss_fn: `loss_fn(params, example) -> []`.
+      gradient: `gradient(loss_fn, params, batch) -> (loss [], grads)`, the loss that of the
+        incoming example.
       optimizer: any optax transformation.
       batch_size: k, examples per batch, the incoming one included.
       capacity: examples in the reservoir.
+      augment: see `mer`.
     Raises:
       ValueError: if a size is not a whole number of at least 1, or the optimizer is none.
     """
@@ -46,16 +70,26 @@ def rehearse(
 
     def init(params: Params, example: Any) -> RehearsalState:
         params = as_state(params)
-        start = jnp.zeros((), jnp.int32)
-        return RehearsalState(params, optimizer.init(params), memory.init(example), start)
+        learned = wide(params)
+        state = RehearsalState(
+            params,
+            optimizers.start(optimizer, learned),
+            memory.init(example),
+            jnp.zeros((), jnp.int32),
+            master_of(learned, params),
+        )
+        return varying_like(state, params, example)
 
     def update(key: jax.Array, state: RehearsalState, example: Any) -> tuple[RehearsalState, Info]:
         draw_key, add_key = jax.random.split(key)
-        batch, present = buffer.replay_batch(draw_key, state.memory, example, batch_size)
-        loss, grads = gradient(state.params, batch, present)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
+        stored, present = buffer.replay_batch(draw_key, state.memory, example, batch_size)
+        batch = Batch(augmented(augment, key, stored, 1), stored, present)
+        learned = wide(state.params, state.master)
+        loss, grads = gradient(on_wide(loss_fn, state.params), learned, batch)
+        params, master, opt_state = optimizers.descend(
+            optimizer, grads, state.opt_state, learned, state.params
+        )
         kept = memory.add(add_key, buffer.after(state.memory, params), example)
-        return RehearsalState(params, opt_state, kept, state.step + 1), Info(loss)
+        return RehearsalState(params, opt_state, kept, state.step + 1, master), Info(loss)
 
     return Learner(init, update)

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 
 from mer_jax import checks, gram
 from mer_jax.losses import value_and_gradient
+from mer_jax.meshes import varying_like
+from mer_jax.precision import on_wide, rounded, wide
 from mer_jax.types import LossFn, Params
 
 
@@ -47,7 +49,8 @@ def sgd_pass(
 
     Args:
       loss_fn: `loss_fn(params, example) -> []`.
-      params: any pytree of floating-point arrays.
+      params: any pytree of floating-point arrays. Those of fewer than 32 bits are rounded once, at
+        the end.
       examples: pytree of `[k, ...]`.
       weights: `[k]`, each multiplies its example's gradient; 0 leaves the example out.
       alpha: `[]`, the learning rate; may be traced.
@@ -61,10 +64,13 @@ def sgd_pass(
     """
     weights = checks.weights_of("examples", examples, weights, "k")
     alpha = checks.rate("alpha", alpha)
+    start = varying_like(wide(params), params, examples, weights, alpha)
     if gram.fits(loss_fn, params):
-        return gram.sgd_pass(loss_fn, params, examples, weights, alpha)
+        return gram.sgd_pass(loss_fn, start, examples, weights, alpha)
+    loss_on = on_wide(loss_fn, params)
 
     def step(params: Params, row: tuple[Any, jax.Array]) -> tuple[Params, jax.Array]:
-        return sgd_step(loss_fn, params, *row, alpha)
+        return sgd_step(loss_on, params, *row, alpha)
 
-    return jax.lax.scan(step, params, (examples, weights))
+    end, losses = jax.lax.scan(step, start, (examples, weights))
+    return rounded(end, params), losses

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from mer_jax import checks
 from mer_jax.branches import where_needed
+from mer_jax.meshes import varying_like
 from mer_jax.types import Learner, Params
 
 
@@ -49,7 +50,8 @@ def run(key: jax.Array, learner: Learner, state: Any, stream: Any) -> tuple[Any,
     def step(state: Any, example: Any) -> tuple[Any, Any]:
         return learner.update(jax.random.fold_in(key, state.step), state, example)
 
-    return jax.lax.scan(step, state, stream)
+    # Inside `jax.shard_map`, what is learned varies as the examples and the draws do.
+    return jax.lax.scan(step, varying_like(state, key, state, stream), stream)
 
 
 def map_examples(learner: Learner, make: Callable[[Any], Any]) -> Learner:
@@ -131,6 +133,7 @@ def accuracy(
         # Of a block, what does not count is computed too: no branch comes under this `vmap`.
         blocks = None if block_size == 1 else block_size
         correct, finite = jax.lax.map(judge, references, batch_size=blocks)
-    is_finite = jnp.stack([jnp.isfinite(p).all() for p in jax.tree.leaves(params)]).all()
-    is_finite &= jnp.all(finite, where=present)
+    is_finite = jnp.all(finite, where=present)
+    for leaf in jax.tree.leaves(params):
+        is_finite &= jnp.isfinite(leaf).all()
     return jnp.where(is_finite, jnp.mean(correct, where=present), jnp.nan)

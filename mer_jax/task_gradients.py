@@ -9,10 +9,12 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from mer_jax import gram, memories
+from mer_jax.augmentation import Augment, augmented
 from mer_jax.branches import largest_in_batch
 from mer_jax.gram import DenseFirstLoss
 from mer_jax.losses import mean_gradient
 from mer_jax.memories import TaskMemory
+from mer_jax.meshes import varying_like
 from mer_jax.types import LossFn, Params
 
 LARGEST_GRAM = 8192
@@ -37,22 +39,58 @@ class TaskGradients(NamedTuple):
     combined: Callable[[jax.Array], Params]
 
 
+class Incoming(NamedTuple):
+    """The incoming example where the network is.
+
+    loss_fn, params: the loss and the parameters at which its gradient is taken.
+    example: as the loss sees it; task: `[]` int32, its own; grads: like `params`, its gradient.
+    """
+
+    loss_fn: LossFn
+    params: Params
+    example: Any
+    task: jax.Array
+    grads: Params
+
+
+class _Past(NamedTuple):
+    """What is kept of the other tasks, and of which of them something is.
+
+    counts: `[N]` bool; of_tasks: `of_tasks(tasks [B]) -> (examples [B, n, ...], shares [B, n])`, as
+    the loss is to see them.
+    """
+
+    counts: jax.Array
+    of_tasks: Callable[[jax.Array], tuple[Any, jax.Array]]
+
+
 def of_others(
-    loss_fn: LossFn, params: Params, memory: TaskMemory, example: Any, grads: Params
+    key: jax.Array, at: Incoming, memory: TaskMemory, augment: Augment | None
 ) -> TaskGradients:
     """The gradients of all tasks but the incoming example's; 0 for one of which nothing is kept.
 
     Args:
-      example, grads: the incoming example, and the gradient on it.
+      key: for `augment`, which changes each kept example.
     """
     num_tasks = len(memory.num_seen)
-    counts = (memory.num_seen > 0) & (jnp.arange(num_tasks) != example.task)
+    counts = (memory.num_seen > 0) & (jnp.arange(num_tasks) != at.task)
     room = memories.size(memory)
-    if not gram.fits(loss_fn, params):
-        return _by_rows(_plain_rows(loss_fn, params), 1, memory, counts, grads)
+
+    def of_tasks(tasks: jax.Array) -> tuple[Any, jax.Array]:
+        def one(task: jax.Array) -> tuple[Any, jax.Array]:
+            examples, shares = memories.of_task(memory, task)
+            # The incoming example's change was drawn from the key itself.
+            return augmented(augment, jax.random.fold_in(key, task), examples, 1), shares
+
+        examples, shares = jax.vmap(one)(tasks)
+        return examples, jnp.where(counts[tasks][:, None], shares, 0)
+
+    past = _Past(counts, of_tasks)
+    if not gram.fits(at.loss_fn, at.params):
+        return _by_rows(_plain_rows(at.loss_fn, at.params), 1, past, at.grads)
     if num_tasks * room * room <= LARGEST_GRAM:
-        return _by_gram(loss_fn, params, memory, counts, example, grads)
-    return _by_rows(_dense_rows(loss_fn, params), max(1, BLOCK // room), memory, counts, grads)
+        return _by_gram(at.loss_fn, at, past)
+    return _by_rows(_dense_rows(at.loss_fn, at.params), max(1, BLOCK // room), past, at.grads)
 
 
 class _Rows(NamedTuple):
@@ -99,17 +137,15 @@ def _dense_rows(loss: DenseFirstLoss, params: Params) -> _Rows:
     return _Rows(flatten, unflatten, of_tasks)
 
 
-def _by_rows(
-    layout: _Rows, block: int, memory: TaskMemory, counts: jax.Array, grads: Params
-) -> TaskGradients:
+def _by_rows(layout: _Rows, block: int, past: _Past, grads: Params) -> TaskGradients:
     """Each gradient as a row of a matrix `[N, P]`, made for a block of tasks at a time."""
     flat = layout.flatten(grads)
-    num_tasks = len(counts)
+    num_tasks = len(past.counts)
     block = min(block, num_tasks)
 
     def add_rows(number: jax.Array, rows: jax.Array) -> jax.Array:
         first = jnp.minimum(number * block, num_tasks - block)  # the last begins a little sooner
-        examples, shares = _kept(memory, counts, first + jnp.arange(block))
+        examples, shares = past.of_tasks(first + jnp.arange(block))
         # Piece by piece, so that each is written where it belongs without a copy.
         start = 0
         for piece in layout.of_tasks(examples, shares):
@@ -118,20 +154,14 @@ def _by_rows(
             start += piece.shape[1]
         return rows
 
-    none = jnp.zeros((num_tasks, flat.size), flat.dtype)
-    end = _end(counts)
+    none = varying_like(jnp.zeros((num_tasks, flat.size), flat.dtype), flat, past.counts)
+    end = _end(past.counts)
     rows = jax.lax.fori_loop(0, -(-end // block), add_rows, none)
 
     def products() -> jax.Array:
         return _of_first(end, num_tasks, lambda count: rows[:count] @ rows[:count].T)
 
     return TaskGradients(rows @ flat, products, lambda v: layout.unflatten(v @ rows))
-
-
-def _kept(memory: TaskMemory, counts: jax.Array, tasks: jax.Array) -> tuple[Any, jax.Array]:
-    """What is kept of several tasks, and the share of each example in its task's mean."""
-    examples, shares = jax.vmap(lambda task: memories.of_task(memory, task))(tasks)
-    return examples, jnp.where(counts[tasks][:, None], shares, 0)
 
 
 def _slopes(
@@ -152,10 +182,12 @@ def _slopes(
         return jnp.sum(losses * shares)
 
     gradients = jax.vmap(jax.grad(mean_loss, argnums=(0, 1)), (None, 0, 0, 0))
-    rest_grads, slopes = gradients(rest, x @ kernel + bias, examples, shares.astype(kernel.dtype))
-    leaves = [leaf.reshape(len(shares), -1) for leaf in jax.tree.leaves(rest_grads)]
+    rest_grads, slopes = gradients(
+        rest, x @ kernel + bias[None, None], examples, shares.astype(kernel.dtype)
+    )
     none = jnp.zeros((len(shares), 0), slopes.dtype)  # where there is no other layer
-    return x, slopes, jnp.concatenate([none, *leaves], axis=1)
+    leaves = [leaf.reshape(len(shares), -1) for leaf in jax.tree.leaves(rest_grads)] or [none]
+    return x, slopes, jnp.concatenate(leaves, axis=1)
 
 
 def _end(counts: jax.Array) -> jax.Array:
@@ -178,27 +210,20 @@ def _of_first(end: jax.Array, num_tasks: int, products: Callable[[int], jax.Arra
     return jax.lax.switch((end > jnp.array(counts)).sum(), [branch(count) for count in counts])
 
 
-def _by_gram(
-    loss: DenseFirstLoss,
-    params: Params,
-    memory: TaskMemory,
-    counts: jax.Array,
-    example: Any,
-    grads: Params,
-) -> TaskGradients:
+def _by_gram(loss: DenseFirstLoss, at: Incoming, past: _Past) -> TaskGradients:
     """The first layer's part without its gradients, which are `X_j^T D_j` (see `gram`).
 
     X are a task's inputs and D the slopes at their pre-activations, so that products of gradients
     are sums over `(X X^T + 1) * (D D^T)`, where the 1 is the bias. For few memories that is less
     to compute, and far less to write, than N times the layer. The other layers' are rows.
     """
-    num_tasks = len(counts)
-    examples, shares = _kept(memory, counts, jnp.arange(num_tasks))
-    x, d, rest_rows = _slopes(loss, params, examples, shares)
-    _, incoming_bias, incoming_rest = loss.split(grads)
+    num_tasks = len(past.counts)
+    examples, shares = past.of_tasks(jnp.arange(num_tasks))
+    x, d, rest_rows = _slopes(loss, at.params, examples, shares)
+    _, incoming_bias, incoming_rest = loss.split(at.grads)
     flat_rest, unravel_rest = ravel_pytree(incoming_rest)
     # The incoming gradient's first layer is an outer product, of which its bias is one side.
-    along = loss.inputs(example).astype(x.dtype)
+    along = loss.inputs(at.example).astype(x.dtype)
     dots = jnp.sum((x @ along + 1) * (d @ incoming_bias), axis=1) + rest_rows @ flat_rest
 
     def pairs(rows: jax.Array) -> jax.Array:
@@ -208,8 +233,8 @@ def _by_gram(
 
     def products_of_first(count: int) -> jax.Array:
         first = (pairs(x[:count]) + 1) * pairs(d[:count])
-        by_task = first.reshape(count, x.shape[1], count, x.shape[1]).sum((1, 3))
-        return by_task + pairs(rest_rows[:count])
+        by_task = first.reshape(count, x.shape[1], -1).sum(1)
+        return by_task.reshape(count, count, x.shape[1]).sum(2) + pairs(rest_rows[:count])
 
     def combined(v: jax.Array) -> Params:
         steps = (v[:, None, None] * d).reshape(-1, d.shape[-1])
@@ -217,6 +242,6 @@ def _by_gram(
         return loss.merge(kernel, steps.sum(0), unravel_rest(v @ rest_rows))
 
     def products() -> jax.Array:
-        return _of_first(_end(counts), num_tasks, products_of_first)
+        return _of_first(_end(past.counts), num_tasks, products_of_first)
 
     return TaskGradients(dots, products, combined)

@@ -79,5 +79,24 @@ def task_of(example: Any) -> jax.Array:
 
 
 def as_state(params: Params) -> Params:
-    """Copies `params` into arrays without weak types, so that a second step compiles nothing."""
+    """Copies `params` into arrays without weak types, so that a second step compiles nothing.
+
+    Raises:
+      ValueError: if a leaf is not a floating-point array.
+    """
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        if not _is_floating(leaf):
+            kind = leaf.dtype if hasattr(leaf, "dtype") else type(leaf).__name__
+            raise ValueError(
+                f"params must be floating-point arrays, got {kind} at "
+                f"{jax.tree_util.keystr(path) or 'the top'}; keep out of them whatever is not "
+                "learned, as nnx.split(model, nnx.Param, ...) does, and close the loss over it"
+            )
     return jax.tree.map(lambda p: jnp.array(p, dtype=jnp.result_type(p)), params)
+
+
+def _is_floating(leaf: Any) -> bool:
+    """Whether a leaf is a number or an array of floating point."""
+    if isinstance(leaf, float):
+        return True
+    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.floating)

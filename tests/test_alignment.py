@@ -27,9 +27,10 @@ def test_watch_by_hand():
     assert state.params == 0
     np.testing.assert_array_equal(told.loss, [8, 8])
     assert told.past[1] == 4
-    np.testing.assert_array_equal(told.dot, [np.nan, -8])
-    np.testing.assert_array_equal(told.cosine, [np.nan, -1])
-    np.testing.assert_array_equal(told.dot_after, [np.nan, -16])
+    np.testing.assert_array_equal(told.has_past, [False, True])
+    np.testing.assert_array_equal(told.dot, [0, -8])
+    np.testing.assert_array_equal(told.cosine, [0, -1])
+    np.testing.assert_array_equal(told.dot_after, [0, -16])
 
 
 def test_a_watched_learner_learns_the_same_and_past_examples_are_a_uniform_draw():

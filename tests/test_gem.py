@@ -129,7 +129,8 @@ def test_a_memory_that_is_not_full_counts_what_it_has():
         Example(jnp.float32([1, 0]), 0.0, 0.0),
     )
     example = Example(jnp.float32([2, 5]), 0, jnp.int32(1))
-    others = task_gradients.of_others(by_example, jnp.zeros(2), memory, example, example.x)
+    at_example = task_gradients.Incoming(by_example, jnp.zeros(2), example, example.task, example.x)
+    others = task_gradients.of_others(jax.random.key(0), at_example, memory, None)
     np.testing.assert_array_equal(others.dots, [2, 0])
     np.testing.assert_array_equal(others.products(), [[1, 0], [0, 0]])
     np.testing.assert_array_equal(others.combined(jnp.float32([3, 7])), [3, 0])
@@ -154,7 +155,8 @@ def test_every_form_gives_the_same(tasks, largest_gram, block, sizes, monkeypatc
 
     def known(loss):
         grads = jax.grad(loss)(params, example)
-        others = task_gradients.of_others(loss, params, memory, example, grads)
+        at_example = task_gradients.Incoming(loss, params, example, example.task, grads)
+        others = task_gradients.of_others(jax.random.key(0), at_example, memory, None)
         return others.dots, others.products(), others.combined(v)
 
     first_shows = jax.jit(lambda: known(model.loss))()

@@ -8,6 +8,8 @@ import jax
 import numpy as np
 import pytest
 
+from experiments import bench
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -44,11 +46,50 @@ def test_every_picture_and_file_it_names_is_there():
         assert (ROOT / name).exists(), name
 
 
+def table(*first):
+    """The rows of the README's table whose first column is one of these, as lists of cells."""
+    rows = [line.strip("|").split("|") for line in README.splitlines() if line.startswith("| ")]
+    cells = [[cell.strip() for cell in row] for row in rows]
+    return {row[0]: row[1:] for row in cells if row[0] in first}
+
+
+def test_the_first_command_is_recorded():
+    """Its table and its picture, with MER ahead of ER, and ER ahead of online learning."""
+    folder = ROOT / "experiments" / "results" / "first-command"
+    recorded = json.loads((folder / "metrics.json").read_text())
+    assert recorded["command"] == "python -m experiments.supervised"
+    assert len(recorded["seeds"]) == 3
+    methods = {result["title"]: result for result in recorded["methods"].values()}
+    retained = {name: result["retained_accuracy"]["mean"] for name, result in methods.items()}
+    assert retained["MER"] > retained["ER"] + 5
+    assert retained["ER"] > retained["Online"]
+    shown = README[: README.index("## In your own program")]
+    for name, result in methods.items():
+        cells = [
+            f"{result[metric]['mean']:.2f} ± {result[metric]['std']:.2f}"
+            for metric in ("retained_accuracy", "learning_accuracy", "bti")
+        ]
+        assert f"| {name} | {' | '.join(cells)} |" in shown
+    assert "experiments/results/first-command/accuracy.png" in shown
+
+
+def test_its_times_are_the_recorded_ones():
+    recorded = json.loads((ROOT / "experiments/results/bench/bench.json").read_text())["rows"]
+    shown = table(*(row["what"] for row in recorded))
+    assert 8 <= len(shown) <= 12
+    for row in recorded:
+        if row["what"] in shown:
+            assert shown[row["what"]] == [bench.number(row["median"]), row["unit"]]
+
+
 def test_its_table_has_the_numbers_of_the_results():
     results = {}
     for table in ("retained-accuracy", "omniglot"):
         results |= json.loads((ROOT / f"experiments/results/{table}.json").read_text())
-    rows = re.findall(r"^\| ((?:Online|EWC|GEM|MER|ER)(?: \d+)?) \| (.*) \|$", README, re.MULTILINE)
+    section = README[README.index("## MNIST and Omniglot") :]
+    rows = re.findall(
+        r"^\| ((?:Online|EWC|GEM|MER|ER)(?: \d+)?) \| (.*) \|$", section, re.MULTILINE
+    )
     assert len(rows) == 9
     compared = 0
     for method, cells in rows:

@@ -6,10 +6,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from mer_jax import checks, memories
+from mer_jax import checks, memories, optimizers
+from mer_jax.augmentation import Augment, augmented
 from mer_jax.branches import where_needed
 from mer_jax.losses import mean_gradient, value_and_gradient
 from mer_jax.memories import TaskMemory
+from mer_jax.meshes import varying_like
+from mer_jax.precision import master_of, on_wide, wide
 from mer_jax.types import Info, Learner, LossFn, Params, as_state, exportable, task_of
 
 
@@ -18,6 +21,7 @@ class EWCState(NamedTuple):
     """Finished tasks are two sums, so that memory does not grow with their number.
 
     params: the network; opt_state: the optimizer's; step: `[]` int32.
+    master: see `precision.master_of`.
     memory: the first examples of the task being learned, which is `task`, `[]` int32, or -1.
     importance: like `params`, the sum of `strength * F` over the finished tasks, F a task's
       squared gradient.
@@ -31,6 +35,7 @@ class EWCState(NamedTuple):
     importance: Params
     anchor: Params
     step: jax.Array
+    master: Params = None
 
 
 def ewc(
@@ -40,6 +45,7 @@ def ewc(
     num_tasks: int,
     num_memories: int,
     strength: Any,
+    augment: Augment | None = None,
 ) -> Learner:
     """Each finished task pulls the parameters back to where it left them.
 
@@ -54,6 +60,7 @@ def ewc(
       num_tasks: task ids are in `[0, num_tasks)`; another makes the loss NaN.
       num_memories: n, examples from which F is estimated.
       strength: at least 0; may be traced.
+      augment: see `mer`. It is also applied to the examples from which F is estimated.
     Raises:
       ValueError: if a size, the strength or the optimizer makes no sense; while tracing, if
         examples do not tell their task.
@@ -67,54 +74,64 @@ def ewc(
 
     def init(params: Params, example: Any) -> EWCState:
         params = as_state(params)
-        none = jax.tree.map(jnp.zeros_like, params)
-        return EWCState(
+        learned = wide(params)
+        state = EWCState(
             params,
-            optimizer.init(params),
+            optimizers.start(optimizer, learned),
             memories.empty(1, num_memories, example),
             jnp.full((), -1, jnp.int32),
-            importance=none,
-            anchor=jax.tree.map(jnp.zeros_like, params),
+            importance=jax.tree.map(jnp.zeros_like, learned),
+            anchor=jax.tree.map(jnp.zeros_like, learned),
             step=jnp.zeros((), jnp.int32),
+            master=master_of(learned, params),
         )
+        return varying_like(state, params, example)
 
-    def with_finished(state: EWCState) -> tuple[Params, Params]:
+    def with_finished(key: jax.Array, state: EWCState, learned: Params) -> tuple[Params, Params]:
         """Importance and anchor with one more finished task."""
         examples, shares = memories.of_task(state.memory, 0)
-        slope = mean_gradient(loss_fn, state.params, examples, shares)
+        examples = augmented(augment, key, examples, 1)
+        slope = mean_gradient(on_wide(loss_fn, state.params), learned, examples, shares)
         # The very first example ends no task.
         weight = jnp.where(state.memory.num_seen[0] > 0, strength, 0.0)
         fisher = jax.tree.map(lambda g: weight.astype(g.dtype) * g**2, slope)
         return (
             jax.tree.map(jnp.add, state.importance, fisher),
-            jax.tree.map(lambda a, f, p: a + f * p, state.anchor, fisher, state.params),
+            jax.tree.map(lambda a, f, p: a + f * p, state.anchor, fisher, learned),
         )
 
     def update(key: jax.Array, state: EWCState, example: Any) -> tuple[EWCState, Info]:
-        del key  # nothing is drawn
-        task = task_of(example)
+        task, learned = task_of(example), wide(state.params, state.master)
         changes = task != state.task
         importance, anchor = where_needed(
-            changes, lambda _: with_finished(state), (state.importance, state.anchor)
+            changes,
+            # With a key of its own, as the incoming example has one.
+            lambda _: with_finished(jax.random.fold_in(key, 0), state, learned),
+            (state.importance, state.anchor),
         )
         # For each task the memory is filled anew.
         num_seen = jnp.where(changes, 0, state.memory.num_seen)
         memory = state.memory._replace(num_seen=num_seen)
-        loss, grads = value_and_gradient(loss_fn, state.params, example)
+        loss, grads = value_and_gradient(
+            on_wide(loss_fn, state.params), learned, augmented(augment, key, example)
+        )
         known = memories.nan_unless_known(task, num_tasks).astype(loss.dtype)
         grads = jax.tree.map(
             lambda g, i, a, p: known.astype(g.dtype) * g + 2 * (i * p - a),
-            grads, importance, anchor, state.params,
+            grads, importance, anchor, learned,
         )  # fmt: skip
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        params, master, opt_state = optimizers.descend(
+            optimizer, grads, state.opt_state, learned, state.params
+        )
         return EWCState(
-            optax.apply_updates(state.params, updates),
+            params,
             opt_state,
             memories.keep_first(memory, 0, example),
             task,
             importance,
             anchor,
             state.step + 1,
+            master,
         ), Info(loss * known)
 
     return Learner(init, update)

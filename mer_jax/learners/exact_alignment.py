@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import optax
 
 from mer_jax import checks
-from mer_jax.losses import weighted_sum
-from mer_jax.rehearsal import rehearse
+from mer_jax.augmentation import Augment
+from mer_jax.losses import one_number, weighted_sum
+from mer_jax.rehearsal import Batch, rehearse
 from mer_jax.types import Learner, LossFn, Params
 
 
@@ -19,6 +20,7 @@ def exact_alignment(
     alpha: Any,
     batch_size: int,
     capacity: int,
+    augment: Augment | None = None,
 ) -> Learner:
     """Steps on `L(i) + L(j) - alpha grad L(i) . grad L(j)`, which MER does without the last term.
 
@@ -32,27 +34,36 @@ def exact_alignment(
         in which the incoming example counts as much as all replays together.
       batch_size: k, examples per step, the incoming one included.
       capacity: |M|, examples in the reservoir.
+      augment: see `mer`.
     Raises:
       ValueError: if a size or a rate makes no sense.
     Source: Riemer et al. (2019), equation 4.
     """
     alpha = checks.rate("alpha", alpha)
 
-    def objective(params: Params, batch: Any, present: jax.Array) -> tuple[jax.Array, jax.Array]:
-        incoming = jax.tree.map(lambda leaf: leaf[0], batch)
-        replays = jax.tree.map(lambda leaf: leaf[1:], batch)
-        shares = present[1:] / jnp.maximum(present[1:].sum(), 1)
+    def objective(params: Params, loss_fn: LossFn, batch: Batch) -> tuple[jax.Array, jax.Array]:
+        incoming = jax.tree.map(lambda leaf: leaf[0], batch.shown)
+        replays = jax.tree.map(lambda leaf: leaf[1:], batch.shown)
+        present = batch.present[1:]
+        shares = present / jnp.maximum(present.sum(), 1)
 
         def replayed(params: Params) -> jax.Array:
             return weighted_sum(loss_fn, params, replays, shares)[0]
 
-        loss, ahead = jax.value_and_grad(loss_fn)(params, incoming)
+        loss, ahead = jax.value_and_grad(one_number(loss_fn))(params, incoming)
         # The mean of the dot products is the slope of the mean replayed loss along grad L(i).
         replay_loss, alignment = jax.jvp(replayed, (params,), (ahead,))
         return loss + replay_loss - jnp.asarray(alpha, loss.dtype) * alignment, loss
 
-    def gradient(params: Params, batch: Any, present: jax.Array) -> tuple[jax.Array, Params]:
-        (_, loss), grads = jax.value_and_grad(objective, has_aux=True)(params, batch, present)
+    def gradient(loss_fn: LossFn, params: Params, batch: Batch) -> tuple[jax.Array, Params]:
+        (_, loss), grads = jax.value_and_grad(objective, has_aux=True)(params, loss_fn, batch)
         return loss, grads
 
-    return rehearse(gradient, optimizer, batch_size, capacity)
+    return rehearse(
+        loss_fn,
+        gradient,
+        optimizer=optimizer,
+        batch_size=batch_size,
+        capacity=capacity,
+        augment=augment,
+    )

@@ -7,10 +7,14 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from mer_jax import checks, memories, qp, task_gradients
+from mer_jax import checks, memories, optimizers, qp, task_gradients
+from mer_jax.augmentation import Augment, augmented
 from mer_jax.branches import where_needed
 from mer_jax.losses import mean_gradient, value_and_gradient
 from mer_jax.memories import TaskMemory
+from mer_jax.meshes import varying_like
+from mer_jax.precision import master_of, on_wide, wide
+from mer_jax.task_gradients import Incoming
 from mer_jax.types import Info, Learner, LossFn, Params, as_state, exportable, task_of
 
 QP_ITERATIONS = 1000
@@ -18,12 +22,16 @@ QP_ITERATIONS = 1000
 
 @exportable
 class GEMState(NamedTuple):
-    """params: the network; opt_state: the optimizer's; memory: by task; step: `[]` int32."""
+    """params: the network; opt_state: the optimizer's; memory: by task; step: `[]` int32.
+
+    master: see `precision.master_of`.
+    """
 
     params: Params
     opt_state: optax.OptState
     memory: TaskMemory
     step: jax.Array
+    master: Params = None
 
 
 def gem(
@@ -34,6 +42,7 @@ def gem(
     num_memories: int,
     margin: Any,
     ridge: Any = 0.0,
+    augment: Augment | None = None,
 ) -> Learner:
     """GEM: a step that would raise the loss on an earlier task's memory is turned aside.
 
@@ -49,6 +58,7 @@ def gem(
         needed; may be traced. Called memory strength in GEM's code.
       ridge: at least 0, added to the diagonal of the products of earlier gradients, so that small
         gradients count less; may be traced. Later versions of GEM's code have 0.001.
+      augment: see `mer`. It is also applied to the kept examples, anew in each step.
     Raises:
       ValueError: if a size, a rate or the optimizer makes no sense; while tracing, if examples do
         not tell their task.
@@ -56,11 +66,9 @@ def gem(
     """
     margin, ridge = checks.rate("margin", margin), checks.rate("ridge", ridge)
 
-    def turned(
-        key: jax.Array, params: Params, memory: TaskMemory, example: Any, grads: Params
-    ) -> Params:
-        del key  # nothing is drawn
-        others = task_gradients.of_others(loss_fn, params, memory, example, grads)
+    def turned(key: jax.Array, at: Incoming, memory: TaskMemory) -> Params:
+        grads = at.grads
+        others = task_gradients.of_others(key, at, memory, augment)
 
         def project(grads: Params) -> Params:
             v = dual(others.products(), others.dots, margin, ridge)
@@ -68,7 +76,7 @@ def gem(
 
         return where_needed((others.dots < 0).any(), project, grads)
 
-    return _learner(loss_fn, optimizer, num_tasks, num_memories, turned)
+    return _learner(loss_fn, optimizer, num_tasks, num_memories, augment, turned)
 
 
 def agem(
@@ -78,6 +86,7 @@ def agem(
     num_tasks: int,
     num_memories: int,
     sample_size: int,
+    augment: Augment | None = None,
 ) -> Learner:
     """A-GEM: as GEM, but for the mean loss on a sample of all earlier tasks' memories.
 
@@ -91,16 +100,16 @@ def agem(
     """
     sample_size = checks.positive_int("sample_size", sample_size)
 
-    def turned(
-        key: jax.Array, params: Params, memory: TaskMemory, example: Any, grads: Params
-    ) -> Params:
-        examples, shares = memories.sample_others(key, memory, example.task, sample_size)
-        past = mean_gradient(loss_fn, params, examples, shares)
-        size, dot = optax.tree.vdot(past, past), optax.tree.vdot(grads, past)
+    def turned(key: jax.Array, at: Incoming, memory: TaskMemory) -> Params:
+        examples, shares = memories.sample_others(key, memory, at.task, sample_size)
+        # The incoming example's change was drawn from the key itself.
+        examples = augmented(augment, jax.random.fold_in(key, 0), examples, 1)
+        past = mean_gradient(at.loss_fn, at.params, examples, shares)
+        size, dot = optax.tree.vdot(past, past), optax.tree.vdot(at.grads, past)
         away = jnp.where(size > 0, jnp.minimum(dot, 0) / jnp.where(size > 0, size, 1), 0)
-        return jax.tree.map(lambda g, p: g - away.astype(p.dtype) * p, grads, past)
+        return jax.tree.map(lambda g, p: g - away.astype(p.dtype) * p, at.grads, past)
 
-    return _learner(loss_fn, optimizer, num_tasks, num_memories, turned)
+    return _learner(loss_fn, optimizer, num_tasks, num_memories, augment, turned)
 
 
 def dual(products: jax.Array, dots: jax.Array, margin: Any, ridge: Any = 0.0) -> jax.Array:
@@ -128,12 +137,13 @@ def _learner(
     optimizer: optax.GradientTransformation,
     num_tasks: int,
     num_memories: int,
-    turned: Callable[..., Params],
+    augment: Augment | None,
+    turned: Callable[[jax.Array, Incoming, TaskMemory], Params],
 ) -> Learner:
     """What both share: keep the example, turn its gradient, and step along it.
 
     Args:
-      turned: `turned(key, params, memory, example, grads) -> grads`.
+      turned: `turned(key, at, memory) -> grads`.
     """
     num_tasks = checks.positive_int("num_tasks", num_tasks)
     num_memories = checks.positive_int("num_memories", num_memories)
@@ -141,18 +151,28 @@ def _learner(
 
     def init(params: Params, example: Any) -> GEMState:
         params = as_state(params)
-        memory = memories.empty(num_tasks, num_memories, example)
-        return GEMState(params, optimizer.init(params), memory, jnp.zeros((), jnp.int32))
+        learned = wide(params)
+        state = GEMState(
+            params,
+            optimizers.start(optimizer, learned),
+            memories.empty(num_tasks, num_memories, example),
+            jnp.zeros((), jnp.int32),
+            master_of(learned, params),
+        )
+        return varying_like(state, params, example)
 
     def update(key: jax.Array, state: GEMState, example: Any) -> tuple[GEMState, Info]:
         task = task_of(example)
         memory = memories.keep_last(state.memory, task, example)
-        loss, grads = value_and_gradient(loss_fn, state.params, example)
+        learned, loss_on = wide(state.params, state.master), on_wide(loss_fn, state.params)
+        shown = augmented(augment, key, example)
+        loss, grads = value_and_gradient(loss_on, learned, shown)
         known = memories.nan_unless_known(task, num_tasks).astype(loss.dtype)
-        grads = turned(key, state.params, memory, example, grads)
+        grads = turned(key, Incoming(loss_on, learned, shown, task, grads), memory)
         grads = jax.tree.map(lambda g: known.astype(g.dtype) * g, grads)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        return GEMState(params, opt_state, memory, state.step + 1), Info(loss * known)
+        params, master, opt_state = optimizers.descend(
+            optimizer, grads, state.opt_state, learned, state.params
+        )
+        return GEMState(params, opt_state, memory, state.step + 1, master), Info(loss * known)
 
     return Learner(init, update)

@@ -7,19 +7,27 @@ import jax
 import jax.numpy as jnp
 
 from mer_jax import buffer, checks, gram
+from mer_jax.augmentation import Augment, augmented
 from mer_jax.buffer import ReservoirState
+from mer_jax.losses import one_number
+from mer_jax.meshes import varying_like
 from mer_jax.meta import interpolate
+from mer_jax.precision import master_of, on_wide, rounded, wide
 from mer_jax.sgd import sgd_pass
 from mer_jax.types import Info, Learner, LossFn, Params, as_state, exportable
 
 
 @exportable
 class MERState(NamedTuple):
-    """params: the network; memory: the reservoir M; step: `[]` int32, examples learned from."""
+    """params: the network; memory: the reservoir M; step: `[]` int32, examples learned from.
+
+    master: see `precision.master_of`.
+    """
 
     params: Params
     memory: ReservoirState
     step: jax.Array
+    master: Params = None
 
 
 def mer_update(
@@ -39,7 +47,8 @@ def mer_update(
 
     Args:
       loss_fn: `loss_fn(params, example) -> []`.
-      params: any pytree of floating-point arrays, the paper's theta.
+      params: any pytree of floating-point arrays, the paper's theta. Leaves of fewer than 32
+        bits are rounded once, at the end.
       batches: pytree of `[s, k, ...]`, in the order in which they are trained on.
       weights: `[s, k]`, each multiplies its example's gradient; 0 leaves the example out.
       alpha: learning rate of the SGD steps; these three may be traced.
@@ -53,20 +62,23 @@ def mer_update(
     Source: lines 4 to 12 of algorithm 1.
     """
 
-    def within_batch(start: Params, batch: tuple[Any, jax.Array]) -> tuple[Params, jax.Array]:
-        end, losses = sgd_pass(loss_fn, start, *batch, alpha)
-        return interpolate(start, end, beta), losses
-
     weights = checks.weights_of("batches", batches, weights, "s", "k")
     alpha = checks.rate("alpha", alpha)
     beta, gamma = (
         checks.rate(name, value, largest=1) for name, value in (("beta", beta), ("gamma", gamma))
     )
+    start, loss_on = wide(params), on_wide(loss_fn, params)
+    start = varying_like(start, params, batches, weights, alpha, beta)
+
+    def within_batch(start: Params, batch: tuple[Any, jax.Array]) -> tuple[Params, jax.Array]:
+        end, losses = sgd_pass(loss_on, start, *batch, alpha)
+        return interpolate(start, end, beta), losses
+
     if gram.fits(loss_fn, params) and weights.shape[1] <= gram.LARGEST_GRAM:
-        end, losses = gram.batches_in_turn(loss_fn, params, batches, weights, alpha, beta)
+        end, losses = gram.batches_in_turn(loss_fn, start, batches, weights, alpha, beta)
     else:
-        end, losses = jax.lax.scan(within_batch, params, (batches, weights))
-    return interpolate(params, end, gamma), losses
+        end, losses = jax.lax.scan(within_batch, start, (batches, weights))
+    return rounded(interpolate(start, end, gamma), params), losses
 
 
 def mer(
@@ -78,6 +90,7 @@ def mer(
     num_batches: int,
     batch_size: int,
     capacity: int,
+    augment: Augment | None = None,
 ) -> Learner:
     """MER, algorithm 1.
 
@@ -104,6 +117,10 @@ def mer(
       num_batches: s, batches per incoming example.
       batch_size: k, examples per batch, the incoming one included.
       capacity: |M|, examples in the reservoir.
+      augment: `augment(key, example)` gives what the loss is shown in place of the example. It is
+        applied with a fresh key to every row each time it is trained on, the incoming example
+        included, and never to what is stored. `lambda key, example: (key, example)` hands the key
+        to the loss, for dropout. See also `mer_jax.data.augment`.
     Raises:
       ValueError: if a size or a rate makes no sense.
     """
@@ -115,16 +132,25 @@ def mer(
         gamma=checks.rate("gamma", gamma, largest=1),
     )
 
-    def train(key: jax.Array, params: Params, memory: ReservoirState, example: Any) -> _Trained:
-        batches, weights = buffer.replay_batches(key, memory, example, num_batches, batch_size)
-        params, losses = mer_update(loss_fn, params, batches, weights, **rates)
+    def train(loss_on: LossFn, at: _Step, params: Params) -> _Trained:
+        batches, weights = buffer.replay_batches(
+            at.key, at.memory, at.example, num_batches, batch_size
+        )
+        batches = augmented(augment, at.key, batches, 2)
+        params, losses = mer_update(loss_on, params, batches, weights, **rates)
         return params, losses[0, 0]
 
-    return _learner(train, capacity)
+    return _learner(loss_fn, train, capacity)
 
 
 def mer_big_batch(
-    loss_fn: LossFn, *, alpha: Any, gamma: Any, batch_size: int, capacity: int
+    loss_fn: LossFn,
+    *,
+    alpha: Any,
+    gamma: Any,
+    batch_size: int,
+    capacity: int,
+    augment: Augment | None = None,
 ) -> Learner:
     """MER with one big batch, algorithm 6: the replays first, the incoming example last.
 
@@ -133,17 +159,25 @@ def mer_big_batch(
     batch_size = checks.positive_int("batch_size", batch_size)
     rates = dict(alpha=checks.rate("alpha", alpha), beta=checks.rate("gamma", gamma, largest=1))
 
-    def train(key: jax.Array, params: Params, memory: ReservoirState, example: Any) -> _Trained:
-        batch = buffer.replay_batch(key, memory, example, batch_size)
-        last = jax.tree.map(lambda rows: jnp.roll(rows, -1, axis=0)[None], batch)
-        loss = loss_fn(params, example)
-        return mer_update(loss_fn, params, *last, **rates, gamma=1.0)[0], loss
+    def train(loss_on: LossFn, at: _Step, params: Params) -> _Trained:
+        batch, weights = buffer.replay_batch(at.key, at.memory, at.example, batch_size)
+        batch = augmented(augment, at.key, batch, 1)
+        last = jax.tree.map(lambda rows: jnp.roll(rows, -1, axis=0)[None], (batch, weights))
+        loss = one_number(loss_on)(params, jax.tree.map(lambda rows: rows[0], batch))
+        return mer_update(loss_on, params, *last, **rates, gamma=1.0)[0], loss
 
-    return _learner(train, capacity)
+    return _learner(loss_fn, train, capacity)
 
 
 def mer_current_rate(
-    loss_fn: LossFn, *, alpha: Any, gamma: Any, s: Any, batch_size: int, capacity: int
+    loss_fn: LossFn,
+    *,
+    alpha: Any,
+    gamma: Any,
+    s: Any,
+    batch_size: int,
+    capacity: int,
+    augment: Augment | None = None,
 ) -> Learner:
     """MER with a larger learning rate on the incoming example, algorithm 7.
 
@@ -160,41 +194,61 @@ def mer_current_rate(
     alpha, s = checks.rate("alpha", alpha), checks.rate("s", s)
     gamma = checks.rate("gamma", gamma, largest=1)
 
-    def train(key: jax.Array, params: Params, memory: ReservoirState, example: Any) -> _Trained:
-        draw_key, order_key = jax.random.split(key)
-        batch, weights = buffer.replay_batch(draw_key, memory, example, batch_size)
-        is_first = memory.num_seen == 0
+    def train(loss_on: LossFn, at: _Step, params: Params) -> _Trained:
+        draw_key, order_key = jax.random.split(at.key)
+        batch, weights = buffer.replay_batch(draw_key, at.memory, at.example, batch_size)
+        batch = augmented(augment, at.key, batch, 1)
+        is_first = at.memory.num_seen == 0
         weights = jnp.where(is_first, 0, weights.at[0].set(s))
         order = jax.random.permutation(order_key, batch_size)
         shuffled = jax.tree.map(lambda rows: rows[order][None], (batch, weights))
         # At rate 1 nothing learned is nothing changed, to the last bit.
-        rate = jnp.where(is_first, 1.0, gamma)
-        loss = loss_fn(params, example)
+        whole, part = varying_like((jnp.ones((), float), jnp.asarray(gamma, float)), is_first)
+        rate = jnp.where(is_first, whole, part)
+        loss = one_number(loss_on)(params, jax.tree.map(lambda rows: rows[0], batch))
         rates = dict(alpha=alpha, beta=rate, gamma=1.0)
-        return mer_update(loss_fn, params, *shuffled, **rates)[0], loss
+        return mer_update(loss_on, params, *shuffled, **rates)[0], loss
 
-    return _learner(train, capacity)
+    return _learner(loss_fn, train, capacity)
+
+
+class _Step(NamedTuple):
+    """What a step draws its batches with and from."""
+
+    key: jax.Array
+    memory: ReservoirState
+    example: Any
 
 
 _Trained = tuple[Params, jax.Array]
 
 
-def _learner(train: Callable[..., _Trained], capacity: int) -> Learner:
+def _learner(
+    loss_fn: LossFn, train: Callable[[LossFn, _Step, Params], _Trained], capacity: int
+) -> Learner:
     """What the three algorithms share: train, then offer the example to the reservoir.
 
     Args:
-      train: `train(key, params, memory, example) -> (params, loss)`, the incoming example's loss
-        before the step.
+      train: `train(loss_fn, step, params) -> (params, loss)`, the incoming example's loss before
+        the step.
     """
     memory = buffer.reservoir(capacity)
 
     def init(params: Params, example: Any) -> MERState:
-        return MERState(as_state(params), memory.init(example), jnp.zeros((), jnp.int32))
+        params = as_state(params)
+        master = master_of(wide(params), params)
+        state = MERState(params, memory.init(example), jnp.zeros((), jnp.int32), master)
+        return varying_like(state, params, example)
 
     def update(key: jax.Array, state: MERState, example: Any) -> tuple[MERState, Info]:
         train_key, add_key = jax.random.split(key)
-        params, loss = train(train_key, state.params, state.memory, example)
+        learned, loss = train(
+            on_wide(loss_fn, state.params),
+            _Step(train_key, state.memory, example),
+            wide(state.params, state.master),
+        )
+        params = rounded(learned, state.params)
         kept = memory.add(add_key, buffer.after(state.memory, params), example)
-        return MERState(params, kept, state.step + 1), Info(loss)
+        return MERState(params, kept, state.step + 1, master_of(learned, params)), Info(loss)
 
     return Learner(init, update)

@@ -6,21 +6,30 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from mer_jax import checks
+from mer_jax import checks, optimizers
+from mer_jax.augmentation import Augment, augmented
 from mer_jax.losses import value_and_gradient
+from mer_jax.meshes import varying_like
+from mer_jax.precision import master_of, on_wide, wide
 from mer_jax.types import Info, Learner, LossFn, Params, as_state, exportable
 
 
 @exportable
 class OnlineState(NamedTuple):
-    """params: the network; opt_state: the optimizer's; step: `[]` int32, examples learned from."""
+    """params: the network; opt_state: the optimizer's; step: `[]` int32, examples learned from.
+
+    master: see `precision.master_of`.
+    """
 
     params: Params
     opt_state: optax.OptState
     step: jax.Array
+    master: Params = None
 
 
-def online(loss_fn: LossFn, *, optimizer: optax.GradientTransformation) -> Learner:
+def online(
+    loss_fn: LossFn, *, optimizer: optax.GradientTransformation, augment: Augment | None = None
+) -> Learner:
     """One optimizer step on each incoming example.
 
     >>> learner = online(lambda w, x: (w - x) ** 2, optimizer=optax.sgd(0.25))
@@ -32,21 +41,27 @@ def online(loss_fn: LossFn, *, optimizer: optax.GradientTransformation) -> Learn
     Args:
       loss_fn: `loss_fn(params, example) -> []`.
       optimizer: any optax transformation; the paper's baseline is `optax.sgd(alpha)`.
+      augment: see `mer`.
     Raises:
       ValueError: if the optimizer is none.
     """
     optimizer = checks.optimizer(optimizer)
 
     def init(params: Params, example: Any) -> OnlineState:
-        del example  # nothing of it is stored
         params = as_state(params)
-        return OnlineState(params, optimizer.init(params), jnp.zeros((), jnp.int32))
+        learned = wide(params)
+        opt_state = optimizers.start(optimizer, learned)
+        state = OnlineState(params, opt_state, jnp.zeros((), jnp.int32), master_of(learned, params))
+        return varying_like(state, params, example)
 
     def update(key: jax.Array, state: OnlineState, example: Any) -> tuple[OnlineState, Info]:
-        del key  # nothing is drawn
-        loss, grads = value_and_gradient(loss_fn, state.params, example)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        return OnlineState(params, opt_state, state.step + 1), Info(loss)
+        learned = wide(state.params, state.master)
+        loss, grads = value_and_gradient(
+            on_wide(loss_fn, state.params), learned, augmented(augment, key, example)
+        )
+        params, master, opt_state = optimizers.descend(
+            optimizer, grads, state.opt_state, learned, state.params
+        )
+        return OnlineState(params, opt_state, state.step + 1, master), Info(loss)
 
     return Learner(init, update)

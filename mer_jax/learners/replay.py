@@ -1,20 +1,25 @@
 """Experience replay: algorithms 4 and 5 of Riemer et al. (ICLR 2019)."""
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from mer_jax import checks
+from mer_jax.augmentation import Augment
 from mer_jax.losses import gradient_of_sum
-from mer_jax.rehearsal import rehearse
+from mer_jax.rehearsal import Batch, rehearse
 from mer_jax.types import Learner, LossFn, Params, task_of
 
 
 def er(
-    loss_fn: LossFn, *, optimizer: optax.GradientTransformation, batch_size: int, capacity: int
+    loss_fn: LossFn,
+    *,
+    optimizer: optax.GradientTransformation,
+    batch_size: int,
+    capacity: int,
+    augment: Augment | None = None,
 ) -> Learner:
     """ER, algorithm 4: one step on the mean loss of the incoming example and its replays.
 
@@ -32,15 +37,22 @@ def er(
       optimizer: any optax transformation; the paper's is `optax.sgd(alpha)`.
       batch_size: k, examples per batch, the incoming one included; an early batch has fewer.
       capacity: |M|, examples in the reservoir.
+      augment: see `mer`.
     Raises:
       ValueError: if a size is not a whole number of at least 1.
     """
 
-    def shares(batch: Any, present: jax.Array) -> jax.Array:
-        del batch  # the task ids are not read
-        return mean_shares(present)
+    def shares(batch: Batch) -> jax.Array:
+        return mean_shares(batch.present)
 
-    return rehearse(_gradient(loss_fn, shares), optimizer, batch_size, capacity)
+    return rehearse(
+        loss_fn,
+        _gradient(shares),
+        optimizer=optimizer,
+        batch_size=batch_size,
+        capacity=capacity,
+        augment=augment,
+    )
 
 
 def er_by_task(
@@ -50,6 +62,7 @@ def er_by_task(
     batch_size: int,
     capacity: int,
     num_tasks: int,
+    augment: Augment | None = None,
 ) -> Learner:
     """ER with task ids, algorithm 5: one step on the sum, over tasks, of each task's mean loss.
 
@@ -64,10 +77,17 @@ def er_by_task(
     """
     num_tasks = checks.positive_int("num_tasks", num_tasks)
 
-    def shares(batch: Any, present: jax.Array) -> jax.Array:
-        return task_mean_shares(task_of(batch), present, num_tasks)
+    def shares(batch: Batch) -> jax.Array:
+        return task_mean_shares(task_of(batch.stored), batch.present, num_tasks)
 
-    return rehearse(_gradient(loss_fn, shares), optimizer, batch_size, capacity)
+    return rehearse(
+        loss_fn,
+        _gradient(shares),
+        optimizer=optimizer,
+        batch_size=batch_size,
+        capacity=capacity,
+        augment=augment,
+    )
 
 
 def mean_shares(present: jax.Array) -> jax.Array:
@@ -84,18 +104,19 @@ def task_mean_shares(task: jax.Array, present: jax.Array, num_tasks: int) -> jax
     Returns:
       `[k]`: `present` over the number of present examples of the same task.
     """
-    is_task = task[:, None] == jnp.arange(num_tasks)  # [k, num_tasks]
-    count = is_task @ (present @ is_task)
+    is_task = task[:, None] == jnp.arange(num_tasks)[None]  # [k, num_tasks]
+    member = is_task.astype(present.dtype)
+    count = member @ (present @ member)
     return jnp.where(is_task.any(1), present / jnp.maximum(count, 1), jnp.nan)
 
 
 def _gradient(
-    loss_fn: LossFn, shares: Callable[[Any, jax.Array], jax.Array]
-) -> Callable[[Params, Any, jax.Array], tuple[jax.Array, Params]]:
+    shares: Callable[[Batch], jax.Array],
+) -> Callable[[LossFn, Params, Batch], tuple[jax.Array, Params]]:
     """The gradient of the sum of `shares * losses`, as `rehearse` asks for it."""
 
-    def gradient(params: Params, batch: Any, present: jax.Array) -> tuple[jax.Array, Params]:
-        grads, losses = gradient_of_sum(loss_fn, params, batch, shares(batch, present))
+    def gradient(loss_fn: LossFn, params: Params, batch: Batch) -> tuple[jax.Array, Params]:
+        grads, losses = gradient_of_sum(loss_fn, params, batch.shown, shares(batch))
         return losses[0], grads
 
     return gradient

@@ -1,0 +1,216 @@
+"""Random affine maps of images, for the `augment` argument of the learners."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from mer_jax import checks
+
+Augment = Callable[[jax.Array, Any], Any]
+"""`augment(key, example) -> example`, of the same structure, shapes and dtypes."""
+
+_ROWS = jax.lax.GatherDimensionNumbers(
+    offset_dims=(1,), collapsed_slice_dims=(0,), start_index_map=(0,)
+)
+
+
+def affine(image: Any, matrix: Any, shift: Any) -> jax.Array:
+    """Maps an image affinely about its centre, with bilinear interpolation and zeros outside.
+
+    >>> image = jnp.arange(1.0, 10).reshape(3, 3)
+    >>> print(affine(image, jnp.eye(2), jnp.array([1.0, 0.0])))  # one pixel down
+    [[0. 0. 0.]
+     [1. 2. 3.]
+     [4. 5. 6.]]
+
+    The pixel at offset p (rows, columns) from the centre becomes the value of the image at offset
+    `matrix @ (p - shift)`. So `2 * eye(2)` halves the size, and `[[0, 1], [-1, 0]]` is `np.rot90`.
+    The image is zero one pixel beyond its edges and further away. The identity gives the same
+    bits. The result is differentiable in a floating-point image, in `matrix` and in `shift`.
+
+    Args:
+      image: `[H, W]`, `[H, W, C]`, or `[H * H]` for a flat square image.
+      matrix: `[2, 2]`, takes offsets in the result to offsets in the image.
+      shift: `[2]`, how many pixels down and to the right the image moves.
+    Returns:
+      An image of the same shape and dtype. Values are computed in at least float32, and rounded
+      if the dtype is not a floating-point one.
+    Raises:
+      ValueError: while tracing, if a shape is none of these or the image is not of real numbers.
+    """
+    image, matrix, shift = jnp.asarray(image), jnp.asarray(matrix), jnp.asarray(shift)
+    pixels = image.reshape(_height_width_channels(image))
+    height, width = pixels.shape[:2]
+    if matrix.shape != (2, 2) or shift.shape != (2,):
+        raise ValueError(
+            f"expected a matrix [2, 2] and a shift [2], got {matrix.shape} and {shift.shape}; "
+            "for a batch of images use vmap"
+        )
+    dtype = jnp.float64 if image.dtype == jnp.float64 else jnp.float32
+    sources = _sources(matrix.astype(dtype), shift.astype(dtype), height, width)
+    result = _interpolated(pixels.astype(dtype), *sources).reshape(image.shape)
+    if not jnp.issubdtype(image.dtype, jnp.floating):
+        result = jnp.round(result)
+    return result.astype(image.dtype)
+
+
+def random_affine(*, shift: Any = 0.0, matrix: Any = 0.0) -> Augment:
+    """Draws a new affine map of an example's image at each call.
+
+    >>> from mer_jax import Example
+    >>> augment = random_affine(shift=2.0, matrix=0.2)
+    >>> example = Example(jnp.ones((28, 28), jnp.uint8), jnp.int32(3), jnp.int32(0))
+    >>> augment(jax.random.key(0), example).x.shape
+    (28, 28)
+
+    Args:
+      shift: the largest shift in pixels, at least 0. Each of the two shifts is uniform in
+        `[-shift, shift)`. May be traced.
+      matrix: the largest distance of an entry of the 2 × 2 matrix from the identity, at least 0.
+        Each of the four is uniform in `[-matrix, matrix)`. May be traced.
+    Returns:
+      `augment(key, example) -> example`. It changes the field `x` alone, see `affine`.
+    Raises:
+      ValueError: if a size is negative or not a number; in `augment`, while tracing, if an example
+        is not a NamedTuple with a field `x`, or as `affine`.
+    """
+    shift, matrix = checks.rate("shift", shift), checks.rate("matrix", matrix)
+
+    def draw(key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        shift_key, matrix_key = jax.random.split(key)
+        change = _uniform(matrix_key, (2, 2), matrix)
+        return jnp.eye(2, dtype=change.dtype) + change, _uniform(shift_key, (2,), shift)
+
+    return _of_image(draw)
+
+
+def random_shift_rotation_scale(
+    *, shift: Any = 0.0, degrees: Any = 0.0, scale: Any = 0.0
+) -> Augment:
+    """Draws a new shift, rotation and size of an example's image at each call.
+
+    >>> from mer_jax import Example
+    >>> augment = random_shift_rotation_scale(shift=2.0, degrees=15.0, scale=0.1)
+    >>> example = Example(jnp.ones(784), jnp.int32(3), jnp.int32(0))
+    >>> augment(jax.random.key(0), example).x.shape
+    (784,)
+
+    Args:
+      shift: the largest shift in pixels, as in `random_affine`.
+      degrees: the largest angle in degrees, at least 0. The angle is uniform in
+        `[-degrees, degrees)`. May be traced.
+      scale: the largest change of size, at least 0. Lengths are multiplied by a factor between
+        `1 / (1 + scale)` and `1 + scale`, whose logarithm is uniform. May be traced.
+    Returns:
+      `augment(key, example) -> example`. It changes the field `x` alone, see `affine`.
+    Raises:
+      ValueError: as `random_affine`.
+    """
+    shift, degrees = checks.rate("shift", shift), checks.rate("degrees", degrees)
+    scale = checks.rate("scale", scale)
+
+    def draw(key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        shift_key, angle_key, scale_key = jax.random.split(key, 3)
+        angle = _uniform(angle_key, (), degrees) * (math.pi / 180)
+        largest = jnp.log1p(jnp.asarray(scale, jnp.float32))
+        # From the result back to the image: the inverse factor and the inverse rotation.
+        shrink = jnp.exp(-_uniform(scale_key, (), largest))
+        cos, sin = shrink * jnp.cos(angle), shrink * jnp.sin(angle)
+        matrix = jnp.stack([jnp.stack([cos, sin]), jnp.stack([-sin, cos])])
+        return matrix, _uniform(shift_key, (2,), shift)
+
+    return _of_image(draw)
+
+
+def _of_image(draw: Callable[[jax.Array], tuple[jax.Array, jax.Array]]) -> Augment:
+    """An `augment` from `draw(key) -> (matrix, shift)`."""
+
+    def augment(key: jax.Array, example: Any) -> Any:
+        if not (hasattr(example, "x") and hasattr(example, "_replace")):
+            raise ValueError(
+                "the image is the field `x` of an example: expected a NamedTuple with that field, "
+                f"such as mer_jax.Example, got {type(example).__name__}"
+            )
+        return example._replace(x=affine(example.x, *draw(key)))
+
+    return augment
+
+
+def _uniform(key: jax.Array, shape: tuple[int, ...], size: Any) -> jax.Array:
+    """Uniform in `[-size, size)`, float32 also where x64 is on."""
+    drawn = jax.random.uniform(key, shape, jnp.float32, -1, 1)
+    return drawn * jnp.asarray(size, jnp.float32)
+
+
+def _height_width_channels(image: jax.Array) -> tuple[int, int, int]:
+    """The shape as `[H, W, C]`, or a `ValueError`."""
+    if jnp.issubdtype(image.dtype, jnp.complexfloating) or jnp.issubdtype(
+        image.dtype, jax.dtypes.extended
+    ):
+        raise ValueError(f"an image must hold real numbers, got {image.dtype}")
+    side = math.isqrt(image.size)
+    if image.ndim == 1 and side**2 == image.size > 0:
+        return side, side, 1
+    if image.ndim in (2, 3) and image.size > 0:
+        height, width, *channels = image.shape
+        return height, width, math.prod(channels)
+    raise ValueError(
+        "an image must be [H, W], [H, W, C] or a flat square one of H * H pixels, "
+        f"got shape {image.shape}"
+    )
+
+
+def _sources(
+    matrix: jax.Array, shift: jax.Array, height: int, width: int
+) -> tuple[jax.Array, jax.Array]:
+    """The row and the column of the image that each pixel of the result is taken from.
+
+    Returns:
+      Two arrays `[H * W]`, in pixels from the first one, between two of them or outside.
+    """
+    across_rows, across_columns = (
+        (jnp.arange(size, dtype=matrix.dtype) - (size - 1) / 2 - by)
+        for size, by in ((height, shift[0]), (width, shift[1]))
+    )
+    rows, columns = (
+        (one[0] * across_rows)[:, None] + (one[1] * across_columns)[None, :] + (size - 1) / 2
+        for one, size in ((matrix[0], height), (matrix[1], width))
+    )
+    return rows.reshape(-1), columns.reshape(-1)
+
+
+def _interpolated(pixels: jax.Array, rows: jax.Array, columns: jax.Array) -> jax.Array:
+    """The values `[n, C]` of an image `[H, W, C]` at n positions."""
+    height, width, channels = pixels.shape
+    # Beyond one more pixel on each side there are only zeros, as there.
+    rows, columns = jnp.clip(rows, -1, height) + 1, jnp.clip(columns, -1, width) + 1
+    top = jnp.minimum(jnp.floor(rows), height).astype(jnp.int32)
+    left = jnp.minimum(jnp.floor(columns), width).astype(jnp.int32)
+    # One gather of rows is faster on a CPU than a gather a neighbour, above all in a vmap, and than
+    # products with hat functions. A row also says where it is from: a compiler may compute a
+    # position near a whole number twice, rounded differently, so another `floor` would not agree.
+    around = jax.lax.gather(
+        _neighbours(pixels),
+        (top * (width + 1) + left)[:, None],
+        _ROWS,
+        (1, 4 * channels + 2),
+        mode="promise_in_bounds",
+    )
+    corners = around[:, :-2].reshape(-1, 4, channels)
+    down, right = (rows - around[:, -2])[:, None], (columns - around[:, -1])[:, None]
+    above = corners[:, 0] * (1 - right) + corners[:, 1] * right
+    below = corners[:, 2] * (1 - right) + corners[:, 3] * right
+    return above * (1 - down) + below * down
+
+
+def _neighbours(pixels: jax.Array) -> jax.Array:
+    """Each 2 × 2 pixels of the padded image, and the place of the first, `[.., 4 * C + 2]`."""
+    padded = jnp.pad(pixels, ((1, 1), (1, 1), (0, 0)))
+    cells = jnp.indices((padded.shape[0] - 1, padded.shape[1] - 1), dtype=jnp.int32)
+    corners = [padded[:-1, :-1], padded[:-1, 1:], padded[1:, :-1], padded[1:, 1:]]
+    places = [index.astype(pixels.dtype)[..., None] for index in cells]
+    table = jnp.concatenate([*corners, *places], axis=-1)
+    return table.reshape(-1, table.shape[-1])

@@ -1,0 +1,59 @@
+"""Parameters of fewer than 32 bits, learned in float32.
+
+A step of SGD or of Reptile is often smaller than the distance between two neighbouring bfloat16
+numbers, and would be lost when it is rounded. So a state keeps, beside such parameters, a float32
+copy on which all steps are taken. The loss sees the parameters in the user's dtype.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from mer_jax.losses import InTurnOnCPU
+from mer_jax.types import LossFn, Params
+
+
+def is_narrow(leaf: Any) -> bool:
+    """Whether a floating-point array has fewer than 32 bits."""
+    return jnp.finfo(jnp.result_type(leaf)).bits < 32
+
+
+def wide(params: Params, master: Params | None = None) -> Params:
+    """The parameters in which steps are taken, of at least 32 bits.
+
+    Args:
+      master: their `master_of`. None to widen the parameters themselves.
+    """
+    if master is None:
+        return jax.tree.map(lambda p: p.astype(jnp.float32) if is_narrow(p) else p, params)
+    return jax.tree.map(
+        lambda m, p: p if m is None else m, master, params, is_leaf=lambda leaf: leaf is None
+    )
+
+
+def rounded(learned: Params, like: Params) -> Params:
+    """`wide` parameters in the dtypes of `like`."""
+    return jax.tree.map(lambda p, old: p.astype(jnp.result_type(old)), learned, like)
+
+
+def master_of(learned: Params, like: Params) -> Params:
+    """What a state keeps beside the rounded parameters.
+
+    A leaf of `learned` where that of `like` has fewer than 32 bits, None where it has not.
+    """
+    return jax.tree.map(lambda p, old: p if is_narrow(old) else None, learned, like)
+
+
+def on_wide(loss_fn: LossFn, like: Params) -> LossFn:
+    """The same loss as a function of `wide` parameters, rounded to the dtypes of `like` for it.
+
+    Its gradient has at least 32 bits. Where no leaf of `like` is narrow it is `loss_fn` itself.
+    """
+    if not any(map(is_narrow, jax.tree.leaves(like))):
+        return loss_fn
+
+    def loss(params: Params, example: Any) -> jax.Array:
+        return loss_fn(rounded(params, like), example)
+
+    return InTurnOnCPU(loss) if isinstance(loss_fn, InTurnOnCPU) else loss

@@ -1,0 +1,55 @@
+"""Every learner with its seeds on four devices gives what each seed gives alone.
+
+The number of devices is set before JAX starts, so the cases run in a process of their own:
+`python tests/test_composes_on_devices.py FILE` writes to FILE how each went.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import traceback
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("gymnax", reason="mer_jax.rl needs it")
+pytest.importorskip("flashbax", reason="mer_jax.rl needs it")
+
+import composing
+
+ROOT = Path(__file__).parent.parent
+
+
+def failures() -> dict[str, str]:
+    """The traceback of each case that fails."""
+    found = {}
+    for name, way in composing.cells(composing.ON_DEVICES):
+        try:
+            composing.WAYS[way].check(name)
+        except Exception:
+            found[f"{name}, {way}"] = traceback.format_exc()
+    return found
+
+
+@pytest.fixture(scope="module")
+def failed(tmp_path_factory):
+    file = tmp_path_factory.mktemp("devices") / "failed.json"
+    devices = f"--xla_force_host_platform_device_count={composing.SEEDS}"
+    environment = os.environ | {
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {devices}",
+        "PYTHONPATH": str(ROOT),
+    }
+    subprocess.run([sys.executable, __file__, file], env=environment, check=True)
+    return json.loads(file.read_text())
+
+
+@pytest.mark.parametrize(("name", "way"), composing.cells(composing.ON_DEVICES))
+def test_seeds_on_devices(failed, name, way):
+    found = failed.get(f"{name}, {way}")
+    assert found is None, found
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(json.dumps(failures()))
