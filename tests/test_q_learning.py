@@ -443,14 +443,27 @@ def test_an_augmentation_that_changes_nothing_gives_the_same_bits(catching):
         jax.tree.map(np.testing.assert_array_equal, *ends)
 
 
-@pytest.mark.parametrize("name", ["BernoulliBandit-misc", "UmbrellaChain-bsuite"])
-@pytest.mark.parametrize("x64", [False, True])
-def test_rewards_of_other_types(name, x64):
-    """Integers in one, in double precision in the other where that is on."""
+class InDouble(rl.Catcher):
+    """Catcher with rewards and observations of double precision."""
+
+    default_params = rl.CatcherParams(fall_speed=0.06)
+
+    def get_obs(self, state, params=None, key=None):
+        return super().get_obs(state).astype(jnp.float64)
+
+    def step_env(self, key, state, action, params):
+        obs, state, reward, *rest = super().step_env(key, state, action, params)
+        return obs, state, reward.astype(jnp.float64), *rest
+
+
+@pytest.mark.parametrize("name", ["BernoulliBandit-misc", "UmbrellaChain-bsuite", None])
+def test_rewards_of_other_types(name):
+    """Integers in the second, in double precision in the last."""
     import gymnax
 
-    with jax.enable_x64(x64):
-        env, params = gymnax.make(name)
+    with jax.enable_x64(name is None):
+        env = InDouble(64) if name is None else gymnax.make(name)[0]
+        params = env.default_params
         sizes = (*env.observation_space(params).shape, env.num_actions)
         model = rl.q_network(sizes)
         agent = mer_agent(model)

@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -53,6 +54,12 @@ def test_what_a_run_leaves_behind(game, agent, tmp_path):
     with Image.open(tmp_path / "task-2.gif") as film:
         assert film.n_frames > 10
         assert max(film.size) == 240
+
+
+def test_a_run_in_double_precision(tmp_path):
+    with jax.enable_x64(True):
+        metrics = run(tmp_path, "--game", "flappy-bird", "--agent", "dqn", "--no-films")
+    assert np.isfinite(metrics["scores"]).all()
 
 
 def test_a_sweep_has_an_entry_for_each_combination(tmp_path):

@@ -102,9 +102,8 @@ def play(
         seen = Transition(state.obs, action, reward, following, terminal)
         learned, told = agent.update(learn_key, state.agent, seen)
         total, over = state.episode_return + reward, terminal | jnp.asarray(truncated, bool)
-        begun = jnp.where(over, 0, total)
-        after = PlayState(learned, *_like((state.game, state.obs), (game, obs)), begun)
-        return after, PlayInfo(told, total, over)
+        game, obs = _like((state.game, state.obs), (game, obs))
+        return PlayState(learned, game, obs, jnp.where(over, 0, total)), PlayInfo(told, total, over)
 
     state = varying_like(state, key, env_params, state)
     state = _varying_as_after(lambda state: frame(state, None)[0], state)

@@ -32,7 +32,12 @@ def fifo(capacity: int) -> Reservoir:
         key: jax.Array, state: ReservoirState, example: Any, offered: Any = True
     ) -> ReservoirState:
         del key  # nothing is drawn
-        buffer.check_row(state, example)
+        row = jax.tree.map(
+            lambda rows: jax.ShapeDtypeStruct(rows.shape[1:], rows.dtype), state.examples
+        )
+        checks.same_shapes(
+            "example must be like one row of the memory", row, checks.shapes(example)
+        )
         # A write past the end is dropped.
         slot = jnp.where(offered, state.num_seen % capacity, capacity)
         examples = jax.tree.map(
