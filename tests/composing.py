@@ -1,7 +1,7 @@
 """Every learner and every way of running it: a tiny problem, `LEARNERS` and `WAYS`.
 
-`test_composes` runs each learner in each way, `test_composes_on_devices` in those that need several
-devices, `test_composes_without_jit` in the slowest. `docs/composing.md` shows the table of all.
+The modules of tests `test_composes*` run each learner in each way, and `docs/composing.md` shows
+the table of all.
 """
 
 import functools
@@ -255,26 +255,22 @@ Check = Callable[[str], None]
 """`check(name)` raises unless the learner of that name runs in some way."""
 
 
-def _inside(context: Callable[[], Any], bound: float = 0) -> Check:
-    """The plain program, made and run inside of a context."""
+def _inside(context: Callable[[], Any], bound: float = 0, every: int = 1) -> Check:
+    """The plain program, made and run inside of a context.
+
+    Args:
+      every: 2 for two examples only, one of each task, where each is slow.
+    """
 
     def check(name: str) -> None:
-        case, expected = LEARNERS[name], plain_result(name)
+        case = LEARNERS[name]
+        args = KEYS[::every], case.params, case.examples[::every]
+        expected = plain(name, *args)
         with context():
-            got = run(case.make(SGD), KEYS, case.params, case.examples)
+            got = run(case.make(SGD), *args)
         assert_same(got, expected, bound)
 
     return check
-
-
-def without_jit(name: str) -> None:
-    """Two examples, one of each task, since each operation is on its own."""
-    case = LEARNERS[name]
-    args = KEYS[:2], case.params, case.examples[::2]
-    expected = plain(name, *args)
-    with jax.disable_jit():
-        got = run(case.make(SGD), *args)
-    assert_same(got, expected, FLOAT32_BOUND)
 
 
 def legacy_keys(name: str) -> None:
@@ -455,8 +451,11 @@ WAYS = {
     ),
     "nans": Way("`jax_debug_nans`: the same bits.", _inside(lambda: jax.debug_nans(True))),
     "infs": Way("`jax_debug_infs`: the same bits.", _inside(lambda: jax.debug_infs(True))),
-    "leaks": Way("`jax_check_tracer_leaks`: the same bits.", _inside(jax.checking_leaks)),
-    "no jit": Way("`jax_disable_jit`: the same up to rounding.", without_jit),
+    "leaks": Way("`jax_check_tracer_leaks`: the same bits.", _inside(jax.checking_leaks, every=2)),
+    "no jit": Way(
+        "`jax_disable_jit`: the same up to rounding.",
+        _inside(jax.disable_jit, FLOAT32_BOUND, every=2),
+    ),
     "uint32 keys": Way("`jax.random.PRNGKey`: the same bits as `jax.random.key`.", legacy_keys),
     "rbg keys": Way('`jax.random.key(seed, impl="rbg")`: other draws of the same kind.', rbg_keys),
     "mesh": Way(
@@ -484,10 +483,11 @@ WAYS = {
 }
 
 
+MODES = ("x64", "strict", "rank", "nans", "infs", "leaks", "uint32 keys", "rbg keys")
+WITHOUT_JIT = ("no jit",)
 ON_DEVICES = ("mesh", "shard_map", "shard_map, init")
-OPERATION_BY_OPERATION = ("no jit",)
-THE_OTHERS = tuple(way for way in WAYS if way not in ON_DEVICES + OPERATION_BY_OPERATION)
-"""Each of the three is a module of tests, so that two processes share them."""
+PROGRAMS = tuple(way for way in WAYS if way not in MODES + WITHOUT_JIT + ON_DEVICES)
+"""Each of the four is a module of tests, so that several processes share them."""
 
 
 def cells(ways: Iterable[str]) -> list[tuple[str, str]]:
@@ -502,7 +502,7 @@ def cells(ways: Iterable[str]) -> list[tuple[str, str]]:
 
 def table() -> str:
     """The table of `docs/composing.md`: a column for each way, a row for each learner."""
-    tested = set(cells(ON_DEVICES + OPERATION_BY_OPERATION + THE_OTHERS))
+    tested = set(cells(MODES + WITHOUT_JIT + ON_DEVICES + PROGRAMS))
     lines = [["Learner", *WAYS], ["---", *[":-:"] * len(WAYS)]]
     for name in LEARNERS:
         lines.append([name, *("✓" if (name, way) in tested else "" for way in WAYS)])

@@ -1,4 +1,4 @@
-"""Every learner in every way of running it gives what the plain run gives.
+"""Every learner in every mode of JAX gives what the plain run gives.
 
 `python tests/test_composes.py` writes the table of `docs/composing.md`.
 """
@@ -23,7 +23,7 @@ from mer_jax import Example
 PAGE = Path(__file__).parent.parent / "docs/composing.md"
 
 
-@pytest.mark.parametrize(("name", "way"), composing.cells(composing.THE_OTHERS))
+@pytest.mark.parametrize(("name", "way"), composing.cells(composing.MODES))
 def test_a_learner_composes(name, way):
     composing.WAYS[way].check(name)
 

@@ -8,6 +8,6 @@ pytest.importorskip("flashbax", reason="mer_jax.rl needs it")
 import composing
 
 
-@pytest.mark.parametrize(("name", "way"), composing.cells(composing.OPERATION_BY_OPERATION))
+@pytest.mark.parametrize(("name", "way"), composing.cells(composing.WITHOUT_JIT))
 def test_a_learner_composes(name, way):
     composing.WAYS[way].check(name)
