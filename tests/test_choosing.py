@@ -118,7 +118,8 @@ def test_its_costs_are_of_the_bench_and_the_tables():
     def of(what):
         return medians[what]
 
-    step, over = "one per-example SGD step of MER", "the former over the latter"
+    step = "one per-example SGD step of MER"
+    over = f"{step[4:]} over an example's share of a mini-batch of"
     at_11, at_101 = of(f"{step}, s = 10, k = 11"), of(f"{step}, s = 10, k = 101")
     omniglot = of(f"{step}, s = 1, k = 26, Omniglot's network")
     retained, learned = read("retained-accuracy.json"), read("learning-accuracy.json")
@@ -132,14 +133,14 @@ def test_its_costs_are_of_the_bench_and_the_tables():
         f"{omniglot:,.0f} µs",
         f"take {of('one seed of MER 5120 on Rotations, start to finish'):.0f} s from start",
         f"memories {of('one seed of MER 200 on Rotations, start to finish'):.1f} s",
-        f"costs {of('one example in a mini-batch step of 101'):.2f} µs at k 101, so a step of MER "
-        f"costs {of(f'{over}, s = 10, k = 101'):.1f} times",
-        f"and {of(f'{over}, s = 10, k = 11'):.2f} times at k 11",
+        f"costs {of("one example's share of a mini-batch of 101"):.2f} µs at k 101, so a step of MER "
+        f"costs {of(f'a {over} 101, s = 10, k = 101'):.1f} times",
+        f"and {of(f'a {over} 11, s = 10, k = 11'):.2f} times at k 11",
         f"take {both('rotations/mer-5120')} retain {written(retained['rotations/mer-5120'])}",
         f"{both('rotations/er-5120')} {written(retained['rotations/er-5120'])}",
         f"{of('SGD steps of MER, 64 seeds in a vmap'):.1f} thousand steps a second with 64 seeds, "
         f"{of('SGD steps of MER, one seed'):.1f} with one",
-        f"{of('a step with 1,000,000 memories over one with 1,000'):.2f} times as long",
+        f"{of('a step of MER with 1,000,000 memories over one with 1,000'):.2f} times as long",
         f"BTI is {bti[0]:.2f} with 200 memories, {bti[1]:.2f} with 500 and {bti[2]:.2f} with",
     ):
         assert sentence in WORDS, sentence
