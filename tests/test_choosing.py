@@ -119,7 +119,8 @@ def test_its_costs_are_of_the_bench_and_the_tables():
         return medians[what]
 
     step = "one per-example SGD step of MER"
-    over = f"{step[4:]} over an example's share of a mini-batch of"
+    share = "example's share of a mini-batch of"
+    over = f"{step[4:]} over an {share}"
     at_11, at_101 = of(f"{step}, s = 10, k = 11"), of(f"{step}, s = 10, k = 101")
     omniglot = of(f"{step}, s = 1, k = 26, Omniglot's network")
     retained, learned = read("retained-accuracy.json"), read("learning-accuracy.json")
@@ -133,7 +134,7 @@ def test_its_costs_are_of_the_bench_and_the_tables():
         f"{omniglot:,.0f} µs",
         f"take {of('one seed of MER 5120 on Rotations, start to finish'):.0f} s from start",
         f"memories {of('one seed of MER 200 on Rotations, start to finish'):.1f} s",
-        f"costs {of("one example's share of a mini-batch of 101"):.2f} µs at k 101, so a step of MER "
+        f"costs {of(f'one {share} 101'):.2f} µs at k 101, so a step of MER "
         f"costs {of(f'a {over} 101, s = 10, k = 101'):.1f} times",
         f"and {of(f'a {over} 11, s = 10, k = 11'):.2f} times at k 11",
         f"take {both('rotations/mer-5120')} retain {written(retained['rotations/mer-5120'])}",
