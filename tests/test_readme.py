@@ -20,7 +20,7 @@ def programs():
 
 
 def test_the_example_with_linen_and_the_one_with_nnx_learn(programs, capsys):
-    linen, with_nnx = programs
+    linen, with_nnx, with_dropout = programs
     names = {}
     exec(linen, names)
     first, last = map(float, capsys.readouterr().out.split("->"))
@@ -31,6 +31,9 @@ def test_the_example_with_linen_and_the_one_with_nnx_learn(programs, capsys):
     assert loss[-50:].mean() < loss[:50].mean() / 2
     assert names["model"](names["x"][0]).shape == (3,)
     assert jax.tree.all(jax.tree.map(lambda p: np.isfinite(p).all(), names["state"].params))
+    exec(with_dropout, names)
+    loss = np.asarray(names["info"].loss)
+    assert loss[-50:].mean() < loss[:50].mean()
 
 
 def test_exactly_two_set_up_commands():
