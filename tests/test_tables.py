@@ -57,7 +57,7 @@ def test_a_cell_goes_on_where_it_was_and_a_finished_one_is_left_alone(tmp_path):
     run("--cells", "rotations/online", "--seeds", 3, "--out", tmp_path)
     assert path.stat().st_mtime_ns == written
     assert second["command"] == (
-        "python -m experiments.supervised --method online --seeds 3 --tasks 2 "
+        "python -m experiments.supervised --dataset digits --method online --tasks 2 "
         "--examples-per-task 20 --test-images 50"
     )
     assert now["examples_per_task"] == [20, 20]
