@@ -178,6 +178,22 @@ def test_fifo_draws_no_more_than_it_can_hold(n, says):
         jax.jit(lambda n: rl.fifo(5).sample(jax.random.key(0), state, n))(2)
 
 
+def test_fifo_takes_a_batch_as_one_after_the_other():
+    memory = rl.fifo(5)
+    one = many = memory.init(jnp.int32(0))
+    for size in (2, 1, 4, 12):
+        batch = many.num_seen + jnp.arange(size, dtype=jnp.int32)
+        offered = batch % 3 != 2
+        for number, taken in zip(batch, offered, strict=True):
+            one = memory.add(None, one, number, taken)
+        many = memory.add_batch(None, many, batch, offered)
+        jax.tree.map(np.testing.assert_array_equal, many, one)
+    draw_key, _ = jax.random.split(jax.random.key(0))
+    drawn, valid, after = memory.sample_and_add(jax.random.key(0), one, jnp.int32(99), 4)
+    jax.tree.map(np.testing.assert_array_equal, (drawn, valid), memory.sample(draw_key, one, 4))
+    jax.tree.map(np.testing.assert_array_equal, after, memory.add(None, one, jnp.int32(99)))
+
+
 def test_fifo_is_flashbaxs_item_buffer():
     """The same rows are drawn, in the same order, while it fills and afterwards."""
     flashbax = pytest.importorskip("flashbax")
@@ -393,6 +409,33 @@ def test_no_frame_copies_a_leaf_of_the_replay(kind):
         assert temporary(jax.vmap(function), *three) < 3 * smallest
 
 
+@pytest.mark.parametrize("kind", ["fifo", "mer"])
+def test_parameters_of_few_bits_learn_as_in_single_precision(kind):
+    """Steps of 1e-3 towards a reward of 1 would be lost beside a value of 0.5."""
+    model = linear(1, 1)
+    shared = dict(discount=0.0, epsilon=ALWAYS_GREEDY, target_every=100)
+    agent = mer_agent(model, alpha=1e-3, beta=1.0, gamma=1.0, **shared)
+    if kind == "fifo":
+        agent = rl.dqn(
+            model, optimizer=optax.sgd(1e-3), batch_size=4, memory=rl.fifo(9), **shared
+        )  # fmt: skip
+    seen = transition([1], 0, 1.0, [1])
+
+    def step(state, key):
+        return agent.update(key, state, seen)[0], None
+
+    ends = []
+    for start in (weights([[0.5]], [0]), jax.tree.map(jnp.bfloat16, weights([[0.5]], [0]))):
+        keys = jax.random.split(jax.random.key(0), 200)
+        ends.append(jax.lax.scan(step, agent.init(start, seen), keys)[0].params)
+    full, few = ends
+    assert {leaf.dtype for leaf in jax.tree.leaves(few)} == {jnp.dtype(jnp.bfloat16)}
+    # Each step takes the error, 0.5 at first, 2e-3 of the way. MER takes two for most frames.
+    assert full["layers_0"]["bias"] > 0.99 * (0.5 - 0.5 * (1 - 2e-3) ** 200) / 2
+    # Half of a unit in the last of 8 places, twice, since the loss sees rounded parameters, too.
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2**-7), few, full)
+
+
 def random_sign(key, seen):
     return seen._replace(reward=jax.random.rademacher(key, (), jnp.float32) / 2)
 
@@ -550,13 +593,13 @@ MODES = {
 
 @pytest.fixture(scope="module")
 def plain_run():
-    return jax.jit(whole_run("fifo"))(jnp.uint32(3))
+    return jax.jit(whole_run("mer"))(jnp.uint32(3))
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_modes_of_jax_change_no_number(mode, plain_run):
     with MODES[mode]():
-        came = jax.jit(whole_run("fifo"))(jnp.uint32(3))
+        came = jax.jit(whole_run("mer"))(jnp.uint32(3))
     assert jax.tree.map(jnp.result_type, came) == jax.tree.map(jnp.result_type, plain_run)
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), came, plain_run
@@ -564,9 +607,9 @@ def test_modes_of_jax_change_no_number(mode, plain_run):
 
 
 def test_old_keys_are_the_same_and_other_generators_work(plain_run):
-    came = jax.jit(whole_run("fifo", jax.random.PRNGKey))(jnp.uint32(3))
+    came = jax.jit(whole_run("mer", jax.random.PRNGKey))(jnp.uint32(3))
     jax.tree.map(np.testing.assert_array_equal, came, plain_run)
-    rbg = jax.jit(whole_run("fifo", lambda seed: jax.random.key(seed, impl="rbg")))(jnp.uint32(3))
+    rbg = jax.jit(whole_run("mer", lambda seed: jax.random.key(seed, impl="rbg")))(jnp.uint32(3))
     assert np.isfinite(rbg[1].loss).all()
 
 
@@ -578,7 +621,7 @@ from jax.sharding import NamedSharding, PartitionSpec as P
 from test_q_learning import whole_run
 
 assert jax.device_count() == 4
-run = jax.vmap(whole_run("fifo"))
+run = jax.vmap(whole_run(sys.argv[1]))
 seeds = np.arange(4, dtype=np.uint32)
 expected = jax.jit(run)(seeds)
 mesh = jax.make_mesh((4,), ("seed",))
@@ -597,11 +640,12 @@ print("the same")
 """
 
 
-def test_seeds_on_a_mesh_give_the_same():
+@pytest.mark.parametrize("kind", ["fifo", "mer"])
+def test_seeds_on_a_mesh_give_the_same(kind):
     """Under a vmap with explicit axes, with and without a mesh of the context, and by hand."""
     flags = "--xla_force_host_platform_device_count=4"
     result = subprocess.run(
-        [sys.executable, "-c", ON_MESHES], cwd=ROOT, capture_output=True, text=True,
+        [sys.executable, "-c", ON_MESHES, kind], cwd=ROOT, capture_output=True, text=True,
         env=os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert result.stdout.strip() == "the same", result.stderr[-2000:]

@@ -8,13 +8,14 @@ import jax.numpy as jnp
 import optax
 from jax.custom_batching import custom_vmap
 
-from mer_jax import buffer, checks
+from mer_jax import buffer, checks, optimizers
 from mer_jax.augmentation import Augment, augmented
 from mer_jax.buffer import Reservoir
 from mer_jax.learners.mer import mer_update
 from mer_jax.losses import mean_gradient
 from mer_jax.meshes import varying_like
 from mer_jax.networks import Model
+from mer_jax.precision import master_of, on_wide, rounded, wide
 from mer_jax.rl.values import Judged
 from mer_jax.types import Info, Params, as_state, exportable
 
@@ -40,6 +41,7 @@ class AgentState(NamedTuple):
     """params: the network Q; target: an earlier copy of it; opt_state: the optimizer's.
 
     memory: the buffer of transitions; step: `[]` int32, frames learned from.
+    master: see `precision.master_of`.
     """
 
     params: Params
@@ -47,6 +49,7 @@ class AgentState(NamedTuple):
     opt_state: optax.OptState
     memory: Any
     step: jax.Array
+    master: Params = None
 
 
 class Agent(NamedTuple):
@@ -123,14 +126,12 @@ def dqn(
         batch, valid = memory.sample(key, state.memory, batch_size)
         shares = valid.astype(float) / jnp.maximum(valid.sum(), 1).astype(float)
         judged = judge(state.target, augmented(augment, key, batch, 1))
-        grads = mean_gradient(model.loss, state.params, judged, shares)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        return optax.apply_updates(state.params, updates), opt_state
+        learned, loss_fn = wide(state.params, state.master), on_wide(model.loss, state.params)
+        grads = mean_gradient(loss_fn, learned, judged, shares)
+        return optimizers.descend(optimizer, grads, state.opt_state, learned, state.params)
 
-    def init_optimizer(params: Params) -> optax.OptState:
-        # Some optimizers keep the parameters, and a state that holds an array twice cannot be
-        # donated.
-        return jax.tree.map(jnp.copy, optimizer.init(params))
+    def init_optimizer(learned: Params) -> optax.OptState:
+        return optimizers.start(optimizer, learned)
 
     return _agent(model, judge, learn, memory, init_optimizer, epsilon, target_every)
 
@@ -176,8 +177,9 @@ def dqn_mer(
         batches, weights = buffer.replay_batches(key, state.memory, newest, num_batches, batch_size)
         shown = augmented(augment, key, batches, 2)
         judged = jax.vmap(judge, (None, 0))(state.target, shown)
-        params, _ = mer_update(model.loss, state.params, judged, weights, **rates)
-        return params, state.opt_state
+        learned, loss_fn = wide(state.params, state.master), on_wide(model.loss, state.params)
+        learned, _ = mer_update(loss_fn, learned, judged, weights, **rates)
+        return rounded(learned, state.params), master_of(learned, state.params), state.opt_state
 
     memory = buffer.reservoir(capacity)
     return _agent(model, judge, learn, memory, lambda params: (), epsilon, target_every)
@@ -237,7 +239,9 @@ def _agent(
     """What both share: play, keep the transition, learn, and now and then renew the target.
 
     Args:
-      learn: `learn(key, state, newest) -> (params, opt_state)`, with the newest kept already.
+      learn: `learn(key, state, newest) -> (params, master, opt_state)`, with the newest kept
+        already.
+      init_optimizer: `init_optimizer(learned) -> opt_state`, of the `precision.wide` parameters.
     """
     target_every = checks.positive_int("target_every", target_every)
     if not callable(epsilon):
@@ -247,10 +251,12 @@ def _agent(
 
     def init(params: Params, transition: Transition) -> AgentState:
         params = as_state(params)
+        learned = wide(params)
         start = jnp.zeros((), jnp.int32)
         # The target is a copy, so that a state can be donated.
         target = jax.tree.map(jnp.copy, params)
-        state = AgentState(params, target, init_optimizer(params), memory.init(transition), start)
+        opt_state, master = init_optimizer(learned), master_of(learned, params)
+        state = AgentState(params, target, opt_state, memory.init(transition), start, master)
         return varying_like(state, params, transition)
 
     def act(key: jax.Array, state: AgentState, obs: jax.Array) -> jax.Array:
@@ -270,11 +276,11 @@ def _agent(
             state.params, jax.tree.map(lambda leaf: leaf[0], judge(state.target, one))
         )
         state = state._replace(memory=_add_apart(memory, add_key, state, transition))
-        params, opt_state = learn(learn_key, state, transition)
+        params, master, opt_state = learn(learn_key, state, transition)
         step = state.step + 1
         renew = step % target_every == 0
         target = jax.tree.map(lambda new, old: jnp.where(renew, new, old), params, state.target)
-        return AgentState(params, target, opt_state, state.memory, step), Info(loss)
+        return AgentState(params, target, opt_state, state.memory, step, master), Info(loss)
 
     def values(params: Params, obs: Any) -> jax.Array:
         return model.apply(params, obs, None)

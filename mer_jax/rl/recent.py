@@ -32,12 +32,7 @@ def fifo(capacity: int) -> Reservoir:
         key: jax.Array, state: ReservoirState, example: Any, offered: Any = True
     ) -> ReservoirState:
         del key  # nothing is drawn
-        row = jax.tree.map(
-            lambda rows: jax.ShapeDtypeStruct(rows.shape[1:], rows.dtype), state.examples
-        )
-        checks.same_shapes(
-            "example must be like one row of the memory", row, checks.shapes(example)
-        )
+        _check_row(state, example)
         # A write past the end is dropped.
         slot = jnp.where(offered, state.num_seen % capacity, capacity)
         examples = jax.tree.map(
@@ -57,7 +52,43 @@ def fifo(capacity: int) -> Reservoir:
         draw_key = jax.random.split(key)[1]  # as in flashbax
         drawn = jax.random.randint(draw_key, (n,), 0, jnp.maximum(stored, 1), jnp.int32)
         slots = (oldest + drawn) % capacity
-        examples = jax.tree.map(lambda rows: rows[slots], state.examples)
-        return examples, jnp.arange(n) < stored
+        # A single row would be read as a slice, whose order before a write XLA does not see.
+        read = jnp.concatenate([slots, slots]) if n == 1 else slots
+        drawn = jax.tree.map(lambda rows: rows[read][:n], state.examples)
+        return drawn, jnp.arange(n) < stored
 
-    return buffer.reservoir(capacity)._replace(add=add, sample=sample)
+    def add_batch(
+        key: jax.Array, state: ReservoirState, batch: Any, offered: jax.Array | None = None
+    ) -> ReservoirState:
+        del key  # nothing is drawn
+        size = buffer.check_rows(state, batch)
+        offered = jnp.ones(size, bool) if offered is None else offered
+        n = state.num_seen + jnp.cumsum(offered, dtype=jnp.int32)  # offered up to and with each
+        is_kept = offered & (n > n[-1] - capacity)
+        # What is dropped is written past the end, each to a place of its own.
+        place = jnp.arange(size, dtype=jnp.int32)
+        slots = jnp.where(is_kept, (n - 1) % capacity, capacity + place)
+        examples = jax.tree.map(
+            lambda rows, x: rows.at[slots].set(x, mode="drop", unique_indices=True),
+            state.examples,
+            batch,
+        )
+        return ReservoirState(examples, n[-1])
+
+    def sample_and_add(
+        key: jax.Array, state: ReservoirState, example: Any, n: int
+    ) -> tuple[Any, jax.Array, ReservoirState]:
+        draw_key, add_key = jax.random.split(key)
+        drawn, valid = sample(draw_key, state, n)
+        return drawn, valid, add(add_key, buffer.after(state, drawn), example)
+
+    init = buffer.reservoir(capacity).init
+    return Reservoir(init, add, sample, add_batch, sample_and_add, buffer.after)
+
+
+def _check_row(state: ReservoirState, example: Any) -> None:
+    """Raises `ValueError` unless `example` is like one row of the memory."""
+    row = jax.tree.map(
+        lambda rows: jax.ShapeDtypeStruct(rows.shape[1:], rows.dtype), state.examples
+    )
+    checks.same_shapes("example must be like one row of the memory", row, checks.shapes(example))
