@@ -14,7 +14,6 @@ from experiments import (
     checkpoints,
     devices,
     output,
-    plots,
     tensorboard,
     training,
     transfer,
@@ -259,6 +258,8 @@ def _tell(step: training.Progress) -> tuple[int, str]:
 
 def write_results(comparison: Comparison, results: Results) -> None:
     """Keeps what is known so far: of one method at the top level, of several under `methods`."""
+    from experiments import plots  # half a second, which nobody should wait for at the start
+
     out, caption = comparison.out, comparison.caption
     alone = sum(map(len, comparison.choices.values())) == 1
     content = next(iter(results.values())) if alone else {"methods": results}

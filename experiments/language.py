@@ -376,7 +376,7 @@ def main(args: list[str] | None = None) -> None:
     with command_line.errors():
         check(config)
         domains = texts.load(config.train_bytes, config.test_bytes)
-    devices.use_all_cores()
+    devices.use_all_cores(config.seeds)
     for domain in domains:
         console.print(f"{domain.name}: {domain.source}", highlight=False)
     try:

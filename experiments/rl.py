@@ -419,7 +419,7 @@ def main(args: list[str] | None = None) -> None:
     with command_line.errors():
         check(config)
         checkpoints.check_begun(config)
-    devices.use_all_cores()
+    devices.use_all_cores(config.seeds)
     jax.config.update("jax_default_matmul_precision", "highest")
     console.print(describe(config), highlight=False)
     try:

@@ -321,7 +321,7 @@ def main(args: list[str] | None = None) -> None:
             raise ValueError("--distributed runs keep no checkpoints to go on from")
         with console.status(f"reading {config.dataset}, drawing its tasks"):
             planned = prepare(config, lambda message: console.print(message, highlight=False))
-    devices.use_all_cores()
+    devices.use_all_cores(config.seeds * max(map(len, planned.choices.values())))
     jax.config.update("jax_default_matmul_precision", "highest")
     if config.distributed:
         with command_line.errors():

@@ -39,13 +39,15 @@ class Draw(NamedTuple):
 class Programs(NamedTuple):
     """What is compiled, for one run.
 
-    start: `start(draw, train) -> state`.
+    untrained: `untrained(seed) -> params`.
+    start: `start(draw, params, train) -> state`.
     advance: `advance(state, draw, train, task, first) -> (state, infos, fine)`, learns from the
       `chunk` examples of the task that begin with `first`; fine: `[]` bool, whether all losses on
       them were finite.
     evaluate: `evaluate(params, tasks, test, which [m]) -> [m]`, the accuracy on those tasks.
     """
 
+    untrained: Callable[..., Params]
     start: Callable[..., Any]
     advance: Callable[..., Any]
     evaluate: Callable[..., jax.Array]
@@ -72,13 +74,11 @@ def programs(
             learner, lambda params, visit: model.loss(params, show(visit)), whole_stream
         )
 
-    def start(draw: Draw, train: Base) -> Any:
-        network_key, _ = jax.random.split(jax.random.key(draw.seed))
-        reference = Visit(jnp.int32(0), jnp.int32(0))
-        return learner_of(draw, train).init(model.init(network_key), reference)
+    def start(draw: Draw, params: Params, train: Base) -> Any:
+        return learner_of(draw, train).init(params, Visit(jnp.int32(0), jnp.int32(0)))
 
     def advance(state: Any, draw: Draw, train: Base, task: jax.Array, first: jax.Array) -> Any:
-        _, learn_key = jax.random.split(jax.random.key(draw.seed))
+        learn_key = _keys(draw.seed)[1]
         images = jax.lax.dynamic_slice_in_dim(draw.tasks.images[task], first, chunk)
         stream = Visit(jnp.full(chunk, task), images)
 
@@ -98,7 +98,18 @@ def programs(
         # A chunk is all there or, after the task's end, all missing.
         return where_needed(images[0] >= 0, lambda _: learned(), unchanged)
 
-    return Programs(start, advance, evaluation(model))
+    return Programs(untrained(model), start, advance, evaluation(model))
+
+
+def _keys(seed: jax.Array) -> jax.Array:
+    """`[2]`, for the network and for the learner."""
+    return jax.random.split(jax.random.key(seed))
+
+
+@functools.lru_cache(maxsize=32)
+def untrained(model: Model) -> Callable[..., Params]:
+    """The program that makes a network, see `Programs`; one for all methods that have it."""
+    return lambda seed: model.init(_keys(seed)[0])
 
 
 @functools.lru_cache(maxsize=32)
@@ -186,7 +197,8 @@ def learn(
     train, test = devices.put((train, test), mesh, SHARED)
 
     single = programs(model, make_learner, chunk, watched, ragged=len(lengths) > 1)
-    start = devices.over_seeds(single.start, mesh, own=1)
+    start = devices.over_seeds(single.start, mesh, own=2)
+    untrained = devices.over_seeds(single.untrained, mesh, own=1)
     advance = devices.over_seeds(single.advance, mesh, own=2, donate=(0,), num_runs=num_runs)
     evaluate = devices.over_seeds(single.evaluate, mesh, own=2, num_runs=num_runs)
     finite = devices.over_seeds(is_finite, mesh, own=1)
@@ -198,7 +210,7 @@ def learn(
         row[:, which] = of_runs(evaluate(params, draws.tasks, test, which))
         return row
 
-    shapes = jax.eval_shape(start, draws, train)
+    shapes = jax.eval_shape(start, draws, jax.eval_shape(untrained, draws.seed), train)
 
     def compiled_advance() -> Callable[..., Any]:
         state = devices.placed(shapes, mesh, SEED)
@@ -238,7 +250,7 @@ def learn(
             leaves = [leaf[padded] for leaf in kept["state"]]
             state = devices.put(jax.tree.unflatten(jax.tree.structure(shapes), leaves), mesh, SEED)
         else:
-            state = start(draws, train)
+            state = start(draws, untrained(draws.seed), train)
 
         def evaluate_aside(task: int) -> None:
             # A network is evaluated while the next task is learned, which writes over its state.
@@ -297,7 +309,8 @@ def bytes_per_run(
 ) -> int:
     """What one run holds on its device: its state, while it is written anew, and its tasks."""
     draw = jax.tree.map(lambda leaf: leaf[0], draws)
-    state = jax.eval_shape(programs(model, make_learner).start, draw, train)
+    single = programs(model, make_learner)
+    state = jax.eval_shape(single.start, draw, jax.eval_shape(single.untrained, draw.seed), train)
     return 2 * size_bytes(state) + size_bytes(draw.tasks)
 
 

@@ -295,16 +295,17 @@ def test_a_second_program_in_a_process_finds_what_the_first_has_compiled(monkeyp
 
 
 def test_no_program_starts_jax_before_it_knows_its_devices():
-    """Where one did, each core would no longer be a device of its own."""
+    """Where one did, each core would no longer be a device, nor each run that is one too many."""
     programs = "bench, language, report, rl, supervised, tables"
     program = (
         f"from experiments import devices, {programs}\n"
-        "devices.use_all_cores()\n"
         "import jax, os\n"
-        "print(len(jax.devices()) == len(os.sched_getaffinity(0)), jax.default_backend())"
+        "runs = len(os.sched_getaffinity(0)) + 1\n"
+        "devices.use_all_cores(runs)\n"
+        "print(len(jax.devices()) == runs, devices.mesh(2).size, jax.default_backend())"
     )
     said = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True,
         env=os.environ | {"JAX_PLATFORMS": "cpu"},
     ).stdout  # fmt: skip
-    assert said.strip() == "True cpu"
+    assert said.strip() == "True 2 cpu"
