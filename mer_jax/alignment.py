@@ -1,6 +1,6 @@
 """Transfer and interference between examples."""
 
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ from mer_jax import buffer
 from mer_jax.augmentation import Augment, augmented
 from mer_jax.buffer import ReservoirState
 from mer_jax.losses import one_number
-from mer_jax.types import Learner, LossFn, Params, exportable
+from mer_jax.types import Learner, LossFn, Params, State, Told, exportable
 
 UNUSED = 2**31 - 1
 """More parts than any learner splits its key into."""
@@ -39,10 +39,10 @@ def gradient_alignment(
 
 
 @exportable
-class WatchedState(NamedTuple):
+class WatchedState(NamedTuple, Generic[State]):
     """learner: the state of the learner that is watched; past: what it has seen."""
 
-    learner: Any
+    learner: State
     past: ReservoirState
 
     @property
@@ -76,8 +76,8 @@ class WatchedInfo(NamedTuple):
 
 
 def watch(
-    learner: Learner, loss_fn: LossFn, capacity: int, augment: Augment | None = None
-) -> Learner:
+    learner: Learner[State, Told], loss_fn: LossFn, capacity: int, augment: Augment | None = None
+) -> Learner[WatchedState[State], WatchedInfo]:
     """The same learner, whose info also tells transfer and interference as they develop.
 
     Args:
@@ -93,12 +93,12 @@ def watch(
     """
     memory = buffer.reservoir(capacity)
 
-    def init(params: Params, example: Any) -> WatchedState:
+    def init(params: Params, example: Any) -> WatchedState[State]:
         return WatchedState(learner.init(params, example), memory.init(example))
 
     def update(
-        key: jax.Array, state: WatchedState, example: Any
-    ) -> tuple[WatchedState, WatchedInfo]:
+        key: jax.Array, state: WatchedState[State], example: Any
+    ) -> tuple[WatchedState[State], WatchedInfo]:
         # Of its own, so that the learner draws what it would draw unwatched, and something else:
         # `fold_in(key, n)` may be the same as `split(key)[n]`.
         watch_key = jax.random.fold_in(key, UNUSED)

@@ -1,7 +1,6 @@
 """The functional reservoir: a uniform sample of everything seen, in arrays of fixed size."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -23,17 +22,57 @@ class ReservoirState(NamedTuple):
     num_seen: jax.Array
 
 
+class Init(Protocol):
+    """How a reservoir starts, see `reservoir`."""
+
+    def __call__(self, example: Any) -> ReservoirState: ...
+
+
+class Add(Protocol):
+    """How it is offered an example, see `add`."""
+
+    def __call__(
+        self, key: jax.Array, state: ReservoirState, example: Any, offered: Any = True
+    ) -> ReservoirState: ...
+
+
+class Sample(Protocol):
+    """How examples are drawn from it, see `sample`."""
+
+    def __call__(self, key: jax.Array, state: ReservoirState, n: int) -> tuple[Any, jax.Array]: ...
+
+
+class AddBatch(Protocol):
+    """How it is offered many, see `add_batch`."""
+
+    def __call__(
+        self, key: jax.Array, state: ReservoirState, batch: Any, offered: jax.Array | None = None
+    ) -> ReservoirState: ...
+
+
+class SampleAndAdd(Protocol):
+    """How both are done at once, see `sample_and_add`."""
+
+    def __call__(
+        self, key: jax.Array, state: ReservoirState, example: Any, n: int
+    ) -> tuple[Any, jax.Array, ReservoirState]: ...
+
+
+class After(Protocol):
+    """How its order of reads and writes is told, see `after`."""
+
+    def __call__(self, state: ReservoirState, result: Any) -> ReservoirState: ...
+
+
 class Reservoir(NamedTuple):
     """The functions of a reservoir, see `reservoir`."""
 
-    init: Callable[[Any], ReservoirState]
-    add: Callable[[jax.Array, ReservoirState, Any], ReservoirState]
-    sample: Callable[[jax.Array, ReservoirState, int], tuple[Any, jax.Array]]
-    add_batch: Callable[[jax.Array, ReservoirState, Any], ReservoirState]
-    sample_and_add: Callable[
-        [jax.Array, ReservoirState, Any, int], tuple[Any, jax.Array, ReservoirState]
-    ]
-    after: Callable[[ReservoirState, Any], ReservoirState]
+    init: Init
+    add: Add
+    sample: Sample
+    add_batch: AddBatch
+    sample_and_add: SampleAndAdd
+    after: After
 
 
 def reservoir(capacity: int) -> Reservoir:

@@ -50,7 +50,7 @@ def rehearse(
     batch_size: int,
     capacity: int,
     augment: Augment | None,
-) -> Learner:
+) -> Learner[RehearsalState, Info]:
     """Draws a batch, takes a step along its gradient, and offers the example to the reservoir.
 
     Args:

@@ -9,10 +9,12 @@ import jax.numpy as jnp
 from mer_jax import checks
 from mer_jax.branches import where_needed
 from mer_jax.meshes import varying_like
-from mer_jax.types import Learner, Params
+from mer_jax.types import Learner, Params, State, Told
 
 
-def run(key: jax.Array, learner: Learner, state: Any, stream: Any) -> tuple[Any, Any]:
+def run(
+    key: jax.Array, learner: Learner[State, Told], state: State, stream: Any
+) -> tuple[State, Told]:
     """Learns from a stream, example by example, in one scan.
 
     The step that follows `n` others uses `fold_in(key, n)`, where `state.step` knows `n`: a stream
@@ -47,14 +49,14 @@ def run(key: jax.Array, learner: Learner, state: Any, stream: Any) -> tuple[Any,
             f"{sorted(lengths)}; one example is a stream with T = 1"
         )
 
-    def step(state: Any, example: Any) -> tuple[Any, Any]:
+    def step(state: State, example: Any) -> tuple[State, Told]:
         return learner.update(jax.random.fold_in(key, state.step), state, example)
 
     # Inside `jax.shard_map`, what is learned varies as the examples and the draws do.
     return jax.lax.scan(step, varying_like(state, key, state, stream), stream)
 
 
-def map_examples(learner: Learner, make: Callable[[Any], Any]) -> Learner:
+def map_examples(learner: Learner[State, Told], make: Callable[[Any], Any]) -> Learner[State, Told]:
     """A learner which is shown references and learns from `make(reference)`.
 
     With `make` a gather from arrays on the device, a stream of indices is enough: no transformed
@@ -73,11 +75,11 @@ def map_examples(learner: Learner, make: Callable[[Any], Any]) -> Learner:
       make: `make(reference) -> example`, pure.
     """
 
-    def init(params: Params, reference: Any) -> Any:
-        return learner.init(params, jax.eval_shape(make, reference))
+    def init(params: Params, example: Any) -> State:
+        return learner.init(params, jax.eval_shape(make, example))
 
-    def update(key: jax.Array, state: Any, reference: Any) -> tuple[Any, Any]:
-        return learner.update(key, state, make(reference))
+    def update(key: jax.Array, state: State, example: Any) -> tuple[State, Told]:
+        return learner.update(key, state, make(example))
 
     return Learner(init, update)
 

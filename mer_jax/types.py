@@ -1,7 +1,7 @@
 """The few shapes that everything else shares."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -49,7 +49,45 @@ class Info(NamedTuple):
     loss: jax.Array
 
 
-class Learner(NamedTuple):
+class LearnerState(Protocol):
+    """What every learner's state has; the rest is the learner's own."""
+
+    @property
+    def params(self) -> Params:
+        """The network."""
+
+    @property
+    def step(self) -> jax.Array:
+        """How many examples it has learned from, `[]` int32."""
+
+
+class LearnerInfo(Protocol):
+    """What every learner's info has."""
+
+    @property
+    def loss(self) -> jax.Array:
+        """The loss on the incoming example before the step, `[]`."""
+
+
+State = TypeVar("State", bound=LearnerState)
+StateGiven = TypeVar("StateGiven", bound=LearnerState, covariant=True)
+Told = TypeVar("Told", bound=LearnerInfo)
+ToldGiven = TypeVar("ToldGiven", bound=LearnerInfo, covariant=True)
+
+
+class Init(Protocol[StateGiven]):
+    """How a learner starts, see `Learner`."""
+
+    def __call__(self, params: Params, example: Any) -> StateGiven: ...
+
+
+class Update(Protocol[State, ToldGiven]):
+    """How a learner takes a step, see `Learner`."""
+
+    def __call__(self, key: jax.Array, state: State, example: Any) -> tuple[State, ToldGiven]: ...
+
+
+class Learner(NamedTuple, Generic[State, Told]):
     """A continual learner as two pure functions.
 
     init: `init(params, example) -> state`; of `example` only structure, shapes and dtypes are
@@ -57,11 +95,12 @@ class Learner(NamedTuple):
     update: `update(key, state, example) -> (state, info)`, one step on one incoming example.
 
     A state is a NamedTuple of arrays. Each has `.params` and `.step` (`[]` int32, examples learned
-    from so far), and each info has `.loss`; the rest is the learner's own.
+    from so far), and each info has `.loss`; the rest is the learner's own. To a type checker, a
+    `Learner[MERState, Info]` gives just those.
     """
 
-    init: Callable[[Params, Any], Any]
-    update: Callable[[jax.Array, Any, Any], tuple[Any, Any]]
+    init: Init[State]
+    update: Update[State, Told]
 
 
 def task_of(example: Any) -> jax.Array:
@@ -82,16 +121,20 @@ def as_state(params: Params) -> Params:
     """Copies `params` into arrays without weak types, so that a second step compiles nothing.
 
     Raises:
-      ValueError: if a leaf is not a floating-point array.
+      ValueError: if leaves are not floating-point arrays; it names all of them.
     """
-    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-        if not _is_floating(leaf):
-            kind = leaf.dtype if hasattr(leaf, "dtype") else type(leaf).__name__
-            raise ValueError(
-                f"params must be floating-point arrays, got {kind} at "
-                f"{jax.tree_util.keystr(path) or 'the top'}; keep out of them whatever is not "
-                "learned, as nnx.split(model, nnx.Param, ...) does, and close the loss over it"
-            )
+    others = [
+        f"{leaf.dtype if hasattr(leaf, 'dtype') else type(leaf).__name__} at "
+        f"{jax.tree_util.keystr(path) or 'the top'}"
+        for path, leaf in jax.tree_util.tree_leaves_with_path(params)
+        if not _is_floating(leaf)
+    ]
+    if others:
+        raise ValueError(
+            f"params must be floating-point arrays, got {', '.join(others)}; keep out of them "
+            "whatever is not learned, as nnx.split(model, nnx.Param, ...) does, and close the "
+            "loss over it"
+        )
     return jax.tree.map(lambda p: jnp.array(p, dtype=jnp.result_type(p)), params)
 
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import export
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from optax import contrib
 
 import mer_jax
@@ -425,6 +425,47 @@ def in_shard_map(init_inside: bool) -> Check:
     return check
 
 
+def sharded_parameters(name: str) -> None:
+    """A network spread over two devices, by the last axis of each array that is long enough."""
+    case = LEARNERS[name]
+    mesh = jax.make_mesh((2,), ("width",), axis_types=(AxisType.Auto,))
+
+    def place(leaf: jax.Array) -> NamedSharding:
+        last = ("width",) if leaf.ndim and leaf.shape[-1] == 2 else (None,)
+        return NamedSharding(mesh, PartitionSpec(*[None] * (leaf.ndim - 1), *last[: leaf.ndim]))
+
+    places = jax.tree.map(place, case.params)
+    assert any(not place.is_fully_replicated for place in jax.tree.leaves(places))
+    state, _ = run(case.make(SGD), KEYS, jax.device_put(case.params, places), case.examples)
+    for leaf, at in zip(jax.tree.leaves(state.params), jax.tree.leaves(places), strict=True):
+        assert leaf.sharding.is_equivalent_to(at, leaf.ndim)
+    expected = plain_result(name)[0]
+    assert_same(jax.device_get(state), jax.device_get(expected), FLOAT32_BOUND)
+
+
+def sharded_rows() -> None:
+    """Batches whose rows lie on four devices, offered to a reservoir and mixed with replays."""
+    rows = NamedSharding(jax.make_mesh((SEEDS,), ("rows",)), PartitionSpec("rows"))
+    batch = {"x": jnp.arange(24.0).reshape(8, 3), "key": jax.random.split(jax.random.key(3), 8)}
+
+    def mixed(batch: Any) -> Any:
+        memory = mer_jax.reservoir(6)
+        state = memory.init(jax.tree.map(lambda leaf: leaf[0], batch))
+        state = memory.add_batch(jax.random.key(0), state, batch)
+        batch, state = mer_jax.mix(jax.random.key(1), state, batch, replay_share=0.5)
+        return jax.tree.map(
+            lambda leaf: (
+                jax.random.key_data(leaf)
+                if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+                else leaf
+            ),
+            (batch, state),
+        )
+
+    got = jax.jit(mixed)(jax.device_put(batch, rows))
+    assert_same(jax.device_get(got), jax.device_get(jax.jit(mixed)(batch)))
+
+
 class Way(NamedTuple):
     """says: one line for the documentation; check: see `Check`.
 
@@ -467,6 +508,10 @@ WAYS = {
         in_shard_map(init_inside=False),
     ),
     "shard_map, init": Way("The same with `init` inside of it.", in_shard_map(init_inside=True)),
+    "sharded network": Way(
+        "Parameters spread over the devices of a mesh: they stay where they are.",
+        sharded_parameters,
+    ),
     "donation": Way("A fresh state is donated: the same bits.", donation("sgd")),
     "donation, adamw": Way("The same with `optax.adamw`.", donation("adamw"), True),
     "donation, prodigy": Way(
@@ -485,7 +530,7 @@ WAYS = {
 
 MODES = ("x64", "strict", "rank", "nans", "infs", "leaks", "uint32 keys", "rbg keys")
 WITHOUT_JIT = ("no jit",)
-ON_DEVICES = ("mesh", "shard_map", "shard_map, init")
+ON_DEVICES = ("mesh", "shard_map", "shard_map, init", "sharded network")
 PROGRAMS = tuple(way for way in WAYS if way not in MODES + WITHOUT_JIT + ON_DEVICES)
 """Each of the four is a module of tests, so that several processes share them."""
 

@@ -30,17 +30,31 @@ def within_five_errors(frequencies, chance, trials):
     )
 
 
+def fill_in_batches(key, capacity, offered):
+    """The same, in two batches, of which each holds rows that are not offered."""
+    memory = mer_jax.reservoir(capacity)
+    first, rest = jnp.array([0, -1, 1, 2]), jnp.array([-1, *range(3, offered), -1])
+    state = memory.init(jnp.int32(0))
+    for batch_key, batch in zip(jax.random.split(key), (first, rest), strict=True):
+        state = memory.add_batch(batch_key, state, batch, offered=batch >= 0)
+    return state
+
+
+@pytest.mark.parametrize("fill", [fill, fill_in_batches])
 @pytest.mark.parametrize(("capacity", "offered"), [(4, 10), (1, 7), (9, 10)])
-def test_reservoir_is_uniform(capacity, offered):
+def test_reservoir_is_uniform(capacity, offered, fill):
     """Each of N examples is held with probability capacity / N, and none twice."""
     keys = jax.random.split(jax.random.key(0), SEEDS)
-    held = jax.jit(jax.vmap(lambda key: fill(key, capacity, offered).examples))(keys)
+    states = jax.jit(jax.vmap(lambda key: fill(key, capacity, offered)))(keys)
+    assert (states.num_seen == offered).all()
+    held = states.examples
     counts = (held[:, :, None] == np.arange(offered)).sum(1)  # [SEEDS, offered]
     assert counts.max() == 1
     within_five_errors(counts.mean(0), capacity / offered, SEEDS)
 
 
-def test_pairs_are_uniform():
+@pytest.mark.parametrize("fill", [fill, fill_in_batches])
+def test_pairs_are_uniform(fill):
     """Sampling without replacement: a given pair is held with C(N-2, m-2) / C(N, m) = 2 / 15."""
     keys = jax.random.split(jax.random.key(1), SEEDS)
     held = np.asarray(jax.jit(jax.vmap(lambda key: fill(key, 4, 10).examples))(keys))

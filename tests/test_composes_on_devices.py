@@ -4,6 +4,7 @@ The number of devices is set before JAX starts, so the cases run in a process of
 `python tests/test_composes_on_devices.py FILE` writes to FILE how each went.
 """
 
+import functools
 import json
 import os
 import subprocess
@@ -23,12 +24,16 @@ ROOT = Path(__file__).parent.parent
 
 def failures() -> dict[str, str]:
     """The traceback of each case that fails."""
+    checks = {
+        f"{name}, {way}": functools.partial(composing.WAYS[way].check, name)
+        for name, way in composing.cells(composing.ON_DEVICES)
+    }
     found = {}
-    for name, way in composing.cells(composing.ON_DEVICES):
+    for name, check in (checks | {"sharded rows": composing.sharded_rows}).items():
         try:
-            composing.WAYS[way].check(name)
+            check()
         except Exception:
-            found[f"{name}, {way}"] = traceback.format_exc()
+            found[name] = traceback.format_exc()
     return found
 
 
@@ -49,6 +54,10 @@ def failed(tmp_path_factory):
 def test_seeds_on_devices(failed, name, way):
     found = failed.get(f"{name}, {way}")
     assert found is None, found
+
+
+def test_rows_on_devices(failed):
+    assert "sharded rows" not in failed, failed["sharded rows"]
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What cannot be right gets one clear error, not a traceback from deep inside."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -12,6 +13,7 @@ import mer_jax
 from mer_jax import checks, networks
 from mer_jax.data import benchmark_files, benchmarks
 from mer_jax.meta import interpolate
+from mer_jax.rl import fifo
 
 SGD = optax.sgd(0.1)
 EXAMPLE = mer_jax.Example(jnp.ones(3), jnp.int32(0), jnp.int32(0))
@@ -51,6 +53,14 @@ def vector(params, example):
     return (params - example) ** 2
 
 
+def draw(n):
+    return mer_jax.reservoir(1).sample(jax.random.key(0), RESERVOIR, n)
+
+
+def draw_newest(n):
+    return fifo(1).sample(jax.random.key(0), RESERVOIR, n)
+
+
 RATES = {"alpha": 0.1, "beta": 1.0, "gamma": 1.0}
 
 
@@ -70,6 +80,69 @@ def judge(present):
     return mer_jax.accuracy(model.apply, model.init(jax.random.key(0)), batch, present=present)
 
 
+NO_PARAMETERS = {
+    "w": jnp.ones(3),
+    "count": jnp.zeros(2, jnp.int32),
+    "on": True,
+    "dropout": [jax.random.key(0)],
+    "act": squared,
+}
+"""One array of parameters, and what else may come with a model."""
+EVERY_ONE = (
+    r"floating-point arrays, got function at \['act'\], int32 at \['count'\], "
+    r"key<fry> at \['dropout'\]\[0\], bool at \['on'\]; keep out"
+)
+LEARNERS: dict[str, Callable[[Any], mer_jax.Learner]] = {
+    "mer": lambda loss: mer_jax.mer(loss, **RATES, num_batches=1, batch_size=2, capacity=2),
+    "mer_big_batch": lambda loss: mer_jax.mer_big_batch(
+        loss, alpha=0.1, gamma=1.0, batch_size=2, capacity=2
+    ),
+    "mer_current_rate": lambda loss: mer_jax.mer_current_rate(
+        loss, alpha=0.1, gamma=1.0, s=1.0, batch_size=2, capacity=2
+    ),
+    "er": lambda loss: mer_jax.er(loss, optimizer=SGD, batch_size=2, capacity=2),
+    "er_by_task": lambda loss: mer_jax.er_by_task(
+        loss, optimizer=SGD, batch_size=2, capacity=2, num_tasks=2
+    ),
+    "online": lambda loss: mer_jax.online(loss, optimizer=SGD),
+    "ewc": lambda loss: mer_jax.ewc(loss, optimizer=SGD, **MEMORIES, strength=1.0),
+    "gem": lambda loss: mer_jax.gem(loss, optimizer=SGD, **MEMORIES, margin=0.5),
+    "agem": lambda loss: mer_jax.agem(loss, optimizer=SGD, **MEMORIES, sample_size=2),
+    "exact_alignment": lambda loss: mer_jax.exact_alignment(
+        loss, optimizer=SGD, alpha=0.1, batch_size=2, capacity=2
+    ),
+    "independent": lambda loss: mer_jax.independent(loss, optimizer=SGD),
+    "task_input": lambda loss: mer_jax.task_input(loss, optimizer=SGD),
+}
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_each_leaf_that_is_no_parameter_is_named(name):
+    params, path = NO_PARAMETERS, EVERY_ONE
+    if name in ("independent", "task_input"):
+        params = mer_jax.TaskParams(shared=params, own=jnp.ones((2, 3)))
+        path = path.replace("at ", r"at \.shared")
+    with pytest.raises(ValueError, match=path):
+        LEARNERS[name](squared).init(params, EXAMPLE)
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        (lambda params, example: (jnp.float32(1), {}), "a tuple of 2, and there is no auxiliary"),
+        (lambda params, example: jnp.ones(3), r"shape \[3\]"),
+        (lambda params, example: jnp.int32(1), "a number of int32"),
+    ],
+)
+def test_a_loss_that_is_not_one_number(name, loss, message):
+    learner, params = LEARNERS[name](loss), jnp.ones(3)
+    if name in ("independent", "task_input"):
+        params = mer_jax.TaskParams(shared={}, own=jnp.ones((2, 3)))
+    with pytest.raises(ValueError, match=rf"must give one number, got {message}"):
+        jax.eval_shape(learner.update, jax.random.key(0), learner.init(params, EXAMPLE), EXAMPLE)
+
+
 BAD = [
     (lambda: learn_a_vector(mer_jax.online, optimizer=SGD), r"one number, got shape \[3\]"),
     (
@@ -87,6 +160,24 @@ BAD = [
     (lambda: mer_jax.task_input(squared, optimizer=None), "got None"),
     (lambda: mer_jax.reptile(optax.adam, 5, 0.1), "optax transformation.*got <function"),
     (lambda: mer_jax.reptile(SGD, 2**31, 0.1), r"every must be less than 2\^31"),
+    (
+        lambda: jax.jit(lambda every: mer_jax.reptile(SGD, every, 0.1).init(jnp.ones(3)))(2),
+        "every must be a plain whole number.*traced",
+    ),
+    (
+        lambda: mer_jax.mix(jax.random.key(0), RESERVOIR, jnp.zeros(0, jnp.int32), 0.5),
+        "batch must be arrays with an axis of examples in common, of at least 1",
+    ),
+    *(
+        (lambda sample=sample: jax.jit(sample)(2), "n sets a shape and cannot be traced")
+        for sample in (draw, draw_newest)
+    ),
+    *(
+        (lambda n=n, sample=sample: sample(n), f"n must be a whole number of at least 0, got {n}")
+        for n in (-1, 2.5)
+        for sample in (draw, draw_newest)
+    ),
+    (lambda: draw_newest(2), "n, the batch_size of dqn, must be at most the capacity.*1, got 2"),
     (
         lambda: mer_jax.task_input(squared, optimizer=SGD).init(
             mer_jax.TaskParams({}, ()), EXAMPLE

@@ -1,5 +1,7 @@
 """What is kept of each task."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -54,6 +56,24 @@ def test_others_are_drawn_uniformly_and_each_at_most_once():
     chance = 4 / 9
     deviation = np.sqrt(chance * (1 - chance) / 4000)
     np.testing.assert_allclose(counts / 4000, chance, atol=5 * deviation)
+
+
+@pytest.mark.parametrize(("size", "num_draws"), [(6, 3), (5, 5), (7, 1), (5, 4)])
+def test_every_set_is_as_likely(size, num_draws):
+    keys = jax.random.split(jax.random.key(0), 8000)
+    drawn = jax.jit(jax.vmap(lambda key: memories.distinct(key, size, num_draws)))(keys)
+    sets, counts = np.unique(np.sort(drawn, axis=1), axis=0, return_counts=True)
+    chance = 1 / math.comb(size, num_draws)
+    assert len(sets) == math.comb(size, num_draws)
+    deviation = np.sqrt(chance * (1 - chance) / 8000)
+    np.testing.assert_allclose(counts / 8000, chance, rtol=0, atol=5 * deviation)
+
+
+@pytest.mark.parametrize("size", [0, 1, 3])
+def test_a_draw_of_more_than_there_is_begins_with_all(size):
+    drawn = jax.jit(memories.distinct, static_argnums=2)(jax.random.key(0), size, 5)
+    assert sorted(drawn[:size].tolist()) == list(range(size))
+    assert (drawn[size:] >= size).all()
 
 
 def test_all_are_drawn_where_there_are_fewer():

@@ -20,6 +20,19 @@ def test_by_hand():
     assert mer_jax.forward_transfer(R) == pytest.approx((0.4 - 0.2) / 2)
 
 
+@pytest.mark.parametrize(
+    "dtype", [np.uint8, np.uint32, np.int8, np.int32, np.float16, np.float64, list]
+)
+def test_in_floating_point_whatever_comes(dtype):
+    """In percent, where a later task is done worse; unsigned numbers would wrap around."""
+    whole = np.array([[10, 25], [90, 20], [60, 80]])
+    R = whole.tolist() if dtype is list else whole.astype(dtype)
+    assert mer_jax.retained_accuracy(R) == 70
+    assert mer_jax.learning_accuracy(R) == 85
+    assert mer_jax.backward_transfer(R) == -15
+    assert mer_jax.forward_transfer(R) == -2.5
+
+
 def test_seeds_may_stand_in_front():
     both = mer_jax.backward_transfer(np.stack([R, R * 0]))
     np.testing.assert_allclose(both, [-0.15, 0], atol=1e-7)

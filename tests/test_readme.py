@@ -5,9 +5,13 @@ import re
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
+from flax import nnx
 
+import mer_jax
 from experiments import bench
 
 ROOT = Path(__file__).parent.parent
@@ -34,6 +38,31 @@ def test_the_example_with_linen_and_the_one_with_nnx_learn(programs, capsys):
     exec(with_dropout, names)
     loss = np.asarray(names["info"].loss)
     assert loss[-50:].mean() < loss[:50].mean()
+
+
+def test_statistics_of_a_batch_norm_are_no_parameters():
+    """With the README's way of splitting an nnx model."""
+
+    class Net(nnx.Module):
+        def __init__(self, rngs):
+            self.norm = nnx.BatchNorm(3, use_running_average=True, rngs=rngs)
+            self.out = nnx.Linear(3, 2, rngs=rngs)
+
+        def __call__(self, x):
+            return self.out(self.norm(x))
+
+    graph, params, rest = nnx.split(Net(nnx.Rngs(0)), nnx.Param, ...)
+
+    def loss(params, x):
+        return (nnx.merge(graph, params, rest)(x) ** 2).sum()
+
+    learner = mer_jax.er(loss, optimizer=optax.sgd(0.1), batch_size=2, capacity=4)
+    state = learner.init(params, jnp.ones(3))
+    state, _ = mer_jax.run(jax.random.key(0), learner, state, jnp.ones((5, 3)))
+    before, after = Net(nnx.Rngs(0)), nnx.merge(graph, state.params, rest)
+    assert not np.array_equal(after.norm.scale[...], before.norm.scale[...])
+    np.testing.assert_array_equal(after.norm.mean[...], before.norm.mean[...])
+    np.testing.assert_array_equal(after.norm.var[...], before.norm.var[...])
 
 
 def test_exactly_two_set_up_commands():

@@ -136,6 +136,22 @@ def test_masters_of_32_bits_and_gradients_of_16():
     chex.assert_trees_all_close(state.anchor, params)
 
 
+@pytest.mark.parametrize("rate", [0.5, 1.0])
+def test_updates_are_of_the_parameters_dtype(rate):
+    """Otherwise a transformation around it, such as this one, raises."""
+    small = jax.tree.map(lambda p: p.astype(jnp.bfloat16), PARAMS)
+    optimizer = optax.apply_if_finite(mer_jax.reptile(optax.sgd(0.1), 2, rate), 3)
+    plain = mer_jax.reptile(optax.sgd(0.1), 2, rate)
+    (params, state), (same, alone) = (small, optimizer.init(small)), (small, plain.init(small))
+    for _ in range(5):
+        updates, state = jax.jit(optimizer.update)(params, state, params)
+        chex.assert_trees_all_equal_dtypes(updates, small)
+        params = optax.apply_updates(params, updates)
+        updates, alone = jax.jit(plain.update)(same, alone, same)
+        same = optax.apply_updates(same, updates)
+    chex.assert_trees_all_equal(params, same)
+
+
 def sharded():
     """Two steps, of which the second is a pull, with parameters spread over all devices."""
     where = NamedSharding(jax.make_mesh((len(jax.devices()),), ("x",)), PartitionSpec("x"))

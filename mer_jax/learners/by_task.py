@@ -34,7 +34,7 @@ class ByTaskState(NamedTuple):
 
 def independent(
     loss_fn: LossFn, *, optimizer: optax.GradientTransformation, augment: Augment | None = None
-) -> Learner:
+) -> Learner[ByTaskState, Info]:
     """A network for each task, which starts from what the previous task's has become.
 
     Args:
@@ -54,7 +54,7 @@ def independent(
 
 def task_input(
     loss_fn: LossFn, *, optimizer: optax.GradientTransformation, augment: Augment | None = None
-) -> Learner:
+) -> Learner[ByTaskState, Info]:
     """An input layer for each task, and the other layers for all; see `independent`.
 
     A task's own layer starts as it was made. See `mer_jax.networks.task_input`. Arguments and
@@ -68,7 +68,7 @@ def _learner(
     optimizer: optax.GradientTransformation,
     augment: Augment | None,
     inherit: bool,
-) -> Learner:
+) -> Learner[ByTaskState, Info]:
     optimizer = checks.optimizer(optimizer)
 
     def init(params: TaskParams, example: Any) -> ByTaskState:

@@ -46,7 +46,7 @@ def ewc(
     num_memories: int,
     strength: Any,
     augment: Augment | None = None,
-) -> Learner:
+) -> Learner[EWCState, Info]:
     """Each finished task pulls the parameters back to where it left them.
 
     The loss is the incoming example's plus, for every finished task,

@@ -9,8 +9,8 @@ import optax
 from mer_jax import checks
 from mer_jax.augmentation import Augment
 from mer_jax.losses import one_number, weighted_sum
-from mer_jax.rehearsal import Batch, rehearse
-from mer_jax.types import Learner, LossFn, Params
+from mer_jax.rehearsal import Batch, RehearsalState, rehearse
+from mer_jax.types import Info, Learner, LossFn, Params
 
 
 def exact_alignment(
@@ -21,7 +21,7 @@ def exact_alignment(
     batch_size: int,
     capacity: int,
     augment: Augment | None = None,
-) -> Learner:
+) -> Learner[RehearsalState, Info]:
     """Steps on `L(i) + L(j) - alpha grad L(i) . grad L(j)`, which MER does without the last term.
 
     i is the incoming example, j a replay; the step is on the mean over the replays. Before there

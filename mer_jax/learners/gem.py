@@ -43,7 +43,7 @@ def gem(
     margin: Any,
     ridge: Any = 0.0,
     augment: Augment | None = None,
-) -> Learner:
+) -> Learner[GEMState, Info]:
     """GEM: a step that would raise the loss on an earlier task's memory is turned aside.
 
     The newest `num_memories` examples of each task are kept, and the gradient of their mean loss is
@@ -87,7 +87,7 @@ def agem(
     num_memories: int,
     sample_size: int,
     augment: Augment | None = None,
-) -> Learner:
+) -> Learner[GEMState, Info]:
     """A-GEM: as GEM, but for the mean loss on a sample of all earlier tasks' memories.
 
     Args:
@@ -139,7 +139,7 @@ def _learner(
     num_memories: int,
     augment: Augment | None,
     turned: Callable[[jax.Array, Incoming, TaskMemory], Params],
-) -> Learner:
+) -> Learner[GEMState, Info]:
     """What both share: keep the example, turn its gradient, and step along it.
 
     Args:

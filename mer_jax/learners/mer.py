@@ -91,7 +91,7 @@ def mer(
     batch_size: int,
     capacity: int,
     augment: Augment | None = None,
-) -> Learner:
+) -> Learner[MERState, Info]:
     """MER, algorithm 1.
 
     >>> from mer_jax import Example, networks, run
@@ -151,7 +151,7 @@ def mer_big_batch(
     batch_size: int,
     capacity: int,
     augment: Augment | None = None,
-) -> Learner:
+) -> Learner[MERState, Info]:
     """MER with one big batch, algorithm 6: the replays first, the incoming example last.
 
     Arguments and errors as those of `mer`; the one Reptile step goes by `gamma`.
@@ -178,7 +178,7 @@ def mer_current_rate(
     batch_size: int,
     capacity: int,
     augment: Augment | None = None,
-) -> Learner:
+) -> Learner[MERState, Info]:
     """MER with a larger learning rate on the incoming example, algorithm 7.
 
     One batch in random order; the incoming example's step has learning rate `s * alpha`. As in
@@ -225,7 +225,7 @@ _Trained = tuple[Params, jax.Array]
 
 def _learner(
     loss_fn: LossFn, train: Callable[[LossFn, _Step, Params], _Trained], capacity: int
-) -> Learner:
+) -> Learner[MERState, Info]:
     """What the three algorithms share: train, then offer the example to the reservoir.
 
     Args:

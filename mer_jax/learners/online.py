@@ -29,7 +29,7 @@ class OnlineState(NamedTuple):
 
 def online(
     loss_fn: LossFn, *, optimizer: optax.GradientTransformation, augment: Augment | None = None
-) -> Learner:
+) -> Learner[OnlineState, Info]:
     """One optimizer step on each incoming example.
 
     >>> learner = online(lambda w, x: (w - x) ** 2, optimizer=optax.sgd(0.25))

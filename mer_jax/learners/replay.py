@@ -9,8 +9,8 @@ import optax
 from mer_jax import checks
 from mer_jax.augmentation import Augment
 from mer_jax.losses import gradient_of_sum
-from mer_jax.rehearsal import Batch, rehearse
-from mer_jax.types import Learner, LossFn, Params, task_of
+from mer_jax.rehearsal import Batch, RehearsalState, rehearse
+from mer_jax.types import Info, Learner, LossFn, Params, task_of
 
 
 def er(
@@ -20,7 +20,7 @@ def er(
     batch_size: int,
     capacity: int,
     augment: Augment | None = None,
-) -> Learner:
+) -> Learner[RehearsalState, Info]:
     """ER, algorithm 4: one step on the mean loss of the incoming example and its replays.
 
     >>> learner = er(
@@ -63,7 +63,7 @@ def er_by_task(
     capacity: int,
     num_tasks: int,
     augment: Augment | None = None,
-) -> Learner:
+) -> Learner[RehearsalState, Info]:
     """ER with task ids, algorithm 5: one step on the sum, over tasks, of each task's mean loss.
 
     As in the authors' code the sum is not divided by the number of tasks in the batch.

@@ -11,7 +11,7 @@ from mer_jax import checks
 from mer_jax.branches import any_in_batch
 from mer_jax.meshes import varying_like
 from mer_jax.rl.q_learning import Agent, AgentState, Transition
-from mer_jax.types import Params, exportable
+from mer_jax.types import Info, Params, exportable
 
 
 @exportable
@@ -37,15 +37,14 @@ class PlayInfo(NamedTuple):
       `episode_return[episode_over]` are the returns of the finished episodes.
     """
 
-    agent: Any
+    agent: Info
     episode_return: jax.Array
     episode_over: jax.Array
 
     @property
     def loss(self) -> jax.Array:
         """The agent's loss on the frame, before it learned from it."""
-        loss: jax.Array = self.agent.loss
-        return loss
+        return self.agent.loss
 
 
 def start(key: jax.Array, agent: Agent, env: Any, env_params: Any, params: Params) -> PlayState:

@@ -1,7 +1,7 @@
 """Deep Q-learning (Mnih et al., Nature 2015), and the same with Meta-Experience Replay."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ from jax.custom_batching import custom_vmap
 
 from mer_jax import buffer, checks, optimizers
 from mer_jax.augmentation import Augment, augmented
-from mer_jax.buffer import Reservoir
+from mer_jax.buffer import Reservoir, ReservoirState
 from mer_jax.learners.mer import mer_update
 from mer_jax.losses import mean_gradient
 from mer_jax.meshes import varying_like
@@ -47,9 +47,35 @@ class AgentState(NamedTuple):
     params: Params
     target: Params
     opt_state: optax.OptState
-    memory: Any
+    memory: ReservoirState
     step: jax.Array
     master: Params = None
+
+
+class Init(Protocol):
+    """How an agent starts, see `Agent`."""
+
+    def __call__(self, params: Params, transition: Transition) -> AgentState: ...
+
+
+class Act(Protocol):
+    """How an agent plays, see `Agent`."""
+
+    def __call__(self, key: jax.Array, state: AgentState, obs: jax.Array) -> jax.Array: ...
+
+
+class Update(Protocol):
+    """How an agent learns, see `Agent`."""
+
+    def __call__(
+        self, key: jax.Array, state: AgentState, transition: Transition
+    ) -> tuple[AgentState, Info]: ...
+
+
+class Values(Protocol):
+    """What an agent expects of each action, see `Agent`."""
+
+    def __call__(self, params: Params, obs: Any) -> jax.Array: ...
 
 
 class Agent(NamedTuple):
@@ -62,10 +88,10 @@ class Agent(NamedTuple):
       an agent that has no such values.
     """
 
-    init: Callable[[Params, Transition], AgentState]
-    act: Callable[[jax.Array, AgentState, jax.Array], jax.Array]
-    update: Callable[[jax.Array, AgentState, Transition], tuple[AgentState, Info]]
-    values: Callable[[Params, Any], jax.Array] | None = None
+    init: Init
+    act: Act
+    update: Update
+    values: Values | None = None
 
 
 def dqn(
@@ -199,7 +225,9 @@ def _once_for_all(
     return jnp.ones((), jnp.int32), False
 
 
-def _add_apart(memory: Reservoir, key: jax.Array, state: AgentState, newest: Transition) -> Any:
+def _add_apart(
+    memory: Reservoir, key: jax.Array, state: AgentState, newest: Transition
+) -> ReservoirState:
     """The memory with the newest transition, written before anything is drawn from it.
 
     XLA fuses the write of a row with the reads that follow, does it twice, and copies all rows for
