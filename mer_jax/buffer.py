@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from mer_jax import checks, order
-from mer_jax.meshes import varying_like
+from mer_jax.meshes import all_rows, varying_like
 from mer_jax.types import exportable
 
 
@@ -163,6 +163,7 @@ def add_batch(
       ValueError: while tracing, if the batch is not like rows.
     """
     size, room = check_rows(state, batch), capacity(state)
+    batch = all_rows(batch)
     offered = jnp.ones(size, bool) if offered is None else offered
     n = state.num_seen + jnp.cumsum(offered, dtype=jnp.int32)  # offered up to and with each
     slots = jnp.where(n <= room, n - 1, jax.random.randint(key, (size,), 0, n, jnp.int32))

@@ -4,6 +4,7 @@ from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import NamedSharding, PartitionSpec
 
 Tree = TypeVar("Tree")
 
@@ -37,6 +38,32 @@ def varying_like(tree: Tree, *sources: Any) -> Tree:
         return x ^ false if x.dtype == bool else x - false.astype(x.dtype)
 
     return jax.tree.map(leaf_like, tree)
+
+
+def all_rows(batch: Tree) -> Tree:
+    """The same batch, each device with all its rows, so that a row can go to any slot.
+
+    Only where the type says otherwise, on an explicit mesh: else the compiler sees to that.
+    """
+
+    def leaf(x: jax.Array) -> jax.Array:
+        place = jax.typeof(x).sharding
+        if not x.ndim or place.spec[0] is None:
+            return x
+        spec = PartitionSpec(None, *place.spec[1:])
+        return jax.sharding.reshard(x, NamedSharding(place.mesh, spec))
+
+    return jax.tree.map(leaf, batch)
+
+
+def placed_like(tree: Tree, like: Tree) -> Tree:
+    """The same numbers, on an explicit mesh where arrays of the same shapes lie."""
+
+    def leaf(x: jax.Array, like: jax.Array) -> jax.Array:
+        place = jax.typeof(like).sharding
+        return x if place == jax.typeof(x).sharding else jax.sharding.reshard(x, place)
+
+    return jax.tree.map(leaf, tree, like)
 
 
 def _numbers(x: jax.Array) -> jax.Array:

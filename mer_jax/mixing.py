@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from mer_jax import buffer, checks
 from mer_jax.buffer import ReservoirState
+from mer_jax.meshes import all_rows, placed_like
 
 
 def mix(
@@ -61,6 +62,7 @@ def mix(
         kept, replaced = new[: size - num_replays], new[size - num_replays :]
         return jnp.concatenate([kept, jnp.where(last, drawn, replaced)])
 
-    mixed = jax.tree.map(replace, batch, replays)
+    whole = all_rows(batch)
+    mixed = placed_like(jax.tree.map(replace, whole, replays), batch)
     kept = buffer.after(buffer_state, replays)
-    return mixed, buffer.add_batch(add_key, kept, batch, offered=~is_replay)
+    return mixed, buffer.add_batch(add_key, kept, whole, offered=~is_replay)

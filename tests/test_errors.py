@@ -61,7 +61,7 @@ def draw_newest(n):
     return fifo(1).sample(jax.random.key(0), RESERVOIR, n)
 
 
-RATES = {"alpha": 0.1, "beta": 1.0, "gamma": 1.0}
+RATES: dict[str, Any] = {"alpha": 0.1, "beta": 1.0, "gamma": 1.0}
 
 
 def learn_a_vector(make, **settings):

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from mer_jax import buffer, checks
 from mer_jax.buffer import Reservoir, ReservoirState
+from mer_jax.meshes import all_rows
 
 
 def fifo(capacity: int) -> Reservoir:
@@ -61,7 +62,7 @@ def fifo(capacity: int) -> Reservoir:
         key: jax.Array, state: ReservoirState, batch: Any, offered: jax.Array | None = None
     ) -> ReservoirState:
         del key  # nothing is drawn
-        size = buffer.check_rows(state, batch)
+        size, batch = buffer.check_rows(state, batch), all_rows(batch)
         offered = jnp.ones(size, bool) if offered is None else offered
         n = state.num_seen + jnp.cumsum(offered, dtype=jnp.int32)  # offered up to and with each
         is_kept = offered & (n > n[-1] - capacity)
