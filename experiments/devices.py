@@ -25,13 +25,16 @@ def use_all_cores(num_runs: int = 1) -> None:
     """On a CPU, makes each core a device; where JAX has begun to compute, all stays as it is.
 
     Args:
-      num_runs: how many runs are learned side by side. If they are more than the cores, each gets
-        a device, as far as that may be, and the cores share the devices: three runs on two cores
-        then take as long as one and a half, not two.
+      num_runs: how many runs are learned side by side. Where they cannot be shared out evenly, each
+        gets a device, as far as that may be, and the cores share the devices: three runs on two
+        cores then take as long as one and a half, not two.
     """
     cores = len(os.sched_getaffinity(0))
+    num_devices = cores
+    if num_runs > cores and num_runs % cores:
+        num_devices = min(num_runs, DEVICES_A_CORE * cores)
     with contextlib.suppress(RuntimeError):
-        jax.config.update("jax_num_cpu_devices", max(cores, min(num_runs, DEVICES_A_CORE * cores)))
+        jax.config.update("jax_num_cpu_devices", num_devices)
     # XLA runs a loop over small arrays as one function, and any other op by op. A pass of SGD in
     # Gram form touches 200 KB: with the limit above that, a whole run takes about a fifth less.
     small = "--xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold=300000"

@@ -16,7 +16,7 @@ import numpy as np
 from rich.console import Console
 
 import mer_jax
-from experiments import bars, checkpoints, command_line, output, plots
+from experiments import bars, checkpoints, command_line, output, plots, program
 from experiments.command_line import flag
 from experiments.training import is_finite, judged_at_once
 from mer_jax import checks, networks
@@ -176,24 +176,20 @@ def main(args: list[str] | None = None) -> None:
         return jax.tree.map(jnp.asarray, Example(images[places], data.labels[places], task))
 
     train, test = drawings(learned), drawings(tasks.tests[tasks.tests >= 0])
-    try:
-        with command_line.errors(), checkpoints.interruptible(console.print):
-            about = {
-                "config": command_line.deciding(config),
-                "command": command_line.command("experiments.joint", config),
-                "seeds": [config.seed],
-                "data_checksum": checkpoints.checksum((train, test)),
-                **output.environment(),
-            }
-            config.out.mkdir(parents=True, exist_ok=True)
-            output.write_json(config.out / "run.json", about)
-            results = learn_all(config, int(data.labels.max()) + 1, train, test, console)
-            write(config, results, about)
-            checkpoints.forget(config.out)
-    except KeyboardInterrupt:
-        console.print(f"stopped; --resume goes on from the last checkpoint in {config.out}")
-        raise SystemExit(130) from None
-    console.print(f"{config.out}: joint.md, .json, .png", highlight=False)
+    with program.running(console, f"--resume goes on from the last checkpoint in {config.out}"):
+        about = {
+            "config": command_line.deciding(config),
+            "command": command_line.command("experiments.joint", config),
+            "seeds": [config.seed],
+            "data_checksum": checkpoints.checksum((train, test)),
+            **output.environment(),
+        }
+        config.out.mkdir(parents=True, exist_ok=True)
+        output.write_json(config.out / "run.json", about)
+        results = learn_all(config, int(data.labels.max()) + 1, train, test, console)
+        write(config, results, about)
+        checkpoints.forget(config.out)
+    program.tell(console, config.out, "joint.md, .json, .png")
 
 
 def write(config: Config, results: dict[str, dict[str, Any]], about: dict[str, Any]) -> None:

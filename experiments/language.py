@@ -15,10 +15,19 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from rich.console import Console
-from rich.table import Table
 
 import mer_jax
-from experiments import bars, checkpoints, command_line, devices, output, plots, tensorboard, texts
+from experiments import (
+    bars,
+    checkpoints,
+    command_line,
+    devices,
+    output,
+    plots,
+    program,
+    tensorboard,
+    texts,
+)
 from experiments.command_line import flag
 from experiments.devices import SEED, SHARED
 from experiments.training import chunk_size, is_finite, size_bytes
@@ -379,20 +388,14 @@ def main(args: list[str] | None = None) -> None:
     devices.use_all_cores(config.seeds)
     for domain in domains:
         console.print(f"{domain.name}: {domain.source}", highlight=False)
-    try:
-        with command_line.errors(), checkpoints.interruptible(console.print):
-            output.write_json(config.out / "run.json", about(config, domains))
-            results = learn(config, domains, console)
-            write_results(config, domains, results)
-            checkpoints.forget(config.out)
-    except KeyboardInterrupt:
-        console.print(f"stopped; --resume goes on from the last checkpoint in {config.out}")
-        raise SystemExit(130) from None
-    table = Table("Arm", *COLUMNS.values(), "Seconds")
-    for row in rows(results):
-        table.add_row(*row)
-    console.print(table)
-    console.print(f"{config.out}: metrics.json, table.md, losses.png", highlight=False)
+    with program.running(console, f"--resume goes on from the last checkpoint in {config.out}"):
+        output.write_json(config.out / "run.json", about(config, domains))
+        results = learn(config, domains, console)
+        write_results(config, domains, results)
+        checkpoints.forget(config.out)
+    head = ["Arm", *COLUMNS.values(), "Seconds"]
+    files = "metrics.json, table.md, losses.png"
+    program.tell(console, config.out, files, [head, *rows(results)])
 
 
 if __name__ == "__main__":

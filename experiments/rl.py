@@ -17,7 +17,6 @@ import optax
 from PIL import Image, ImageOps
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
 import mer_jax
 from experiments import (
@@ -28,6 +27,7 @@ from experiments import (
     output,
     playing,
     plots,
+    program,
     tensorboard,
 )
 from experiments.command_line import flag
@@ -422,24 +422,12 @@ def main(args: list[str] | None = None) -> None:
     devices.use_all_cores(config.seeds)
     jax.config.update("jax_default_matmul_precision", "highest")
     console.print(describe(config), highlight=False)
-    try:
-        with (
-            command_line.errors(),
-            checkpoints.interruptible(console.print),
-            bars.display(console) as shown,
-        ):
-            output.write_json(config.out / "run.json", about(config))
-            results = run(config, shown)
-    except KeyboardInterrupt:
-        console.print(f"stopped; --resume goes on from the last checkpoint in {config.out}")
-        raise SystemExit(130) from None
-    head, *body = rows(results)
-    table = Table(*head)
-    for row in body:
-        table.add_row(*row)
-    console.print(table)
+    stopped = f"--resume goes on from the last checkpoint in {config.out}"
+    with program.running(console, stopped), bars.display(console) as shown:
+        output.write_json(config.out / "run.json", about(config))
+        results = run(config, shown)
     files = "metrics.json, table.md, scores.png" + (", task-*.gif" if config.films else "")
-    console.print(f"{config.out}: {files}", highlight=False)
+    program.tell(console, config.out, files, rows(results))
 
 
 if __name__ == "__main__":

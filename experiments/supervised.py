@@ -14,7 +14,6 @@ import jax
 import numpy as np
 import tyro
 from rich.console import Console
-from rich.table import Table
 
 from experiments import (
     bars,
@@ -24,6 +23,7 @@ from experiments import (
     devices,
     methods,
     output,
+    program,
     tensorboard,
 )
 from experiments.comparison import Comparison
@@ -329,26 +329,14 @@ def main(args: list[str] | None = None) -> None:
         console.quiet = not devices.is_first_process()
     console.print(planned.caption, highlight=False)
     planned.about.update(output.environment())
-    try:
-        with (
-            command_line.errors(),
-            checkpoints.interruptible(console.print),
-            bars.display(console) as shown,
-        ):
-            if devices.is_first_process():
-                output.write_json(planned.out / "run.json", planned.about)
-            results = comparison.run(planned, shown)
-    except KeyboardInterrupt:
-        more = "" if config.distributed else ", and --resume goes on"
-        console.print(f"stopped; what was finished is in {config.out}{more}")
-        raise SystemExit(130) from None
-    head, *body = output.rows(results)
-    table = Table(*head)
-    for row in body:
-        table.add_row(*row)
-    console.print(table)
+    more = "" if config.distributed else ", and --resume goes on"
+    stopped = f"what was finished is in {config.out}{more}"
+    with program.running(console, stopped), bars.display(console) as shown:
+        if devices.is_first_process():
+            output.write_json(planned.out / "run.json", planned.about)
+        results = comparison.run(planned, shown)
     files = "metrics.json, table.md, accuracy.png, benchmark.npz"
-    console.print(f"{config.out}: {files}", highlight=False)
+    program.tell(console, config.out, files, output.rows(results))
 
 
 if __name__ == "__main__":

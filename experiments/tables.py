@@ -27,6 +27,7 @@ from experiments import (
     command_line,
     devices,
     omniglot_table,
+    program,
     rl_sweeps,
     rl_table,
     sweeps,
@@ -158,21 +159,17 @@ def main(args: list[str] | None = None) -> None:
         if (value := getattr(config, name)) is not None
     }  # fmt: skip
     at_once = config.seed_batch or (1 if jax.default_backend() == "cpu" else None)
-    try:
-        with command_line.errors(), checkpoints.interruptible(console.print):
-            run(
-                [
-                    job
-                    for cell in ([] if config.only_draw else wanted)
-                    for job in cell.jobs(how, config.out / "cells", at_once)
-                ],
-                console,
-            )
-            TABLES[config.table].draw(config.table, config.out)
-    except KeyboardInterrupt:
-        console.print("stopped; the same command goes on from here")
-        raise SystemExit(130) from None
-    console.print(f"{config.out}: {config.table}.md, .json and pictures", highlight=False)
+    with program.running(console, "the same command goes on from here"):
+        run(
+            [
+                job
+                for cell in ([] if config.only_draw else wanted)
+                for job in cell.jobs(how, config.out / "cells", at_once)
+            ],
+            console,
+        )
+        TABLES[config.table].draw(config.table, config.out)
+    program.tell(console, config.out, f"{config.table}.md, .json and pictures")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Transfer and interference between examples."""
 
+from collections.abc import Callable
 from typing import Any, Generic, NamedTuple
 
 import jax
@@ -10,6 +11,7 @@ from mer_jax import buffer
 from mer_jax.augmentation import Augment, augmented
 from mer_jax.buffer import ReservoirState
 from mer_jax.losses import one_number
+from mer_jax.precision import on_wide, wide
 from mer_jax.types import Learner, LossFn, Params, State, Told, exportable
 
 UNUSED = 2**31 - 1
@@ -34,8 +36,14 @@ def gradient_alignment(
       example_a, example_b: two examples.
     Source: Riemer et al. (2019), equations 1 and 2.
     """
-    gradient = jax.grad(one_number(loss_fn))
+    gradient = _gradient(loss_fn, params)
     return optax.tree.vdot(gradient(params, example_a), gradient(params, example_b))
+
+
+def _gradient(loss_fn: LossFn, like: Params) -> Callable[[Params, Any], Params]:
+    """`gradient(params, example)` in at least float32, in which products do not overflow."""
+    slope = jax.grad(one_number(on_wide(loss_fn, like)))
+    return lambda params, example: slope(wide(params), example)
 
 
 @exportable
@@ -106,7 +114,7 @@ def watch(
         past, has_past = jax.tree.map(lambda rows: rows[0], (drawn, valid))
         shown = augmented(augment, watch_key, example)
         shown_past = augmented(augment, jax.random.fold_in(watch_key, 0), past)
-        gradient = jax.grad(one_number(loss_fn))
+        gradient = _gradient(loss_fn, state.params)
         ours, theirs = gradient(state.params, shown), gradient(state.params, shown_past)
         new, info = learner.update(key, state.learner, example)
         dot, dot_after = (

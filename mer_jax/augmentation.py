@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 Augment = Callable[[jax.Array, Any], Any]
 """`augment(key, example) -> example`, on one example; what it gives is what the loss is shown."""
@@ -22,9 +23,14 @@ def augmented(augment: Augment | None, key: jax.Array, examples: Any, num_axes: 
     """
     if augment is None:
         return examples
-    sizes = jax.tree.leaves(examples)[0].shape[:num_axes]
+    if not callable(augment):
+        raise ValueError(f"augment must be a function augment(key, example), got {augment!r}")
+    sizes = jnp.shape(jax.tree.leaves(examples)[0])[:num_axes]
     keys = jax.random.split(jax.random.fold_in(key, AUGMENT), sizes)
     change = augment
     for _ in range(num_axes):
         change = jax.vmap(change)
-    return change(keys, examples)
+    shown = change(keys, examples)
+    if not jax.tree.leaves(shown):
+        raise ValueError(f"augment(key, example) must give what the loss is shown, got {shown!r}")
+    return shown

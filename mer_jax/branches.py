@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 from jax.custom_batching import custom_vmap
 
+from mer_jax.meshes import varying_like
+
 Tree = TypeVar("Tree")
 
 
@@ -58,6 +60,10 @@ def where_needed(condition: jax.Array, change: Callable[[Tree], Tree], value: Tr
       change: `change(value)`, a pytree like `value`.
       value: pytree of arrays.
     """
+
+    # Inside `jax.shard_map` both sides vary as the change does, of which only the type is used.
+    if jax.sharding.get_abstract_mesh().manual_axes:
+        value = varying_like(value, condition, change(value))
 
     def changed(value: Tree) -> Tree:
         return jax.tree.map(lambda new, old: jnp.where(condition, new, old), change(value), value)

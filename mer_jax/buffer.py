@@ -137,14 +137,14 @@ def add(key: jax.Array, state: ReservoirState, example: Any, offered: Any = True
     Source: Vitter (1985), "Random Sampling with a Reservoir", Algorithm R.
     """
     check_row(state, example)
-    n, room = state.num_seen, capacity(state)
+    n, room, is_offered = state.num_seen, capacity(state), checks.one_offered(offered)
     slot = jnp.where(n < room, n, jax.random.randint(key, (), 0, n + 1, jnp.int32))
-    slot = jnp.where(offered, slot, room)
+    slot = jnp.where(is_offered, slot, room)
     # A write past the end is the dropped example, so no branch on traced values is needed.
     examples = jax.tree.map(
         lambda rows, x: rows.at[slot].set(x, mode="drop"), state.examples, example
     )
-    return ReservoirState(examples, n + jnp.asarray(offered, jnp.int32))
+    return ReservoirState(examples, n + is_offered.astype(jnp.int32))
 
 
 def add_batch(
@@ -160,11 +160,11 @@ def add_batch(
       batch: pytree of `[N, ...]`, its rows like those of `state.examples`.
       offered: `[N]` bool; those where it is False are left out. None offers all.
     Raises:
-      ValueError: while tracing, if the batch is not like rows.
+      ValueError: while tracing, if the batch is not like rows, or `offered` not `[N]`.
     """
     size, room = check_rows(state, batch), capacity(state)
     batch = all_rows(batch)
-    offered = jnp.ones(size, bool) if offered is None else offered
+    offered = checks.offered(batch, offered)
     n = state.num_seen + jnp.cumsum(offered, dtype=jnp.int32)  # offered up to and with each
     slots = jnp.where(n <= room, n - 1, jax.random.randint(key, (size,), 0, n, jnp.int32))
     slots = jnp.where(offered, slots, room)
@@ -195,7 +195,7 @@ def sample(key: jax.Array, state: ReservoirState, n: int) -> tuple[Any, jax.Arra
     Raises:
       ValueError: if `n` is not a plain whole number of at least 0.
     """
-    n = checks.count("n", n)
+    n, state = checks.count("n", n), varying_like(state, key)
     stored = jnp.minimum(state.num_seen, capacity(state))
     slots = jax.random.randint(key, (n,), 0, jnp.maximum(stored, 1), jnp.int32)
     # A single row would be read as a slice, whose order before a write XLA does not see.

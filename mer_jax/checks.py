@@ -113,6 +113,23 @@ def weights_of(
     return weights
 
 
+def offered(batch: Any, given: Any) -> jax.Array:
+    """`[N]` bool, which rows of a batch are offered; all if nothing is given."""
+    if given is None:
+        return jnp.ones(jnp.shape(jax.tree.leaves(batch)[0])[0], bool)
+    return weights_of("batch", batch, given, "N", called="offered") != 0
+
+
+def one_offered(given: Any) -> jax.Array:
+    """`[]` bool, whether an example is."""
+    if jnp.ndim(given):
+        raise ValueError(
+            f"offered must be one truth value, got shape {list(jnp.shape(given))}; for many "
+            "examples there is add_batch"
+        )
+    return jnp.asarray(given) != 0
+
+
 def shapes(tree: Any) -> Any:
     """The pytree's shapes and dtypes, as JAX will see them."""
     return jax.eval_shape(lambda x: x, tree)

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from mer_jax.meshes import varying_like
 from mer_jax.meta import interpolate
 from mer_jax.order import after
+from mer_jax.precision import is_narrow
 from mer_jax.types import LossFn, Params
 
 LARGEST_GRAM = 128
@@ -46,13 +47,11 @@ class DenseFirstLoss:
 
 
 def fits(loss_fn: LossFn, params: Params) -> TypeGuard[DenseFirstLoss]:
-    """Whether the Gram form applies: the first layer shows, in at least single precision.
+    """Whether the Gram form applies: the first layer shows, and none has fewer than 32 bits.
 
     In half precision its large sums would round worse than the plain scan's many small ones.
     """
-    if not isinstance(loss_fn, DenseFirstLoss):
-        return False
-    return jnp.finfo(loss_fn.split(params)[0].dtype).bits >= 32
+    return isinstance(loss_fn, DenseFirstLoss) and not any(map(is_narrow, jax.tree.leaves(params)))
 
 
 def sgd_pass(
@@ -63,11 +62,19 @@ def sgd_pass(
     num_blocks = max(1, math.ceil(length / LARGEST_GRAM))
     block = math.ceil(length / num_blocks)
 
-    def in_blocks(rows: jax.Array) -> jax.Array:
-        missing = [(0, num_blocks * block - length)] + [(0, 0)] * (rows.ndim - 1)
-        return jnp.pad(rows, missing).reshape(num_blocks, 1, block, *rows.shape[1:])
+    missing = num_blocks * block - length
 
-    blocks = jax.tree.map(in_blocks, (examples, weights))
+    def in_blocks(rows: jax.Array) -> jax.Array:
+        # The last block is filled up with copies of the last example, which are left out.
+        copies = jnp.broadcast_to(rows[-1:], (missing, *rows.shape[1:]))
+        filled = jnp.concatenate([rows, copies]) if missing else rows
+        return filled.reshape(num_blocks, 1, block, *rows.shape[1:])
+
+    present = in_blocks(jnp.arange(length)) == jnp.arange(num_blocks * block).reshape(
+        num_blocks, 1, block
+    )
+    examples, weights = jax.tree.map(in_blocks, (examples, weights))
+    blocks = examples, jnp.where(present, weights, 0)
     params, losses = _scan_grams(loss, params, blocks, alpha, 1.0)
     return params, losses.reshape(-1)[:length]
 
@@ -84,7 +91,8 @@ def batches_in_turn(
     divisors = [n for n in range(1, num_batches + 1) if num_batches % n == 0]
     together = max([n for n in divisors if n * size <= LARGEST_GRAM], default=1)
     groups = jax.tree.map(
-        lambda rows: rows.reshape(-1, together, *rows.shape[1:]), (batches, weights)
+        lambda rows: rows.reshape(num_batches // together, together, *rows.shape[1:]),
+        (batches, weights),
     )
     params, losses = _scan_grams(loss, params, groups, alpha, beta)
     return params, losses.reshape(num_batches, size)

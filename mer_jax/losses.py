@@ -40,9 +40,13 @@ def one_number(loss_fn: LossFn) -> LossFn:
     """The same loss, which raises a `ValueError` unless it gives a single floating-point number."""
 
     def checked(params: Params, example: Any) -> jax.Array:
+        if not callable(loss_fn):
+            raise ValueError(f"loss_fn must be a function, got {loss_fn!r}")
         loss = loss_fn(params, example)
         if isinstance(loss, tuple | list | dict):
             came = f"a {type(loss).__name__} of {len(loss)}, and there is no auxiliary output"
+        elif not (hasattr(loss, "dtype") or isinstance(loss, int | float)):
+            came = f"a {type(loss).__name__}"
         elif jnp.shape(loss):
             came = f"shape {list(jnp.shape(loss))}"
         elif not jnp.issubdtype(jnp.result_type(loss), jnp.floating):

@@ -61,7 +61,8 @@ def placed_like(tree: Tree, like: Tree) -> Tree:
 
     def leaf(x: jax.Array, like: jax.Array) -> jax.Array:
         place = jax.typeof(like).sharding
-        return x if place == jax.typeof(x).sharding else jax.sharding.reshard(x, place)
+        is_spread = any(axis is not None for axis in place.spec)
+        return jax.sharding.reshard(x, place) if is_spread else x
 
     return jax.tree.map(leaf, tree, like)
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from mer_jax import buffer, checks
 from mer_jax.buffer import ReservoirState
-from mer_jax.meshes import all_rows, placed_like
+from mer_jax.meshes import all_rows, placed_like, varying_like
 
 
 def mix(
@@ -55,14 +55,16 @@ def mix(
         )
     draw_key, add_key = jax.random.split(key)
     replays, valid = buffer.sample(draw_key, buffer_state, num_replays)
-    is_replay = jnp.concatenate([jnp.zeros(size - num_replays, bool), valid])
+    stored = jnp.minimum(buffer_state.num_seen, room)
+    place = jnp.arange(size) - (size - num_replays)  # among the replays
+    is_replay = (place >= 0) & (place < stored)
+    whole = varying_like(all_rows(batch), key, buffer_state)
 
     def replace(new: jax.Array, drawn: jax.Array) -> jax.Array:
         last = jnp.expand_dims(valid, range(1, drawn.ndim))
         kept, replaced = new[: size - num_replays], new[size - num_replays :]
         return jnp.concatenate([kept, jnp.where(last, drawn, replaced)])
 
-    whole = all_rows(batch)
     mixed = placed_like(jax.tree.map(replace, whole, replays), batch)
     kept = buffer.after(buffer_state, replays)
     return mixed, buffer.add_batch(add_key, kept, whole, offered=~is_replay)

@@ -89,7 +89,7 @@ def rehearse(
         params, master, opt_state = optimizers.descend(
             optimizer, grads, state.opt_state, learned, state.params
         )
-        kept = memory.add(add_key, buffer.after(state.memory, params), example)
+        kept = memory.add(add_key, buffer.after(state.memory, (params, opt_state)), example)
         return RehearsalState(params, opt_state, kept, state.step + 1, master), Info(loss)
 
     return Learner(init, update)

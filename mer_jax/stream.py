@@ -111,9 +111,11 @@ def accuracy(
       `[]` float32; NaN where `params` or a logit of an example that counts are not finite, which
       is no network to judge.
     Raises:
-      ValueError: while tracing, if a label is not a single number, or `present` is not `[n]`.
+      ValueError: while tracing, if a label is not a single number, the logits are not `[C]`,
+        `present` is not `[n]`, or `block_size` not a whole number of at least 1.
     """
 
+    block_size = checks.positive_int("block_size", block_size)
     if present is not None:
         present = checks.weights_of("references", references, present, "n", called="present") != 0
 
@@ -122,11 +124,15 @@ def accuracy(
         if jnp.ndim(example.y) != 0:
             raise ValueError(f"y must be one label, got shape {list(jnp.shape(example.y))}")
         logits = apply(params, example.x, example.task)
+        if jnp.ndim(logits) != 1:
+            raise ValueError(
+                f"apply must give logits [C] of one example, got shape {list(jnp.shape(logits))}"
+            )
         return jnp.argmax(logits) == example.y, jnp.isfinite(logits).all()
 
     def judge_if_present(row: tuple[Any, jax.Array]) -> tuple[jax.Array, jax.Array]:
         reference, counts = row
-        neither = jnp.bool_(False), jnp.bool_(False)
+        neither = varying_like((jnp.bool_(False), jnp.bool_(False)), params, reference)
         return where_needed(counts, lambda _: judge(reference), neither)
 
     if block_size == 1 and present is not None:

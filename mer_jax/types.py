@@ -5,6 +5,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import export
 
 Params = Any
@@ -107,14 +108,20 @@ def task_of(example: Any) -> jax.Array:
     """The task that an example, or each of a batch, says it comes from, int32.
 
     Raises:
-      ValueError: while tracing, if it does not say.
+      ValueError: while tracing, if it does not say, or not as a whole number.
     """
     if not hasattr(example, "task"):
         raise ValueError(
             "this learner is told the task: examples need a field `task`, as mer_jax.Example has, "
             f"got {type(example).__name__}"
         )
+    kind = jnp.result_type(example.task)
+    if not jnp.issubdtype(kind, jnp.integer):
+        raise ValueError(f"task must be a whole number, got {kind}")
     return jnp.asarray(example.task, jnp.int32)
+
+
+_ARRAYS = jax.Array, np.ndarray, np.generic
 
 
 def as_state(params: Params) -> Params:
@@ -124,7 +131,7 @@ def as_state(params: Params) -> Params:
       ValueError: if leaves are not floating-point arrays; it names all of them.
     """
     others = [
-        f"{leaf.dtype if hasattr(leaf, 'dtype') else type(leaf).__name__} at "
+        f"{leaf.dtype if isinstance(leaf, _ARRAYS) else type(leaf).__name__} at "
         f"{jax.tree_util.keystr(path) or 'the top'}"
         for path, leaf in jax.tree_util.tree_leaves_with_path(params)
         if not _is_floating(leaf)
@@ -142,4 +149,4 @@ def _is_floating(leaf: Any) -> bool:
     """Whether a leaf is a number or an array of floating point."""
     if isinstance(leaf, float):
         return True
-    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.floating)
+    return isinstance(leaf, _ARRAYS) and jnp.issubdtype(leaf.dtype, jnp.floating)

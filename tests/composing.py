@@ -19,6 +19,7 @@ from optax import contrib
 
 import mer_jax
 from mer_jax import DenseFirstLoss, Example, Learner, TaskParams, rl
+from mer_jax.data import augment
 from mer_jax.rl.q_learning import Transition
 
 RATE = 0.05
@@ -485,6 +486,80 @@ def sharded_rows() -> None:
         got = jax.jit(mixed)(jax.device_put(batch, NamedSharding(mesh, PartitionSpec("rows"))))
         assert got[0]["x"].sharding.spec[0] == "rows"
         assert_same(jax.device_get(got), expected)
+
+
+def _mixed(key: jax.Array, x: jax.Array) -> Any:
+    memory = mer_jax.reservoir(6)
+    return mer_jax.mix(key, memory.add(key, memory.init(x[0]), x[0]), x, 0.5)
+
+
+def _mixed_with_what_all_share(key: jax.Array, x: jax.Array) -> Any:
+    return mer_jax.mix(key, mer_jax.reservoir(6).init(x[0]), jnp.arange(6.0), 0.5)
+
+
+def _drawn_from_a_fresh(memory: Any) -> Callable[[jax.Array, jax.Array], Any]:
+    return lambda key, x: (
+        memory.sample(key, memory.init(jnp.float32(0)), 2),
+        memory.sample_and_add(key, memory.init(jnp.float32(0)), jnp.float32(1), 2),
+    )
+
+
+def _learned_from_what_all_share(name: str) -> Callable[[jax.Array, jax.Array], Any]:
+    case = LEARNERS[name]
+    stream = jax.tree.map(lambda *rows: jnp.stack(rows), *case.examples)
+
+    def learned(key: jax.Array, x: jax.Array) -> Any:
+        learner = case.make(SGD)
+        state = learner.init(case.params, case.examples[0])
+        return mer_jax.run(key, learner, state, stream)[1].loss
+
+    return learned
+
+
+def _random_affine(key: jax.Array, x: jax.Array) -> Any:
+    image = Example(jnp.arange(9.0).reshape(3, 3), jnp.int32(0), jnp.int32(0))
+    drawn = augment.random_affine(shift=1.0, matrix=0.1)(key, image).x
+    return drawn, augment.affine(x.reshape(2, 3), jnp.eye(2), jnp.ones(2))
+
+
+def _accuracy(block_size: int) -> Callable[[jax.Array, jax.Array], Any]:
+    tests = Example(jnp.eye(6), jnp.arange(6) % 2, jnp.zeros(6, jnp.int32))
+
+    def judged(key: jax.Array, x: jax.Array) -> Any:
+        def apply(w: Any, image: Any, task: Any) -> jax.Array:
+            return jnp.stack([w @ image, jnp.float32(8)])
+
+        return mer_jax.accuracy(apply, x, tests, lambda e: e, block_size, jnp.arange(6) > 1)
+
+    return judged
+
+
+PARTS = {
+    "mix": _mixed,
+    "mix of what all seeds share": _mixed_with_what_all_share,
+    "draws of a fresh reservoir": _drawn_from_a_fresh(mer_jax.reservoir(6)),
+    "draws of a fresh fifo": _drawn_from_a_fresh(rl.fifo(6)),
+    **{
+        f"{name} on a stream that all seeds share": _learned_from_what_all_share(name)
+        for name in ("ewc", "independent", "task_input", "gem", "er")
+    },
+    "random_affine": _random_affine,
+    "accuracy": _accuracy(4),
+    "accuracy, one by one": _accuracy(1),
+}
+"""`part(key, x)` for one seed, `x` `[6]` its own numbers; not all of it depends on either."""
+
+
+def part_on_devices(name: str) -> None:
+    """Four seeds of a part give on four devices what they give on one."""
+    args = jax.random.split(jax.random.key(0), SEEDS), jnp.arange(24.0).reshape(SEEDS, 6)
+    over_seeds = jax.vmap(PARTS[name])
+    expected = jax.device_get(jax.jit(over_seeds)(*args))
+    mesh, over = jax.make_mesh((SEEDS,), ("seeds",)), PartitionSpec("seeds")
+    placed = jax.device_put(args, NamedSharding(mesh, over))
+    mapped = jax.shard_map(over_seeds, mesh=mesh, in_specs=over, out_specs=over)
+    for program in (over_seeds, mapped):
+        assert_same(jax.device_get(jax.jit(program)(*placed)), expected, FLOAT32_BOUND)
 
 
 class Way(NamedTuple):

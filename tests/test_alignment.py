@@ -69,6 +69,22 @@ def test_the_past_is_not_what_the_learner_replays():
     assert np.mean(same[10:]) < 0.5
 
 
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
+def test_products_in_half_precision(dtype):
+    """Of 64 gradients of 40 the product is more than float16 holds or bfloat16 tells apart."""
+
+    def loss(w, x):
+        return jnp.sum((w - x) ** 2) / 2
+
+    w, x = jnp.zeros(64, dtype), jnp.full(64, 40, dtype)
+    assert mer_jax.gradient_alignment(loss, w, x, x) == 64 * 40**2
+    learner = mer_jax.watch(mer_jax.online(loss, optimizer=optax.sgd(0.0)), loss, capacity=4)
+    state = learner.init(w, x)
+    for _ in range(2):
+        state, info = learner.update(jax.random.key(0), state, x)
+    assert (info.dot, info.cosine, info.dot_after) == (64 * 40**2, 1, 64 * 40**2)
+
+
 def test_alignment_of_two_examples_is_symmetric():
     one, other = (
         mer_jax.gradient_alignment(half_square, 1.0, *pair) for pair in ((3.0, 5.0), (5.0, 3.0))

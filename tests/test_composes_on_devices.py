@@ -28,6 +28,7 @@ def failures() -> dict[str, str]:
         f"{name}, {way}": functools.partial(composing.WAYS[way].check, name)
         for name, way in composing.cells(composing.ON_DEVICES)
     }
+    checks |= {name: functools.partial(composing.part_on_devices, name) for name in composing.PARTS}
     found = {}
     for name, check in (checks | {"sharded rows": composing.sharded_rows}).items():
         try:
@@ -56,8 +57,9 @@ def test_seeds_on_devices(failed, name, way):
     assert found is None, found
 
 
-def test_rows_on_devices(failed):
-    assert "sharded rows" not in failed, failed["sharded rows"]
+@pytest.mark.parametrize("name", ["sharded rows", *composing.PARTS])
+def test_parts_on_devices(failed, name):
+    assert name not in failed, failed[name]
 
 
 if __name__ == "__main__":

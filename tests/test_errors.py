@@ -1,5 +1,6 @@
 """What cannot be right gets one clear error, not a traceback from deep inside."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -53,6 +54,18 @@ def vector(params, example):
     return (params - example) ** 2
 
 
+STREAM = jax.tree.map(lambda leaf: jnp.stack([leaf] * 4), EXAMPLE)
+
+
+def offer(add, example, given):
+    return add(jax.random.key(0), RESERVOIR, example, given)
+
+
+def learn_with_augment(augment):
+    learner = mer_jax.online(squared, optimizer=SGD, augment=augment)
+    return learner.update(jax.random.key(0), learner.init(1.0, 1.0), 1.0)
+
+
 def draw(n):
     return mer_jax.reservoir(1).sample(jax.random.key(0), RESERVOIR, n)
 
@@ -74,10 +87,12 @@ def with_rates(**changed):
     return mer_jax.mer_update(squared, jnp.zeros(3), jnp.ones((1, 2, 3)), jnp.ones((1, 2)), **rates)
 
 
-def judge(present):
+def judge(present, **how):
     model = networks.mlp((3, 2))
     batch = jax.tree.map(lambda leaf: jnp.stack([leaf] * 4), EXAMPLE)
-    return mer_jax.accuracy(model.apply, model.init(jax.random.key(0)), batch, present=present)
+    return mer_jax.accuracy(
+        model.apply, model.init(jax.random.key(0)), batch, present=present, **how
+    )
 
 
 NO_PARAMETERS = {
@@ -133,6 +148,8 @@ def test_each_leaf_that_is_no_parameter_is_named(name):
         (lambda params, example: (jnp.float32(1), {}), "a tuple of 2, and there is no auxiliary"),
         (lambda params, example: jnp.ones(3), r"shape \[3\]"),
         (lambda params, example: jnp.int32(1), "a number of int32"),
+        (lambda params, example: None, "a NoneType"),
+        (lambda params, example: "1", "a str"),
     ],
 )
 def test_a_loss_that_is_not_one_number(name, loss, message):
@@ -167,6 +184,45 @@ BAD = [
     (
         lambda: mer_jax.mix(jax.random.key(0), RESERVOIR, jnp.zeros(0, jnp.int32), 0.5),
         "batch must be arrays with an axis of examples in common, of at least 1",
+    ),
+    *(
+        (lambda add=add: add(jnp.ones(2)), r"offered must be one truth value, got shape \[2\]")
+        for add in (mer_jax.reservoir(1).add, fifo(1).add)
+        for add in [functools.partial(offer, add, jnp.int32(1))]
+    ),
+    *(
+        (lambda add=add, given=given: add(given), r"offered must be \[N\]")
+        for add in (mer_jax.reservoir(1).add_batch, fifo(1).add_batch)
+        for add in [functools.partial(offer, add, jnp.arange(3))]
+        for given in (True, jnp.ones(1), jnp.ones((3, 1)))
+    ),
+    (lambda: learn_with_augment(3), r"augment must be a function augment\(key, example\), got 3"),
+    (lambda: learn_with_augment(lambda key, e: None), "what the loss is shown, got None"),
+    (
+        lambda: mer_jax.online(None, optimizer=SGD).update(  # type: ignore[arg-type]
+            jax.random.key(0), mer_jax.online(squared, optimizer=SGD).init(1.0, 1.0), 1.0
+        ),
+        "loss_fn must be a function, got None",
+    ),
+    (
+        lambda: mer_jax.online(squared, optimizer=SGD).init(jax.ShapeDtypeStruct((3,), float), 1.0),
+        "floating-point arrays, got ShapeDtypeStruct at the top",
+    ),
+    (
+        lambda: LEARNERS["gem"](squared).update(
+            jax.random.key(0),
+            LEARNERS["gem"](squared).init(jnp.ones(3), EXAMPLE),
+            EXAMPLE._replace(task=jnp.float32(1.7)),
+        ),
+        "task must be a whole number, got float32",
+    ),
+    *(
+        (lambda size=size: judge(None, block_size=size), f"block_size must be .*, got {size}")
+        for size in (0, -3, 2.5, True)
+    ),
+    (
+        lambda: mer_jax.accuracy(lambda params, x, task: x[0], 1.0, STREAM),
+        r"apply must give logits \[C\] of one example, got shape \[\]",
     ),
     *(
         (lambda sample=sample: jax.jit(sample)(2), "n sets a shape and cannot be traced")

@@ -98,3 +98,47 @@ def test_half_precision_takes_the_plain_scan():
     assert gram.fits(model.loss, params)
     assert not gram.fits(model.loss, jax.tree.map(lambda p: p.astype(jnp.bfloat16), params))
     assert not gram.fits(plainly(model.loss), params)
+
+
+NARROW_TAIL = mer_jax.DenseFirstLoss(
+    lambda e: e.x,
+    lambda p: (p["w"], p["b"], {"o": p["o"]}),
+    lambda w, b, rest: {"w": w, "b": b, **rest},
+    lambda rest, z, e: (jnp.tanh(z) @ rest["o"] - 1.0) ** 2,
+)
+
+
+def test_mixed_precision_keeps_its_types():
+    params = {"w": jnp.ones((D, 2)), "b": jnp.zeros(2), "o": jnp.ones(2, jnp.bfloat16)}
+    end, _ = mer_jax.sgd_pass(NARROW_TAIL, params, examples(0, 5), jnp.ones(5), 0.1)
+    same, _ = mer_jax.sgd_pass(plainly(NARROW_TAIL), params, examples(0, 5), jnp.ones(5), 0.1)
+    chex.assert_trees_all_equal(end, same)
+    chex.assert_trees_all_equal_dtypes(end, params)
+
+
+@pytest.mark.parametrize("batch_size", [3, 129, 200])
+def test_examples_with_keys_and_with_nothing(batch_size):
+    """In one Gram matrix and in several, of which the last is not full."""
+    model = networks.mlp((D, 4, C))
+
+    def dropped(keyed):
+        key, (example, nothing) = keyed
+        assert nothing.shape == (0, 2)
+        return model.loss.inputs(example) * jax.random.bernoulli(key, 0.9, (D,))
+
+    def tail(rest, preactivation, keyed):
+        return model.loss.tail(rest, preactivation, keyed[1][0])
+
+    loss = mer_jax.DenseFirstLoss(dropped, model.loss.split, model.loss.merge, tail)
+    example = examples(0), jnp.zeros((0, 2))
+    ends = []
+    for shown in (loss, plainly(loss)):
+        learner = mer_jax.mer(
+            shown, alpha=0.01, beta=0.5, gamma=1.0, num_batches=2, batch_size=batch_size,
+            capacity=4, augment=lambda key, e: (key, e),
+        )  # fmt: skip
+        state = learner.init(model.init(jax.random.key(0)), example)
+        for number in range(3):
+            state, _ = learner.update(jax.random.key(number), state, example)
+        ends.append(state.params)
+    chex.assert_trees_all_close(*ends, atol=1e-5)

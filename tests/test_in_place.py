@@ -126,6 +126,31 @@ def test_what_is_drawn_from_and_then_written_is_written_in_place(name, way):
     assert compiled.memory_analysis().temp_size_in_bytes < images / 10
 
 
+FREEZES = optax.masked(optax.set_to_zero(), True)
+"""So that only the state of what comes before it depends on what is drawn."""
+LEARNERS = {
+    "ewc": mer_jax.ewc(
+        lambda w, e: jnp.sum((w - e.x) ** 2),
+        optimizer=optax.sgd(0.1), num_tasks=2, num_memories=CAPACITY, strength=1.0,
+    ),
+    "er, frozen": mer_jax.er(
+        lambda w, e: jnp.sum((w - e.x) ** 2),
+        optimizer=optax.chain(optax.adam(0.1), FREEZES), batch_size=5, capacity=CAPACITY,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_a_learner_writes_in_place(name):
+    """EWC's gradient on all that it keeps of a task is one array as large, a copy would be two."""
+    example = mer_jax.Example(jnp.zeros(256), jnp.int32(0), jnp.int32(0))
+    state = jax.eval_shape(LEARNERS[name].init, jnp.zeros(256), example)
+    step = jax.jit(LEARNERS[name].update, donate_argnums=1)
+    images, temporary = CAPACITY * 256 * 4, step.lower(KEY, state, example).compile()
+    allowed = {"ewc": 1.1, "er, frozen": 0.1}[name]
+    assert temporary.memory_analysis().temp_size_in_bytes < allowed * images
+
+
 def test_a_draw_whose_reads_are_not_shown_copies():
     """So that the test above can fail."""
 

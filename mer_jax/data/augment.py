@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from mer_jax import checks
+from mer_jax.meshes import varying_like
 
 Augment = Callable[[jax.Array, Any], Any]
 """`augment(key, example) -> example`, of the same structure, shapes and dtypes."""
@@ -41,7 +42,9 @@ def affine(image: Any, matrix: Any, shift: Any) -> jax.Array:
     Raises:
       ValueError: while tracing, if a shape is none of these or the image is not of real numbers.
     """
-    image, matrix, shift = jnp.asarray(image), jnp.asarray(matrix), jnp.asarray(shift)
+    image, matrix, shift = (
+        varying_like(jnp.asarray(array), image, matrix, shift) for array in (image, matrix, shift)
+    )
     pixels = image.reshape(_height_width_channels(image))
     height, width = pixels.shape[:2]
     if matrix.shape != (2, 2) or shift.shape != (2,):
@@ -51,7 +54,9 @@ def affine(image: Any, matrix: Any, shift: Any) -> jax.Array:
         )
     dtype = jnp.float64 if image.dtype == jnp.float64 else jnp.float32
     sources = _sources(matrix.astype(dtype), shift.astype(dtype), height, width)
-    result = _interpolated(pixels.astype(dtype), *sources).reshape(image.shape)
+    result = _interpolated(pixels.astype(dtype), *sources)
+    # In two steps, each of which an explicit mesh can follow.
+    result = result.reshape(pixels.shape).reshape(image.shape)
     if not jnp.issubdtype(image.dtype, jnp.floating):
         result = jnp.round(result)
     return result.astype(image.dtype)
@@ -211,6 +216,6 @@ def _neighbours(pixels: jax.Array) -> jax.Array:
     padded = jnp.pad(pixels, ((1, 1), (1, 1), (0, 0)))
     cells = jnp.indices((padded.shape[0] - 1, padded.shape[1] - 1), dtype=jnp.int32)
     corners = [padded[:-1, :-1], padded[:-1, 1:], padded[1:, :-1], padded[1:, 1:]]
-    places = [index.astype(pixels.dtype)[..., None] for index in cells]
+    places = varying_like([index.astype(pixels.dtype)[..., None] for index in cells], pixels)
     table = jnp.concatenate([*corners, *places], axis=-1)
     return table.reshape(-1, table.shape[-1])

@@ -90,7 +90,8 @@ def _learner(
         return varying_like(state, params, example)
 
     def update(key: jax.Array, state: ByTaskState, example: Any) -> tuple[ByTaskState, Info]:
-        task, learned = task_of(example), wide(state.params, state.master)
+        task = varying_like(task_of(example), state.task)
+        learned = wide(state.params, state.master)
         known = memories.nan_unless_known(task, len(state.begun))
 
         def where(condition: Any, this: Any, other: Any) -> Any:

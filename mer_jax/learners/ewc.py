@@ -12,6 +12,7 @@ from mer_jax.branches import where_needed
 from mer_jax.losses import mean_gradient, value_and_gradient
 from mer_jax.memories import TaskMemory
 from mer_jax.meshes import varying_like
+from mer_jax.order import after
 from mer_jax.precision import master_of, on_wide, wide
 from mer_jax.types import Info, Learner, LossFn, Params, as_state, exportable, task_of
 
@@ -101,7 +102,8 @@ def ewc(
         )
 
     def update(key: jax.Array, state: EWCState, example: Any) -> tuple[EWCState, Info]:
-        task, learned = task_of(example), wide(state.params, state.master)
+        task = varying_like(task_of(example), state.task)
+        learned = wide(state.params, state.master)
         changes = task != state.task
         importance, anchor = where_needed(
             changes,
@@ -109,8 +111,9 @@ def ewc(
             lambda _: with_finished(jax.random.fold_in(key, 0), state, learned),
             (state.importance, state.anchor),
         )
-        # For each task the memory is filled anew.
+        # For each task the memory is filled anew, once the finished one is read.
         num_seen = jnp.where(changes, 0, state.memory.num_seen)
+        num_seen = after(num_seen, (importance, anchor), num_seen[0] < 0)
         memory = state.memory._replace(num_seen=num_seen)
         loss, grads = value_and_gradient(
             on_wide(loss_fn, state.params), learned, augmented(augment, key, example)

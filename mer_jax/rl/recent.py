@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from mer_jax import buffer, checks
 from mer_jax.buffer import Reservoir, ReservoirState
-from mer_jax.meshes import all_rows
+from mer_jax.meshes import all_rows, varying_like
 
 
 def fifo(capacity: int) -> Reservoir:
@@ -34,12 +34,13 @@ def fifo(capacity: int) -> Reservoir:
     ) -> ReservoirState:
         del key  # nothing is drawn
         _check_row(state, example)
+        is_offered = checks.one_offered(offered)
         # A write past the end is dropped.
-        slot = jnp.where(offered, state.num_seen % capacity, capacity)
+        slot = jnp.where(is_offered, state.num_seen % capacity, capacity)
         examples = jax.tree.map(
             lambda rows, x: rows.at[slot].set(x, mode="drop"), state.examples, example
         )
-        return ReservoirState(examples, state.num_seen + jnp.asarray(offered, jnp.int32))
+        return ReservoirState(examples, state.num_seen + is_offered.astype(jnp.int32))
 
     def sample(key: jax.Array, state: ReservoirState, n: int) -> tuple[Any, jax.Array]:
         n = checks.count("n", n)
@@ -48,6 +49,7 @@ def fifo(capacity: int) -> Reservoir:
                 f"n, the batch_size of dqn, must be at most the capacity of the fifo, {capacity}, "
                 f"got {n}; draw fewer or make a larger fifo"
             )
+        state = varying_like(state, key)
         stored = jnp.minimum(state.num_seen, capacity)
         oldest = jnp.where(stored == capacity, state.num_seen % capacity, 0)
         draw_key = jax.random.split(key)[1]  # as in flashbax
@@ -63,7 +65,7 @@ def fifo(capacity: int) -> Reservoir:
     ) -> ReservoirState:
         del key  # nothing is drawn
         size, batch = buffer.check_rows(state, batch), all_rows(batch)
-        offered = jnp.ones(size, bool) if offered is None else offered
+        offered = checks.offered(batch, offered)
         n = state.num_seen + jnp.cumsum(offered, dtype=jnp.int32)  # offered up to and with each
         is_kept = offered & (n > n[-1] - capacity)
         # What is dropped is written past the end, each to a place of its own.
