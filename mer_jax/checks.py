@@ -117,7 +117,7 @@ def offered(batch: Any, given: Any) -> jax.Array:
     """`[N]` bool, which rows of a batch are offered; all if nothing is given."""
     if given is None:
         return jnp.ones(jnp.shape(jax.tree.leaves(batch)[0])[0], bool)
-    return weights_of("batch", batch, given, "N", called="offered") != 0
+    return weights_of("batch", batch, given, "N", called="offered").astype(bool)
 
 
 def one_offered(given: Any) -> jax.Array:
@@ -127,7 +127,7 @@ def one_offered(given: Any) -> jax.Array:
             f"offered must be one truth value, got shape {list(jnp.shape(given))}; for many "
             "examples there is add_batch"
         )
-    return jnp.asarray(given) != 0
+    return jnp.asarray(given).astype(bool)
 
 
 def shapes(tree: Any) -> Any:

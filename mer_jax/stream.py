@@ -117,7 +117,8 @@ def accuracy(
 
     block_size = checks.positive_int("block_size", block_size)
     if present is not None:
-        present = checks.weights_of("references", references, present, "n", called="present") != 0
+        present = checks.weights_of("references", references, present, "n", called="present")
+        present = present.astype(bool)
 
     def judge(reference: Any) -> tuple[jax.Array, jax.Array]:
         example = make(reference)
