@@ -258,7 +258,7 @@ def _tell(step: training.Progress) -> tuple[int, str]:
 
 def write_results(comparison: Comparison, results: Results) -> None:
     """Keeps what is known so far: of one method at the top level, of several under `methods`."""
-    from experiments import plots  # half a second, which nobody should wait for at the start
+    from experiments import plots  # takes half a second to import
 
     out, caption = comparison.out, comparison.caption
     alone = sum(map(len, comparison.choices.values())) == 1

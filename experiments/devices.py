@@ -18,16 +18,15 @@ SHARED = PartitionSpec()
 
 
 DEVICES_A_CORE = 4
-"""How many devices a core is at most; each holds its own copy of the images."""
+"""Largest number of devices per core. Each device holds a copy of the images."""
 
 
 def use_all_cores(num_runs: int = 1) -> None:
-    """On a CPU, makes each core a device; where JAX has begun to compute, all stays as it is.
+    """Makes each core of a CPU a device. Has no effect after JAX has started its backend.
 
     Args:
-      num_runs: how many runs are learned side by side. Where they cannot be shared out evenly, each
-        gets a device, as far as that may be, and the cores share the devices: three runs on two
-        cores then take as long as one and a half, not two.
+      num_runs: number of parallel runs. If they do not divide evenly among the cores, each run gets
+        its own device, up to `DEVICES_A_CORE` per core, and the operating system balances them.
     """
     cores = len(os.sched_getaffinity(0))
     num_devices = cores

@@ -1,4 +1,4 @@
-"""The shell of a program: what may go wrong in one line, Ctrl-C, and where the results are."""
+"""Program shell: expected errors, Ctrl-C and the final table."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -12,13 +12,13 @@ from experiments import checkpoints, command_line
 
 @contextlib.contextmanager
 def running(console: Console, stopped: str) -> Iterator[None]:
-    """Within it, the program does its work, and says in one line why it ends before that is done.
+    """Context of a program's work.
 
-    What is wrong with an argument or a file ends it with status 2. Who asks it to stop waits for a
-    checkpoint, and it ends with status 130.
+    An expected error ends the program with one line on stderr and status 2. SIGINT and SIGTERM
+    end it at the next checkpoint with status 130.
 
     Args:
-      stopped: what to say then.
+      stopped: message after a signal.
     """
     try:
         with command_line.errors(), checkpoints.interruptible(console.print):
@@ -29,7 +29,11 @@ def running(console: Console, stopped: str) -> Iterator[None]:
 
 
 def tell(console: Console, out: Path, files: str, rows: Sequence[Sequence[str]] = ()) -> None:
-    """Draws a table of results, whose first row is its head, and says where they are."""
+    """Prints the table of results and the folder with its files.
+
+    Args:
+      rows: cells of the table, its head first. No table without rows.
+    """
     if rows:
         head, *body = rows
         table = Table(*head)

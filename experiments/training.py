@@ -102,13 +102,13 @@ def programs(
 
 
 def _keys(seed: jax.Array) -> jax.Array:
-    """`[2]`, for the network and for the learner."""
+    """Keys of the network and of the learner, `[2]`."""
     return jax.random.split(jax.random.key(seed))
 
 
 @functools.lru_cache(maxsize=32)
 def untrained(model: Model) -> Callable[..., Params]:
-    """The program that makes a network, see `Programs`; one for all methods that have it."""
+    """`Programs.untrained`, shared by all methods with the same network."""
     return lambda seed: model.init(_keys(seed)[0])
 
 

@@ -41,7 +41,7 @@ def gradient_alignment(
 
 
 def _gradient(loss_fn: LossFn, like: Params) -> Callable[[Params, Any], Params]:
-    """`gradient(params, example)` in at least float32, in which products do not overflow."""
+    """`gradient(params, example)`, in at least float32 so that products do not overflow."""
     slope = jax.grad(one_number(on_wide(loss_fn, like)))
     return lambda params, example: slope(wide(params), example)
 

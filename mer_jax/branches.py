@@ -61,7 +61,8 @@ def where_needed(condition: jax.Array, change: Callable[[Tree], Tree], value: Tr
       value: pytree of arrays.
     """
 
-    # Inside `jax.shard_map` both sides vary as the change does, of which only the type is used.
+    # Inside `jax.shard_map` both branches must vary over the same axes. Only the type of
+    # `change(value)` is used.
     if jax.sharding.get_abstract_mesh().manual_axes:
         value = varying_like(value, condition, change(value))
 

@@ -23,13 +23,13 @@ class ReservoirState(NamedTuple):
 
 
 class Init(Protocol):
-    """How a reservoir starts, see `reservoir`."""
+    """Signature of `Reservoir.init`."""
 
     def __call__(self, example: Any) -> ReservoirState: ...
 
 
 class Add(Protocol):
-    """How it is offered an example, see `add`."""
+    """Signature of `Reservoir.add`."""
 
     def __call__(
         self, key: jax.Array, state: ReservoirState, example: Any, offered: Any = True
@@ -37,13 +37,13 @@ class Add(Protocol):
 
 
 class Sample(Protocol):
-    """How examples are drawn from it, see `sample`."""
+    """Signature of `Reservoir.sample`."""
 
     def __call__(self, key: jax.Array, state: ReservoirState, n: int) -> tuple[Any, jax.Array]: ...
 
 
 class AddBatch(Protocol):
-    """How it is offered many, see `add_batch`."""
+    """Signature of `Reservoir.add_batch`."""
 
     def __call__(
         self, key: jax.Array, state: ReservoirState, batch: Any, offered: jax.Array | None = None
@@ -51,7 +51,7 @@ class AddBatch(Protocol):
 
 
 class SampleAndAdd(Protocol):
-    """How both are done at once, see `sample_and_add`."""
+    """Signature of `Reservoir.sample_and_add`."""
 
     def __call__(
         self, key: jax.Array, state: ReservoirState, example: Any, n: int
@@ -59,7 +59,7 @@ class SampleAndAdd(Protocol):
 
 
 class After(Protocol):
-    """How its order of reads and writes is told, see `after`."""
+    """Signature of `Reservoir.after`."""
 
     def __call__(self, state: ReservoirState, result: Any) -> ReservoirState: ...
 
@@ -198,10 +198,15 @@ def sample(key: jax.Array, state: ReservoirState, n: int) -> tuple[Any, jax.Arra
     n, state = checks.count("n", n), varying_like(state, key)
     stored = jnp.minimum(state.num_seen, capacity(state))
     slots = jax.random.randint(key, (n,), 0, jnp.maximum(stored, 1), jnp.int32)
+    return rows_at(state, slots), jnp.arange(n) < stored
+
+
+def rows_at(state: ReservoirState, slots: jax.Array) -> Any:
+    """The rows in `slots`, `[n, ...]`. A later write can be in place."""
+    n = len(slots)
     # A single row would be read as a slice, whose order before a write XLA does not see.
     read = jnp.concatenate([slots, slots]) if n == 1 else slots
-    drawn = jax.tree.map(lambda rows: rows[read][:n], state.examples)
-    return drawn, jnp.arange(n) < stored
+    return jax.tree.map(lambda rows: rows[read][:n], state.examples)
 
 
 def sample_and_add(

@@ -114,14 +114,14 @@ def weights_of(
 
 
 def offered(batch: Any, given: Any) -> jax.Array:
-    """`[N]` bool, which rows of a batch are offered; all if nothing is given."""
+    """`offered` of `add_batch` as `[N]` bool. None offers all rows."""
     if given is None:
         return jnp.ones(jnp.shape(jax.tree.leaves(batch)[0])[0], bool)
     return weights_of("batch", batch, given, "N", called="offered").astype(bool)
 
 
 def one_offered(given: Any) -> jax.Array:
-    """`[]` bool, whether an example is."""
+    """`offered` of `add` as `[]` bool."""
     if jnp.ndim(given):
         raise ValueError(
             f"offered must be one truth value, got shape {list(jnp.shape(given))}; for many "

@@ -47,7 +47,7 @@ class DenseFirstLoss:
 
 
 def fits(loss_fn: LossFn, params: Params) -> TypeGuard[DenseFirstLoss]:
-    """Whether the Gram form applies: the first layer shows, and none has fewer than 32 bits.
+    """Whether the loss shows its first layer and every parameter has at least 32 bits.
 
     In half precision its large sums would round worse than the plain scan's many small ones.
     """
@@ -65,16 +65,13 @@ def sgd_pass(
     missing = num_blocks * block - length
 
     def in_blocks(rows: jax.Array) -> jax.Array:
-        # The last block is filled up with copies of the last example, which are left out.
+        # Random keys have no zeros to pad with. The copies have weight 0.
         copies = jnp.broadcast_to(rows[-1:], (missing, *rows.shape[1:]))
         filled = jnp.concatenate([rows, copies]) if missing else rows
         return filled.reshape(num_blocks, 1, block, *rows.shape[1:])
 
-    present = in_blocks(jnp.arange(length)) == jnp.arange(num_blocks * block).reshape(
-        num_blocks, 1, block
-    )
-    examples, weights = jax.tree.map(in_blocks, (examples, weights))
-    blocks = examples, jnp.where(present, weights, 0)
+    padded = jnp.pad(weights, (0, missing)).reshape(num_blocks, 1, block)
+    blocks = jax.tree.map(in_blocks, examples), padded
     params, losses = _scan_grams(loss, params, blocks, alpha, 1.0)
     return params, losses.reshape(-1)[:length]
 

@@ -41,9 +41,9 @@ def varying_like(tree: Tree, *sources: Any) -> Tree:
 
 
 def all_rows(batch: Tree) -> Tree:
-    """The same batch, each device with all its rows, so that a row can go to any slot.
+    """The batch with all rows on each device.
 
-    Only where the type says otherwise, on an explicit mesh: else the compiler sees to that.
+    Only an explicit mesh needs this. Otherwise the compiler inserts the communication.
     """
 
     def leaf(x: jax.Array) -> jax.Array:
@@ -57,7 +57,7 @@ def all_rows(batch: Tree) -> Tree:
 
 
 def placed_like(tree: Tree, like: Tree) -> Tree:
-    """The same numbers, on an explicit mesh where arrays of the same shapes lie."""
+    """The tree with the shardings of `like` on an explicit mesh."""
 
     def leaf(x: jax.Array, like: jax.Array) -> jax.Array:
         place = jax.typeof(like).sharding

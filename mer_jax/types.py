@@ -51,7 +51,7 @@ class Info(NamedTuple):
 
 
 class LearnerState(Protocol):
-    """What every learner's state has; the rest is the learner's own."""
+    """Fields of every learner's state."""
 
     @property
     def params(self) -> Params:
@@ -63,7 +63,7 @@ class LearnerState(Protocol):
 
 
 class LearnerInfo(Protocol):
-    """What every learner's info has."""
+    """Fields of every learner's info."""
 
     @property
     def loss(self) -> jax.Array:
@@ -77,13 +77,13 @@ ToldGiven = TypeVar("ToldGiven", bound=LearnerInfo, covariant=True)
 
 
 class Init(Protocol[StateGiven]):
-    """How a learner starts, see `Learner`."""
+    """Signature of `Learner.init`."""
 
     def __call__(self, params: Params, example: Any) -> StateGiven: ...
 
 
 class Update(Protocol[State, ToldGiven]):
-    """How a learner takes a step, see `Learner`."""
+    """Signature of `Learner.update`."""
 
     def __call__(self, key: jax.Array, state: State, example: Any) -> tuple[State, ToldGiven]: ...
 
@@ -96,8 +96,8 @@ class Learner(NamedTuple, Generic[State, Told]):
     update: `update(key, state, example) -> (state, info)`, one step on one incoming example.
 
     A state is a NamedTuple of arrays. Each has `.params` and `.step` (`[]` int32, examples learned
-    from so far), and each info has `.loss`; the rest is the learner's own. To a type checker, a
-    `Learner[MERState, Info]` gives just those.
+    from so far), and each info has `.loss`; the rest is the learner's own. A
+    `Learner[MERState, Info]` has typed states and infos.
     """
 
     init: Init[State]
@@ -108,7 +108,7 @@ def task_of(example: Any) -> jax.Array:
     """The task that an example, or each of a batch, says it comes from, int32.
 
     Raises:
-      ValueError: while tracing, if it does not say, or not as a whole number.
+      ValueError: while tracing, if there is no field `task` or it is not a whole number.
     """
     if not hasattr(example, "task"):
         raise ValueError(
@@ -128,7 +128,7 @@ def as_state(params: Params) -> Params:
     """Copies `params` into arrays without weak types, so that a second step compiles nothing.
 
     Raises:
-      ValueError: if leaves are not floating-point arrays; it names all of them.
+      ValueError: if a leaf is not a floating-point array. The message names all such leaves.
     """
     others = [
         f"{leaf.dtype if isinstance(leaf, _ARRAYS) else type(leaf).__name__} at "

@@ -158,7 +158,7 @@ def test_the_gram_form_and_the_plain_scan_agree(monkeypatch):
 def test_fifo_keeps_nothing_of_another_shape():
     state = rl.fifo(5).init(jnp.zeros(3))
     for example in (jnp.zeros(1), jnp.zeros(2), jnp.zeros(3, jnp.int32)):
-        with pytest.raises(ValueError, match=r"one row of the memory: expected float32\[3\]"):
+        with pytest.raises(ValueError, match=r"one row of the buffer: expected float32\[3\]"):
             rl.fifo(5).add(jax.random.key(0), state, example)
 
 

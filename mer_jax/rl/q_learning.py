@@ -53,19 +53,19 @@ class AgentState(NamedTuple):
 
 
 class Init(Protocol):
-    """How an agent starts, see `Agent`."""
+    """Signature of `Agent.init`."""
 
     def __call__(self, params: Params, transition: Transition) -> AgentState: ...
 
 
 class Act(Protocol):
-    """How an agent plays, see `Agent`."""
+    """Signature of `Agent.act`."""
 
     def __call__(self, key: jax.Array, state: AgentState, obs: jax.Array) -> jax.Array: ...
 
 
 class Update(Protocol):
-    """How an agent learns, see `Agent`."""
+    """Signature of `Agent.update`."""
 
     def __call__(
         self, key: jax.Array, state: AgentState, transition: Transition
@@ -73,7 +73,7 @@ class Update(Protocol):
 
 
 class Values(Protocol):
-    """What an agent expects of each action, see `Agent`."""
+    """Signature of `Agent.values`."""
 
     def __call__(self, params: Params, obs: Any) -> jax.Array: ...
 

@@ -33,7 +33,7 @@ def fifo(capacity: int) -> Reservoir:
         key: jax.Array, state: ReservoirState, example: Any, offered: Any = True
     ) -> ReservoirState:
         del key  # nothing is drawn
-        _check_row(state, example)
+        buffer.check_row(state, example)
         is_offered = checks.one_offered(offered)
         # A write past the end is dropped.
         slot = jnp.where(is_offered, state.num_seen % capacity, capacity)
@@ -55,10 +55,7 @@ def fifo(capacity: int) -> Reservoir:
         draw_key = jax.random.split(key)[1]  # as in flashbax
         drawn = jax.random.randint(draw_key, (n,), 0, jnp.maximum(stored, 1), jnp.int32)
         slots = (oldest + drawn) % capacity
-        # A single row would be read as a slice, whose order before a write XLA does not see.
-        read = jnp.concatenate([slots, slots]) if n == 1 else slots
-        drawn = jax.tree.map(lambda rows: rows[read][:n], state.examples)
-        return drawn, jnp.arange(n) < stored
+        return buffer.rows_at(state, slots), jnp.arange(n) < stored
 
     def add_batch(
         key: jax.Array, state: ReservoirState, batch: Any, offered: jax.Array | None = None
@@ -87,11 +84,3 @@ def fifo(capacity: int) -> Reservoir:
 
     init = buffer.reservoir(capacity).init
     return Reservoir(init, add, sample, add_batch, sample_and_add, buffer.after)
-
-
-def _check_row(state: ReservoirState, example: Any) -> None:
-    """Raises `ValueError` unless `example` is like one row of the memory."""
-    row = jax.tree.map(
-        lambda rows: jax.ShapeDtypeStruct(rows.shape[1:], rows.dtype), state.examples
-    )
-    checks.same_shapes("example must be like one row of the memory", row, checks.shapes(example))
