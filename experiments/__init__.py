@@ -3,6 +3,6 @@
 import sys
 
 if sys.argv[:1] == ["-m"]:  # so Python calls a program until it has found its file
-    from experiments import opening
+    from experiments.running import opening
 
     opening.show()

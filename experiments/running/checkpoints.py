@@ -1,15 +1,12 @@
 """Runs that can go on: where they are, on the disk every so often."""
 
-import contextlib
 import functools
 import hashlib
 import json
 import logging
 import shutil
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -17,7 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments import command_line
+from experiments.running.interrupt import asked_to_stop
 
 Arrays = dict[str, list[np.ndarray]]
 KEPT = 2
@@ -26,6 +23,13 @@ VERSIONS = {name: metadata.version(name) for name in ("mer_jax", "jax", "jaxlib"
 """What decides, with a run's own identity and the kind of device, which bits it ends with."""
 SECONDS = 60
 """The time between two where no other interval was asked for."""
+
+
+def _arithmetic() -> dict[str, Any]:
+    """Settings of JAX that change the bits."""
+    names = ("jax_enable_x64", "jax_default_prng_impl")
+    options = {name: getattr(jax.config, name) for name in names}
+    return {"backend": jax.default_backend(), **options}
 
 
 class Checkpoints:
@@ -49,9 +53,7 @@ class Checkpoints:
     ) -> None:
         self.folder = folder.absolute()
         self.identity = functools.cache(
-            lambda: json.loads(
-                json.dumps(identity() | VERSIONS | {"backend": jax.default_backend()})
-            )
+            lambda: json.loads(json.dumps(identity() | VERSIONS | _arithmetic()))
         )
         self.every = every
         self.lasting = lasting
@@ -160,38 +162,6 @@ class Checkpoints:
         return orbax.CheckpointManager(self.folder, options=options)
 
 
-_asked_to_stop = threading.Event()
-
-
-def stop() -> None:
-    """Asks all runs of this program to stop at their next checkpoint, as in `interruptible`."""
-    _asked_to_stop.set()
-
-
-def asked_to_stop() -> bool:
-    """Whether somebody has."""
-    return _asked_to_stop.is_set()
-
-
-@contextlib.contextmanager
-def interruptible(say: Callable[[str], object]) -> Iterator[None]:
-    """Within it, who asks the program to stop waits for a checkpoint; who asks twice does not."""
-
-    def note(number: int, frame: Any) -> None:
-        if asked_to_stop():
-            raise KeyboardInterrupt
-        _asked_to_stop.set()
-        say("stopping at the next checkpoint; once more to stop at once")
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        _asked_to_stop.clear()
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 class Diverged(ValueError):
     """A run whose numbers are no longer finite, which to go on with would be a waste."""
 
@@ -219,37 +189,6 @@ def check_finite(is_finite: np.ndarray, runs: list[str], where: str, kept: Check
 def folder(out: Path) -> Path:
     """Where runs are kept while they are unfinished."""
     return out / "checkpoints"
-
-
-def check_begun(config: Any, results: str = "metrics.json") -> None:
-    """Whether a folder is free for a run, or holds one that may be gone on with.
-
-    Args:
-      config: what the run is given, with `out` and `resume`.
-      results: the file there once it is finished, with what it was given under `config`.
-    Raises:
-      ValueError: if there is one that nobody said to go on with, or a finished one.
-      NothingLeft: if this one is finished, and to be gone on with.
-    """
-    path = config.out / results
-    if folder(config.out).exists():
-        if not config.resume:
-            raise ValueError(
-                f"{folder(config.out)} holds an unfinished run: give --resume to go on with it, or "
-                "delete it, or choose another --out"
-            )
-    elif path.exists():
-        if config.resume and _given(path) == command_line.deciding(config):
-            raise command_line.NothingLeft(f"{path} holds all that there is to be learned")
-        raise ValueError(f"{path} holds what a run came to: choose another --out, or delete it")
-
-
-def _given(results: Path) -> Any:
-    """What a finished run was given; None if its results are damaged."""
-    try:
-        return json.loads(results.read_text(encoding="utf-8"))["config"]
-    except (ValueError, KeyError, TypeError):
-        return None
 
 
 def forget(out: Path) -> None:

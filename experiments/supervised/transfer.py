@@ -1,17 +1,15 @@
-"""Transfer and interference over a stream: how dot products of gradients are distributed."""
+"""Transfer and interference over a stream: the distribution of gradients' dot products."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments import output
-
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 class Watched(NamedTuple):
-    """What `mer_jax.watch` told of S runs over a stream of N tasks, `[S, N, n]` each.
+    """The infos of `mer_jax.watch` in S runs over a stream of N tasks, `[S, N, n]` each.
 
     dot, cosine, dot_after: of the gradients on the incoming and on a past example; NaN at the very
       first.
@@ -45,8 +43,8 @@ def summary(watched: Watched) -> dict[str, Any]:
     """The distribution of dot products and cosines, seed by seed.
 
     Returns:
-      mean_dot, mean_dot_after, median_cosine, below_zero: over the stream, with every seed's;
-        below_zero is the percentage of dot products that are, interference.
+      mean_dot, mean_dot_after, median_cosine, below_zero: over the stream, `[S]` each. The last is
+        the percentage of dot products below zero, which is interference.
       by_task: for pairs of the `same` task and of an `other`, per seed and task, the quantiles of
         `dot`, `cosine` and `dot_after`, `[S, N, 5]`, the means of the latter, `mean_dot_after`, and
         `below_zero` in percent, `[S, N]`.
@@ -64,25 +62,12 @@ def summary(watched: Watched) -> dict[str, Any]:
             "below_zero": _of_chosen(lambda found: 100 * np.mean(found < 0), dot, chosen),
         }
     return {
-        "mean_dot": output.spread(np.nanmean(dot, axis=(1, 2))),
-        "mean_dot_after": output.spread(np.nanmean(dot_after, axis=(1, 2))),
-        "median_cosine": output.spread(np.nanmedian(cosine, axis=(1, 2))),
-        "below_zero": output.spread(100 * np.nanmean(is_below, axis=(1, 2))),
+        "mean_dot": np.nanmean(dot, axis=(1, 2)).tolist(),
+        "mean_dot_after": np.nanmean(dot_after, axis=(1, 2)).tolist(),
+        "median_cosine": np.nanmedian(cosine, axis=(1, 2)).tolist(),
+        "below_zero": (100 * np.nanmean(is_below, axis=(1, 2))).tolist(),
         "by_task": by_task,
     }
-
-
-def join(known: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """The summaries of two groups of seeds as one."""
-    whole = {
-        name: output.spread(np.array(known[name]["per_seed"] + new[name]["per_seed"]))
-        for name in ("mean_dot", "mean_dot_after", "median_cosine", "below_zero")
-    }
-    by_task = {
-        which: {name: known["by_task"][which][name] + more for name, more in parts.items()}
-        for which, parts in new["by_task"].items()
-    }
-    return {**whole, "by_task": by_task}
 
 
 def _of_chosen(

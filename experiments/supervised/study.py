@@ -6,29 +6,26 @@
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
 import numpy as np
 import tyro
-from rich.console import Console
 
-from experiments import (
-    bars,
-    checkpoints,
-    command_line,
-    comparison,
-    devices,
-    methods,
-    output,
-    program,
-    tensorboard,
-)
-from experiments.comparison import Comparison
-from experiments.methods import METHODS
-from mer_jax import checks
+import mer_jax
+from experiments.running import checkpoints, files
+from experiments.running.batches import Arm, Study
+from experiments.running.options import Data, Distributed, Run, flag
+from experiments.running.problem import Own
+from experiments.running.program import Program, Say
+from experiments.running.record import Record
+from experiments.supervised import methods, networks, transfer
+from experiments.supervised.methods import METHODS
+from experiments.supervised.networks import Networks
+from experiments.supervised.problem import problem, schedule
 from mer_jax.data import benchmark_files, benchmarks, datasets, omniglot
 from mer_jax.data.benchmarks import BENCHMARKS, Base, Tasks
 
@@ -38,11 +35,8 @@ MethodName = Literal[
 ]  # fmt: skip
 
 
-NETWORK = (784, 100, 100, 10)
-
-
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Run, Data, Distributed):
     """Learns a stream of tasks with several methods and compares what they retain.
 
     Settings that are not given take the values which the paper's authors published for the
@@ -65,9 +59,7 @@ class Config:
     capacity: int = 200
     """Examples that the replay buffer holds, all tasks together; gem and agem share it out."""
     seeds: int = 3
-    """How many seeds, learned side by side; each draws its tasks, its images and its network."""
-    seed: int = 0
-    """The first seed."""
+    """Number of seeds, learned side by side. Each draws its tasks, its images and its network."""
     tasks: int | None = None
     """How many tasks; the benchmark's own number (20, 100 or 50) if not given."""
     examples_per_task: int | None = None
@@ -109,30 +101,13 @@ class Config:
     """Examples of earlier tasks which A-GEM draws for each step."""
     benchmark_file: Path | None = None
     """Take the tasks from this file, a benchmark.npz of an earlier run, instead of drawing them."""
-    seed_batch: int | None = None
-    """How many runs (seeds times settings) are learned at once; as many as fit into half of the
-    memory if not given. What is finished is kept."""
-    checkpoint_every: int | None = None
-    """Examples of the stream between two checkpoints; about once a minute if not given."""
-    resume: bool = False
-    """Go on with what was begun in --out by the same command."""
-    tensorboard: bool = False
-    """Also write events for TensorBoard into --out/tensorboard; needs tensorboardX."""
-    distributed: bool = False
-    """Spread the runs over several processes, each started with the same flags; on a cluster that
-    JAX knows nothing more is needed, elsewhere the three flags that follow. Such runs keep no
-    checkpoints; what each method ends with is kept."""
-    coordinator: str | None = None
-    """HOST:PORT of the first process, for --distributed."""
-    num_processes: int | None = None
-    """How many processes there are, for --distributed."""
-    process_id: int | None = None
-    """Which of them this one is, from 0, for --distributed."""
-    data_dir: Path | None = None
-    """Folder with <dataset>.npz or the four IDX files; MER_JAX_DATA_DIR if not given."""
     out: Path = Path("runs/supervised")
-    """Folder for run.json, what it is of, and then metrics.json, table.md, accuracy.png and
-    benchmark.npz."""
+    """Folder for run.json and then metrics.json, table.md, accuracy.png and benchmark.npz."""
+
+    def check(self) -> None:
+        super().check()
+        self.positive("capacity", "tasks", "examples_per_task", "test_images", "evaluate_every")
+        self.different(*(name for name in methods.RATES if hasattr(self, name)))
 
     def given(self) -> dict[str, tuple[float, ...]]:
         """The methods' settings that were given, each with all its values."""
@@ -145,61 +120,80 @@ class Config:
         }
 
 
-def prepare(config: Config, say: Callable[[str], object]) -> Comparison:
-    """Reads the data, draws the tasks, and checks all that can be checked before learning.
-
-    Raises:
-      ValueError: in one line, if something cannot be right; also `OSError` for files.
-    """
-    checks.positive_int("--seeds", config.seeds)
-    checks.positive_int("--capacity", config.capacity)
-    for flag in ("evaluate_every", "seed_batch", "checkpoint_every"):
-        if getattr(config, flag) is not None:
-            checks.positive_int(command_line.flag(flag), getattr(config, flag))
-    if not 0 <= config.seed <= 2**32 - config.seeds:
-        raise ValueError(
-            f"--seed must be at least 0 and, with --seeds {config.seeds}, at most "
-            f"{2**32 - config.seeds}, got {config.seed}"
-        )
-    choices: dict[str, list[methods.Choice]] = {
-        name: methods.sweep(name, config.benchmark, config.capacity, config.given())
-        for name in config.method
-    }
+def prepare(config: Config, say: Say) -> Study:
+    """Reads the data, draws the tasks and makes the study."""
     material = _omniglot(config, say) if config.dataset == "omniglot" else _images(config, say)
-    seeds = [config.seed + i for i in range(config.seeds)]
-    tasks = _tasks(config, material, seeds)
+    tasks = _tasks(config, material)
     num_tasks = tasks.images.shape[1]
+    when = schedule(
+        tasks, config.evaluate_every or (1 if num_tasks <= 50 else 10), config.checkpoint_every
+    )
+    is_ragged = not when.present.all()  # type: ignore[union-attr]
+    arms = []
     for name in config.method:
         model = material.networks.of(name, num_tasks)
-        for choice in choices[name]:
-            METHODS[name].make(model.loss, num_tasks, **choice.settings)
-    checkpoints.check_begun(config)
-    if config.tensorboard:
-        tensorboard.check()
-    config.out.mkdir(parents=True, exist_ok=True)
-    return Comparison(
-        choices,
-        seeds,
-        tasks,
-        material.train,
-        material.test,
-        evaluate_every=config.evaluate_every or (1 if num_tasks <= 50 else 10),
-        run_batch=config.seed_batch,
-        tensorboard=config.out / "tensorboard" if config.tensorboard else None,
-        out=config.out,
+        settings = methods.sweep(name, config.benchmark, config.capacity, config.given())
+        for setting in settings:
+            METHODS[name].make(model.loss, num_tasks, **setting.settings)
+        sizes = methods.sizes(settings[0])
+        part = problem(model, name, num_tasks, sizes, when.chunk, is_ragged, config.watch)
+        arms.append(Arm(name, METHODS[name].title, part, settings))
+    identity = {
+        "images": (data_checksum := checkpoints.checksum((material.train, material.test))),
+        "network": material.networks.description,
+        "evaluations": {str(place): which.tolist() for place, which in when.evaluations.items()},
+        "watched": config.watch,
+    }
+    return Study(
+        arms, when, config.all_seeds(), tasks, (material.train, material.test),
         caption=describe(config, tasks, material.test),
         about={
-            "config": command_line.deciding(config),
-            "command": command_line.command("experiments.supervised", config),
-            "seeds": seeds,
             "num_tasks": num_tasks,
-            "test_images": most_tests(tasks, material.test),
+            "test_images": _most_tests(tasks, material.test),
             "network": material.networks.description,
-            "data_checksum": checkpoints.checksum((material.train, material.test)),
+            "data_checksum": data_checksum,
         },
-        networks=material.networks,
-        watched=config.watch,
-        checkpoint_every=config.checkpoint_every,
+        identity=lambda: identity,
+        metrics=METRICS,
+        measure=measure,
+        draw=functools.partial(draw, tasks),
+    )  # fmt: skip
+
+
+METRICS = {
+    "retained_accuracy": "Retained accuracy",
+    "learning_accuracy": "Learning accuracy",
+    "bti": "BTI",
+}
+
+
+def measure(rows: dict[str, np.ndarray], infos: list[Any], own: Own) -> dict[str, Any]:
+    """The metrics in percent, from the accuracies, and the accuracy matrices `[T + 1, T]`."""
+    percent = 100 * rows["accuracy"].astype(np.float64)
+    metrics = {
+        "retained_accuracy": mer_jax.retained_accuracy(percent),
+        "learning_accuracy": mer_jax.learning_accuracy(percent),
+        "bti": mer_jax.backward_transfer(percent),
+        "forward_transfer": mer_jax.forward_transfer(percent),
+    }
+    found: dict[str, Any] = {
+        name: np.asarray(values, np.float64).tolist() for name, values in metrics.items()
+    }
+    found["accuracy_matrix"] = np.round(percent, 2).tolist()
+    found["examples_per_task"] = (np.asarray(own.data.images) >= 0).sum(-1).tolist()
+    if infos:
+        found["alignment"] = transfer.summary(transfer.collect(infos, percent.shape[-1]))
+    return found
+
+
+def draw(tasks: Tasks, record: Record, out: Path) -> None:
+    """Draws the accuracy over the stream, and saves the tasks."""
+    from experiments.plots import curves  # takes half a second to import
+
+    benchmark_files.save(out / "benchmark.npz", tasks)
+    files.write(
+        out / "accuracy.png",
+        lambda part: curves.accuracy_over_stream(part, record.results, record.about["caption"]),
     )
 
 
@@ -209,7 +203,7 @@ class _Material(NamedTuple):
     train: Base
     test: Base
     draw: Callable[[np.random.Generator], Tasks]
-    networks: comparison.Networks
+    networks: Networks
 
 
 def _images(config: Config, say: Callable[[str], object]) -> _Material:
@@ -219,13 +213,8 @@ def _images(config: Config, say: Callable[[str], object]) -> _Material:
     draw, num_tasks, examples_per_task = BENCHMARKS[config.benchmark]
     if config.dataset == "digits":
         examples_per_task = 200
-    num_tasks, examples_per_task = (
-        checks.positive_int("--tasks", num_tasks if config.tasks is None else config.tasks),
-        checks.positive_int(
-            "--examples-per-task",
-            examples_per_task if config.examples_per_task is None else config.examples_per_task,
-        ),
-    )
+    num_tasks = config.tasks or num_tasks
+    examples_per_task = config.examples_per_task or examples_per_task
     data = datasets.load(config.dataset, config.data_dir, on_download=say)
     train, test = (
         Base(images.reshape(len(images), -1), labels)
@@ -236,15 +225,14 @@ def _images(config: Config, say: Callable[[str], object]) -> _Material:
     )
     size = len(test.labels)
     if config.test_images is not None:
-        count = checks.positive_int("--test-images", config.test_images)
-        if count > size:
+        if (count := config.test_images) > size:
             raise ValueError(f"--test-images must be at most {size}, got {count}")
         test = jax.tree.map(lambda leaf: leaf[np.arange(count) * size // count], test)
 
     def make(rng: np.random.Generator) -> Tasks:
         return draw(rng, len(train.labels), num_tasks, examples_per_task)
 
-    return _Material(train, test, make, comparison.dense(NETWORK))
+    return _Material(train, test, make, networks.dense())
 
 
 def _omniglot(config: Config, say: Callable[[str], object]) -> _Material:
@@ -253,9 +241,8 @@ def _omniglot(config: Config, say: Callable[[str], object]) -> _Material:
         raise ValueError(f"--dataset omniglot needs --benchmark omniglot, got {config.benchmark}")
     for name in ("examples_per_task", "test_images"):
         if getattr(config, name) is not None:
-            given = command_line.flag(name)
-            raise ValueError(f"{given} is not for omniglot, whose alphabets are whole")
-    num_tasks = 50 if config.tasks is None else checks.positive_int("--tasks", config.tasks)
+            raise ValueError(f"{flag(name)} is not for omniglot, whose alphabets are whole")
+    num_tasks = config.tasks or 50
     data = omniglot.load(config.data_dir, on_download=say)
     drawings = Base(data.images.reshape(len(data.images), -1), data.labels)
 
@@ -263,10 +250,11 @@ def _omniglot(config: Config, say: Callable[[str], object]) -> _Material:
         return benchmarks.alphabets(rng, data.alphabets, data.drawers, num_tasks)
 
     num_classes = int(data.labels.max()) + 1
-    return _Material(drawings, drawings, make, comparison.convolutional(num_classes))
+    return _Material(drawings, drawings, make, networks.convolutional(num_classes))
 
 
-def _tasks(config: Config, material: _Material, seeds: list[int]) -> Tasks:
+def _tasks(config: Config, material: _Material) -> Tasks:
+    seeds = config.all_seeds()
     if config.benchmark_file is None:
         return benchmarks.stack([material.draw(np.random.default_rng(seed)) for seed in seeds])
     tasks = benchmark_files.load(
@@ -290,7 +278,7 @@ def _tasks(config: Config, material: _Material, seeds: list[int]) -> Tasks:
     return tasks
 
 
-def most_tests(tasks: Tasks, test: Base) -> int:
+def _most_tests(tasks: Tasks, test: Base) -> int:
     """How many images a task is tested on, at most."""
     return len(test.labels) if tasks.tests is None else tasks.tests.shape[-1]
 
@@ -310,34 +298,4 @@ def describe(config: Config, tasks: Tasks, test: Base) -> str:
     )
 
 
-def main(args: list[str] | None = None) -> None:
-    console = Console()
-    config = command_line.parse(Config, args)
-    with command_line.errors():
-        placed = (config.coordinator, config.num_processes, config.process_id)
-        if not config.distributed and placed != (None, None, None):
-            raise ValueError("--coordinator, --num-processes and --process-id need --distributed")
-        if config.distributed and (config.resume or config.checkpoint_every is not None):
-            raise ValueError("--distributed runs keep no checkpoints to go on from")
-        with console.status(f"reading {config.dataset}, drawing its tasks"):
-            planned = prepare(config, lambda message: console.print(message, highlight=False))
-    devices.use_all_cores(config.seeds * max(map(len, planned.choices.values())))
-    jax.config.update("jax_default_matmul_precision", "highest")
-    if config.distributed:
-        with command_line.errors():
-            devices.join(*placed)
-        console.quiet = not devices.is_first_process()
-    console.print(planned.caption, highlight=False)
-    planned.about.update(output.environment())
-    more = "" if config.distributed else ", and --resume goes on"
-    stopped = f"what was finished is in {config.out}{more}"
-    with program.running(console, stopped), bars.display(console) as shown:
-        if devices.is_first_process():
-            output.write_json(planned.out / "run.json", planned.about)
-        results = comparison.run(planned, shown)
-    files = "metrics.json, table.md, accuracy.png, benchmark.npz"
-    program.tell(console, config.out, files, output.rows(results))
-
-
-if __name__ == "__main__":
-    main()
+PROGRAM = Program("experiments.supervised", Config, prepare)

@@ -1,0 +1,1 @@
+"""The loop, the record and the program shell that all experiments share."""

@@ -1,0 +1,161 @@
+"""Flags that several programs share, and checks of their values."""
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+from experiments.running import tensorboard
+
+
+def flag(name: str) -> str:
+    """The name of a setting on the command line."""
+    return "--" + name.replace("_", "-")
+
+
+class Flags:
+    """Base of all configurations."""
+
+    def check(self) -> None:
+        """Checks everything that is known before any computation.
+
+        Raises:
+          ValueError: in one line, with what was expected and what came.
+        """
+
+    def positive(self, *names: str) -> None:
+        """Raises `ValueError` unless these are whole numbers from 1 to 2^31 - 1, or None."""
+        for name in names:
+            value = getattr(self, name)
+            for one in value if isinstance(value, tuple) else (value,):
+                label = f"each of {flag(name)}" if isinstance(value, tuple) else flag(name)
+                if one is not None and one < 1:
+                    raise ValueError(f"{label} must be a whole number of at least 1, got {one}")
+                if one is not None and one >= 2**31:
+                    raise ValueError(f"{label} must be less than 2^31, got {one}")
+
+    def rates(self, *names: str, largest: float = math.inf) -> None:
+        """Raises `ValueError` unless these are finite numbers from 0 to `largest`."""
+        limit = "a finite number of at least 0" if math.isinf(largest) else f"in [0, {largest:g}]"
+        for name in names:
+            value = getattr(self, name)
+            for one in value if isinstance(value, tuple) else (value,):
+                if not 0 <= one <= largest or math.isinf(one):
+                    raise ValueError(f"{flag(name)} must be {limit}, got {one:g}")
+
+    def different(self, *names: str) -> None:
+        """Raises `ValueError` unless a sweep's values differ in the six digits that are shown."""
+        for name in names:
+            shown = [f"{value:g}" for value in getattr(self, name)]
+            if len(set(shown)) < len(shown):
+                raise ValueError(f"{flag(name)} must differ in six digits, got {' '.join(shown)}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Seeds(Flags):
+    """Which seeds, and how many runs at once."""
+
+    seeds: int = 5
+    """Number of seeds, learned side by side. Each has its own network and its own stream."""
+    seed: int = 0
+    """The first seed."""
+    seed_batch: int | None = None
+    """Runs (seeds times settings) that are learned at once. By default as many as fit into half of
+    the memory. Finished runs are saved."""
+
+    def check(self) -> None:
+        super().check()
+        self.positive("seeds", "seed_batch")
+        if not 0 <= self.seed <= (last := 2**32 - self.seeds):
+            raise ValueError(
+                f"--seed must be in [0, {last}] with --seeds {self.seeds}, got {self.seed}"
+            )
+
+    def all_seeds(self) -> list[int]:
+        """The seeds as numbers."""
+        return [self.seed + number for number in range(self.seeds)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Out(Flags):
+    """Where the results go."""
+
+    out: Path = Path("runs")
+    """Folder for run.json and, in the end, metrics.json, table.md and pictures."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Resume(Flags):
+    """How a run is saved and resumed."""
+
+    checkpoint_every: int | None = None
+    """Examples, frames, batches or passes between two checkpoints. By default one a minute."""
+    resume: bool = False
+    """Resume the unfinished run in --out, which the same command began."""
+
+    def check(self) -> None:
+        super().check()
+        self.positive("checkpoint_every")
+
+
+@dataclasses.dataclass(frozen=True)
+class TensorBoard(Flags):
+    """Events for TensorBoard."""
+
+    tensorboard: bool = False
+    """Also write events for TensorBoard into --out/tensorboard. This needs tensorboardX."""
+
+    def check(self) -> None:
+        super().check()
+        if self.tensorboard:
+            tensorboard.check()
+
+
+@dataclasses.dataclass(frozen=True)
+class Data(Flags):
+    """Where data sets are."""
+
+    data_dir: Path | None = None
+    """Folder with the data sets' files, such as mnist.npz. By default MER_JAX_DATA_DIR."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Distributed(Flags):
+    """Runs over several processes."""
+
+    distributed: bool = False
+    """Spread the runs over several processes, each started with the same flags. On a cluster that
+    JAX knows nothing more is needed, elsewhere the three flags that follow. Such runs have no
+    checkpoints. The results of finished methods are saved."""
+    coordinator: str | None = None
+    """HOST:PORT of the first process, for --distributed."""
+    num_processes: int | None = None
+    """Number of processes, for --distributed."""
+    process_id: int | None = None
+    """Number of this process, from 0, for --distributed."""
+
+    def check(self) -> None:
+        super().check()
+        if not self.distributed and self.place != (None, None, None):
+            raise ValueError("--coordinator, --num-processes and --process-id need --distributed")
+        resumes: Any = getattr(self, "resume", False), getattr(self, "checkpoint_every", None)
+        if self.distributed and resumes != (False, None):
+            raise ValueError("--distributed runs keep no checkpoints to go on from")
+
+    @property
+    def place(self) -> tuple[str | None, int | None, int | None]:
+        """Coordinator, number of processes and this one's number."""
+        return self.coordinator, self.num_processes, self.process_id
+
+
+@dataclasses.dataclass(frozen=True)
+class Run(TensorBoard, Out, Resume, Seeds):
+    """Flags of every program that learns."""
+
+
+UNDECIDING = {
+    field.name
+    for group in (Out, Data, TensorBoard, Distributed)
+    for field in dataclasses.fields(group)
+} | {"resume", "compare"}
+"""Flags without influence on the results."""

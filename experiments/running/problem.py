@@ -1,0 +1,147 @@
+"""Problem: the programs and the schedule that one kind of experiment brings to the loop."""
+
+import dataclasses
+import math
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Rows = dict[str, np.ndarray]
+"""One evaluation: each metric on N tasks, `[R, N]` of R runs, NaN where it was not evaluated."""
+
+
+class Own(NamedTuple):
+    """Data of one run. A leading axis holds R runs.
+
+    seed: `[]` uint32.
+    rates: `{name: []}` float32, hyper-parameters that may be traced.
+    data: any pytree, such as the run's tasks.
+    """
+
+    seed: Any
+    rates: dict[str, Any]
+    data: Any = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """The length of a stream of tasks and the places where it is evaluated.
+
+    Attributes:
+      unit: name of what is counted, such as "examples" or "frames".
+      num_tasks: tasks, learned one after another.
+      task_length: units of each task.
+      chunk: units of one call of `advance`, a divisor of `task_length`.
+      evaluations: `{place: tasks}` in the order of places, which are multiples of `chunk`.
+      present: `[R, num_tasks, task_length]` bool, the units that each run has. None if it has all.
+        A chunk is present or absent as a whole.
+    """
+
+    unit: str
+    num_tasks: int
+    task_length: int
+    chunk: int
+    evaluations: Mapping[int, np.ndarray]
+    present: np.ndarray | None = None
+
+    @property
+    def total(self) -> int:
+        """Units of all tasks."""
+        return self.num_tasks * self.task_length
+
+    def seen(self, place: int) -> int:
+        """Units up to a place, the mean over the runs."""
+        if self.present is None:
+            return place
+        flat = self.present.reshape(len(self.present), -1)
+        return int(flat[:, :place].sum(1).mean())
+
+    def of(self, runs: Any) -> "Schedule":
+        """The schedule of some of the runs, given their rows."""
+        present = None if self.present is None else self.present[runs]
+        return dataclasses.replace(self, present=present)
+
+    def has(self, place: int) -> bool:
+        """Whether any run has the chunk that begins at a place."""
+        if self.present is None:
+            return True
+        task, first = divmod(place, self.task_length)
+        return bool(self.present[:, task, first].any())
+
+
+def every(
+    unit: str, num_tasks: int, task_length: int, chunk: int, between: int, first: int = 0
+) -> Schedule:
+    """A schedule that evaluates all tasks every `between` units, from the place `first` on."""
+    places = range(first, num_tasks * task_length + 1, between)
+    return Schedule(
+        unit, num_tasks, task_length, chunk, dict.fromkeys(places, np.arange(num_tasks))
+    )
+
+
+def newest(rows: list[Rows]) -> str:
+    """The newest evaluation in a few words: the mean of its first metric."""
+    name, row = next(iter(rows[-1].items()))
+    return f"{name} {np.nanmean(row):.4g}" if np.isfinite(row).any() else name
+
+
+class Problem(NamedTuple):
+    """Functions of one run, which the loop compiles and maps over runs.
+
+    A problem that is made again with equal arguments should have the same functions (see
+    `functools.lru_cache`), since compiled programs are shared by function.
+
+    network: `network(seed) -> params`, the untrained network.
+    start: `start(params, own, shared) -> state`.
+    advance: `advance(state, own, shared, place) -> (state, info, is_finite)`. It learns the chunk
+      that begins at `place`, `[]` int32. info: pytree of `[chunk, ...]`, which the loop stores, or
+      None. is_finite: `[]` bool, whether all losses were.
+    evaluate: `evaluate(params, own, shared, place, tasks [m]) -> {metric: [m]}`. The first metric
+      is the one that progress shows.
+    last: `evaluate` for the end of the stream. None if it is the same.
+    params: `params(state) -> params`.
+    tell: `tell(rows) -> str` for the progress bar.
+    """
+
+    network: Callable[..., Any]
+    start: Callable[..., Any]
+    advance: Callable[..., Any]
+    evaluate: Callable[..., dict[str, jax.Array]]
+    last: Callable[..., dict[str, jax.Array]] | None = None
+    params: Callable[[Any], Any] = operator.attrgetter("params")
+    tell: Callable[[list[Rows]], str] = newest
+
+
+def chunk_size(task_length: int, checkpoint_every: int | None = None, lengths: Any = ()) -> int:
+    """The largest chunk that divides a task.
+
+    It has at most 100 units, after which a run can be saved, and at most `checkpoint_every`.
+
+    Args:
+      lengths: further lengths that it must divide, such as those of shorter tasks.
+    """
+    most = min(100, checkpoint_every or 100)
+    whole = math.gcd(task_length, *(int(length) for length in lengths))
+    return max(size for size in range(1, most + 1) if whole % size == 0)
+
+
+def is_finite(tree: Any) -> jax.Array:
+    """Whether all numbers of a tree are finite, `[]` bool."""
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
+
+
+def size_bytes(tree: Any) -> int:
+    """Bytes of all arrays, or shapes of arrays, in a tree."""
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def bytes_per_run(problem: Problem, own: Own, shared: Any) -> int:
+    """Bytes of one run on its device: two copies of its state, and its own data."""
+    one = jax.tree.map(lambda leaf: leaf[0], own)
+    params = jax.eval_shape(problem.network, one.seed)
+    state = jax.eval_shape(problem.start, params, one, shared)
+    return 2 * size_bytes(state) + size_bytes(own.data) // len(own.seed)

@@ -1,0 +1,137 @@
+"""Program shell: flags, checks, expected errors, Ctrl-C, progress and results."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+from rich.console import Console
+from rich.table import Table
+
+from experiments.running import batches, checkpoints, devices, files, progress, record
+from experiments.running.batches import Study
+from experiments.running.command_line import NothingLeft, command, deciding, errors, parse
+from experiments.running.interrupt import interruptible
+from experiments.running.options import Distributed
+
+Say = Callable[[str], object]
+
+
+class Program(NamedTuple):
+    """A program that learns.
+
+    module: as in `python -m module`. config: its flags, a dataclass with those of `options.Run`.
+    prepare: `prepare(config, say) -> Study` reads data and checks everything that can be checked
+      before learning. It raises `ValueError` or `OSError` in one line.
+    """
+
+    module: str
+    config: type[Any]
+    prepare: Callable[[Any, Say], Study]
+
+    def study(self, config: Any, say: Say) -> Study:
+        """The checked study of a configuration, with what the record says of it."""
+        config.check()
+        study = self.prepare(config, say)
+        about = {
+            "config": deciding(config),
+            "command": command(self.module, config),
+            "seeds": study.seeds,
+            "caption": study.caption,
+        }
+        return study._replace(about=about | study.about)
+
+
+def main(program: Program, args: Sequence[str] | None = None) -> None:
+    """Runs a program from its flags to its results."""
+    console = Console()
+    config = parse(program.module, program.config, args)
+    with errors(program.module), console.status("reading data"):
+        config.check()
+        check_free(config)
+        study = program.study(config, lambda text: console.print(text, highlight=False))
+        config.out.mkdir(parents=True, exist_ok=True)
+    devices.use_all_cores(study.num_runs)
+    jax.config.update("jax_default_matmul_precision", "highest")
+    is_distributed = isinstance(config, Distributed) and config.distributed
+    if is_distributed:
+        with errors(program.module):
+            devices.join(*config.place)
+        console.quiet = not devices.is_first_process()
+    console.print(study.caption, highlight=False)
+    study.about.update(record.environment())
+    resumes = "" if is_distributed else ". --resume goes on from the last checkpoint"
+    stopped = f"finished results are in {config.out}{resumes}"
+    with running(program.module, console, stopped), progress.display(console) as bars:
+        if devices.is_first_process():
+            files.write_json(config.out / "run.json", {"format": record.FORMAT} | study.about)
+        known = batches.run(study, config, bars)
+    tell(console, config.out, known.table(study.digits))
+
+
+def check_free(config: Any) -> None:
+    """Checks that --out is free, or holds a run that may be resumed.
+
+    Raises:
+      ValueError: if it holds an unfinished run without --resume, a run of an earlier format, or
+        a finished run.
+      NothingLeft: if the same run is finished.
+    """
+    folder, path = checkpoints.folder(config.out), config.out / "metrics.json"
+    if folder.exists():
+        if not config.resume:
+            raise ValueError(
+                f"{folder} holds an unfinished run: give --resume to resume it, or delete it, or "
+                "choose another --out"
+            )
+        if _written(config.out / "run.json", "format") != record.FORMAT:
+            raise ValueError(
+                f"{folder} was begun by an earlier version of this program and cannot be resumed: "
+                "delete it, or choose another --out"
+            )
+    elif path.exists():
+        if config.resume and _written(path, "config") == deciding(config):
+            raise NothingLeft(f"{path} is finished: nothing is left to learn")
+        raise ValueError(f"{path} holds a finished run: choose another --out, or delete it")
+
+
+def _written(path: Path, name: str) -> Any:
+    """An entry of a JSON file, None if the file is damaged or lacks it."""
+    with contextlib.suppress(OSError, ValueError):
+        return files.read_json(path).get(name)
+    return None
+
+
+@contextlib.contextmanager
+def running(module: str, console: Console, stopped: str) -> Iterator[None]:
+    """Context of a program's work.
+
+    An expected error ends the program with one line on stderr and status 2. SIGINT and SIGTERM
+    end it at the next checkpoint with status 130.
+
+    Args:
+      stopped: message after a signal.
+    """
+    try:
+        with errors(module), interruptible(console.print):
+            yield
+    except KeyboardInterrupt:
+        console.print(f"stopped: {stopped}", highlight=False)
+        raise SystemExit(130) from None
+
+
+def tell(console: Console, out: Path, rows: Sequence[Sequence[str]] = ()) -> None:
+    """Prints the table of results and the folder with its files.
+
+    Args:
+      rows: cells of the table, its head first. No table without rows.
+    """
+    if rows:
+        head, *body = rows
+        table = Table(*head)
+        for row in body:
+            table.add_row(*row)
+        console.print(table)
+    names = sorted(path.name for path in out.iterdir() if not path.name.startswith("."))
+    console.print(f"{out}: {', '.join(names)}", highlight=False)

@@ -1,0 +1,201 @@
+"""The record of a run: metrics.json, with each seed's values."""
+
+import dataclasses
+import importlib.metadata
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments.running import files
+from experiments.running.statistics import Spread, spread
+
+FORMAT = 2
+"""The layout of records and checkpoints. Runs of another layout cannot be resumed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """One setting of one arm.
+
+    Attributes:
+      name: tells it from the others, such as "mer alpha 0.1".
+      title: for tables and pictures.
+      settings: its hyper-parameters.
+      seconds: time of all its seeds.
+      per_seed: "seed" and the metrics, `[S]` or `[S, ...]`, or dictionaries of such lists.
+      about: anything else that all seeds share.
+    """
+
+    name: str
+    title: str
+    settings: dict[str, float]
+    seconds: float
+    per_seed: dict[str, Any]
+    about: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds, in the order of all per-seed values."""
+        return list(self.per_seed["seed"])
+
+    def array(self, name: str) -> np.ndarray:
+        """Per-seed values, `[S, ...]` float64."""
+        return np.asarray(self.per_seed[name], np.float64)
+
+    def spread(self, metric: str) -> Spread:
+        """Mean and standard deviation of a metric over the seeds."""
+        return spread(self.per_seed[metric])
+
+    def by_seed(self, metric: str) -> dict[int, float]:
+        """`{seed: value}`."""
+        return dict(zip(self.seeds, self.array(metric).tolist(), strict=True))
+
+    def is_finite(self, metric: str) -> bool:
+        """Whether no seed diverged."""
+        return bool(np.isfinite(self.array(metric)).all())
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON object."""
+        named = {name: getattr(self, name) for name in ("name", "title", "settings", "seconds")}
+        return named | self.about | {"per_seed": self.per_seed}
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """Everything that a run leaves in metrics.json.
+
+    Attributes:
+      about: what was asked, "config", "command" and "seeds", and where it ran.
+      metrics: `{name: title}` of the headline metrics, the first one first.
+      results: one for each setting.
+    """
+
+    about: dict[str, Any]
+    metrics: dict[str, str]
+    results: list[Result]
+
+    def table(self, digits: int = 2) -> list[list[str]]:
+        """Headline metrics and seconds of each result, below a head."""
+        head = ["", *self.metrics.values(), "Seconds"]
+        return [
+            head,
+            *(
+                [
+                    result.title,
+                    *(result.spread(metric).text(digits) for metric in self.metrics),
+                    f"{result.seconds:.0f}",
+                ]
+                for result in self.results
+            ),
+        ]
+
+    def write(self, path: Path) -> None:
+        """Writes the file. A single result's headline metrics are also at the top level."""
+        alone = self.results[0] if len(self.results) == 1 else None
+        spreads = {metric: alone.spread(metric)._asdict() for metric in self.metrics if alone}
+        results = [result.to_json() for result in self.results]
+        last = {"metrics": self.metrics, "results": results}
+        files.write_json(path, {"format": FORMAT} | self.about | spreads | last)
+
+
+def load(path: Path) -> Record:
+    """Reads a record.
+
+    Raises:
+      ValueError: if the file is damaged, or of another format.
+    """
+    try:
+        content = files.read_json(path)
+        written, metrics = content.pop("format", None), content.pop("metrics", {})
+        results = [_result(dict(part)) for part in content.pop("results", [])]
+        about = {name: value for name, value in content.items() if name not in metrics}
+        for result in results:
+            sizes = {len(result.seeds), *(result.array(metric).size for metric in metrics)}
+            if len(sizes) > 1:
+                raise ValueError(f"seeds and values of {result.name} differ in number")
+        if written != FORMAT or not results or not metrics:
+            raise ValueError(f"expected results in format {FORMAT}, got format {written}")
+        return Record(about, metrics, results)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is damaged or not a run's metrics ({error!r})") from None
+
+
+def _result(part: dict[str, Any]) -> Result:
+    names = ("name", "title", "settings", "seconds", "per_seed")
+    known = {name: part.pop(name) for name in names}
+    return Result(**known, about=part)
+
+
+def join(known: Record, new: Record) -> Record:
+    """A record with the seeds of another run of the same settings after its own."""
+    results = [
+        dataclasses.replace(
+            first,
+            seconds=round(first.seconds + second.seconds, 2),
+            per_seed=append(first.per_seed, second.per_seed),
+        )
+        for first, second in zip(known.results, new.results, strict=True)
+    ]
+    seeds = {"seeds": results[0].seeds}
+    return Record(known.about | seeds, known.metrics, results)
+
+
+def append(first: Any, second: Any) -> Any:
+    """Per-seed lists, at the leaves of dictionaries, one after the other. None is empty."""
+    if isinstance(second, dict):
+        return {name: append(first and first[name], part) for name, part in second.items()}
+    return [*(first or []), *second]
+
+
+def take(values: Any, rows: Any) -> Any:
+    """Rows of per-seed lists at the leaves of dictionaries."""
+    if isinstance(values, dict):
+        return {name: take(part, rows) for name, part in values.items()}
+    return [values[row] for row in rows]
+
+
+def environment() -> dict[str, Any]:
+    """Versions and machine, to repeat the run."""
+    packages = ("mer_jax", "jax", "jaxlib", "flax", "optax", "numpy", "gymnax", "flashbax")
+    return {
+        "versions": {name: version for name in packages if (version := _version(name))},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "devices": [str(device) for device in jax.devices()],
+        "cpu_count": os.cpu_count(),
+        "git_revision": _git_revision(),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _git_revision() -> str | None:
+    """The commit that ran, with a + if its files had changed since. None outside of git."""
+
+    def git(*args: str) -> str:
+        command = ["git", "-C", str(Path(__file__).parent), *args]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "HEAD") + ("+" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def markdown(table: list[list[str]], caption: str = "") -> str:
+    """A table with its head as Markdown, and a caption below."""
+    head, *body = table
+    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *body]
+    text = "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+    return f"{text}\n{caption}\n" if caption else text

@@ -1,0 +1,1 @@
+"""Supervised streams of tasks: MER beside other methods."""

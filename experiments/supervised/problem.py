@@ -1,0 +1,161 @@
+"""The supervised problem: one learner over a benchmark's tasks, evaluated on every task."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import mer_jax
+from experiments.running.problem import Own, Problem, Rows, Schedule, chunk_size
+from experiments.supervised.methods import METHODS
+from mer_jax import DenseFirstLoss
+from mer_jax.branches import where_needed
+from mer_jax.data import benchmarks
+from mer_jax.data.benchmarks import Base, Tasks, Visit
+from mer_jax.losses import is_in_turn
+from mer_jax.networks import Model
+from mer_jax.task_params import of_task, with_task
+from mer_jax.types import Learner, Params
+
+
+def schedule(tasks: Tasks, evaluate_every: int, checkpoint_every: int | None) -> Schedule:
+    """The schedule of S draws of a benchmark, `[S, ...]`.
+
+    All tasks are evaluated at the start, after every `evaluate_every` tasks, and at the end. In
+    between, only the task just learned and the next one are.
+    """
+    _, num_tasks, length = tasks.images.shape
+    present = tasks.images >= 0
+    chunk = chunk_size(length, checkpoint_every, np.unique(present.sum(-1)))
+
+    def evaluated(learned: int) -> np.ndarray:
+        everything = learned % evaluate_every == 0 or learned == num_tasks
+        return np.arange(num_tasks) if everything else np.array([learned - 1, learned])
+
+    places = {learned * length: evaluated(learned) for learned in range(num_tasks + 1)}
+    return Schedule("examples", num_tasks, length, chunk, places, present)
+
+
+@functools.lru_cache(maxsize=64)
+def problem(
+    model: Model,
+    method: str,
+    num_tasks: int,
+    sizes: tuple[tuple[str, int], ...],
+    chunk: int,
+    is_ragged: bool = False,
+    is_watched: bool = False,
+) -> Problem:
+    """A method on a benchmark. `Own.data` is the run's `Tasks`, and shared are both `Base`s.
+
+    Args:
+      sizes: the method's static settings, as items.
+      is_ragged: whether some tasks are shorter than others, with images of -1 at their end.
+      is_watched: whether dot products of gradients are recorded, see `mer_jax.watch`.
+    """
+
+    def learner_of(own: Own, train: Base) -> Learner:
+        def show(visit: Visit) -> mer_jax.Example:
+            return benchmarks.show(train, own.data, visit)
+
+        learner = METHODS[method].make(model.loss, num_tasks, **dict(sizes), **own.rates)
+        learner = mer_jax.map_examples(learner, show)
+        if not is_watched:
+            return learner
+        stream_length = own.data.images.shape[-2] * own.data.images.shape[-1]
+        return mer_jax.watch(
+            learner, lambda params, visit: model.loss(params, show(visit)), stream_length
+        )
+
+    def start(params: Params, own: Own, shared: tuple[Base, Base]) -> Any:
+        visit = Visit(jnp.int32(0), jnp.int32(0))
+        return learner_of(own, shared[0]).init(params, visit)
+
+    def advance(state: Any, own: Own, shared: tuple[Base, Base], place: jax.Array) -> Any:
+        task, first = jnp.divmod(place, own.data.images.shape[-1])
+        images = jax.lax.dynamic_slice_in_dim(own.data.images[task], first, chunk)
+        stream = Visit(jnp.full(chunk, task), images)
+        learn_key = _keys(own.seed)[1]
+
+        def learned() -> Any:
+            after, infos = mer_jax.run(learn_key, learner_of(own, shared[0]), state, stream)
+            return after, infos if is_watched else None, jnp.isfinite(infos.loss).all()
+
+        if not is_ragged:
+            return learned()
+        _, info, _ = jax.eval_shape(learned)
+        unchanged = state, jax.tree.map(_unknown, info), jnp.bool_(True)
+        # A chunk is present or absent as a whole.
+        return where_needed(images[0] >= 0, lambda _: learned(), unchanged)
+
+    return Problem(network(model), start, advance, evaluation(model), tell=_tell)
+
+
+def _keys(seed: jax.Array) -> jax.Array:
+    """Keys of the network and of the learner, `[2]`."""
+    return jax.random.split(jax.random.key(seed))
+
+
+def _unknown(info: jax.ShapeDtypeStruct) -> jax.Array:
+    """Info of examples that are absent: NaN, False or -1."""
+    is_float = jnp.issubdtype(info.dtype, jnp.floating)
+    return jnp.full(info.shape, jnp.nan if is_float else False if info.dtype == bool else -1,
+                    info.dtype)  # fmt: skip
+
+
+@functools.lru_cache(maxsize=32)
+def network(model: Model) -> Callable[..., Params]:
+    """`Problem.network`, shared by all methods with the same network."""
+    return lambda seed: model.init(_keys(seed)[0])
+
+
+@functools.lru_cache(maxsize=32)
+def evaluation(model: Model) -> Callable[..., dict[str, jax.Array]]:
+    """`Problem.evaluate`, shared by all methods with the same network: "accuracy", a fraction."""
+
+    def evaluate(
+        params: Params, own: Own, shared: tuple[Base, Base], place: jax.Array, which: jax.Array
+    ) -> dict[str, jax.Array]:
+        del place
+        return {"accuracy": accuracies(model, params, own.data, shared[1], which)}
+
+    return evaluate
+
+
+def accuracies(
+    model: Model, params: Params, tasks: Tasks, test: Base, which: jax.Array
+) -> jax.Array:
+    """The accuracy on each of some tasks, `[m]`."""
+
+    def one_task(task: jax.Array) -> jax.Array:
+        rows = jnp.arange(test.labels.shape[0]) if tasks.tests is None else tasks.tests[task]
+        if isinstance(model.loss, DenseFirstLoss):
+            absorbed = benchmarks.absorb(model.loss, of_task(params, task), tasks, task)
+            judged = with_task(params, task, absorbed)
+
+            def make(row: jax.Array) -> mer_jax.Example:
+                return mer_jax.Example(test.images[row], test.labels[row], task)
+        else:
+            judged = params
+
+            def make(row: jax.Array) -> mer_jax.Example:
+                return benchmarks.show(test, tasks, Visit(task, row))
+
+        return mer_jax.accuracy(model.apply, judged, rows, make, block_size(model), rows >= 0)
+
+    return jax.lax.map(one_task, which)
+
+
+def block_size(model: Model) -> int:
+    """Examples that are classified at once."""
+    return 1 if is_in_turn(model.loss) else 1000
+
+
+def _tell(rows: list[Rows]) -> str:
+    task = len(rows) - 1
+    if not task:
+        return "learning"
+    return f"{100 * rows[-1]['accuracy'][:, task - 1].mean():.1f} % on task {task}"
