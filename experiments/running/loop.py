@@ -168,8 +168,9 @@ def resume(runs: Runs, place: int, stored: Arrays) -> LoopState:
 
 def _info(runs: Runs, leaves: list[np.ndarray]) -> Any:
     """The infos of a checkpoint as the pytree that `advance` returns."""
-    one = jax.tree.map(lambda leaf: leaf[0], (runs.shapes, runs.own))
-    _, info, _ = jax.eval_shape(runs.problem.advance, *one, runs.shared, np.int32(0))
+    _, info, _ = jax.eval_shape(
+        runs.over(runs.problem.advance, own=2), runs.shapes, runs.own, runs.shared, np.int32(0)
+    )
     return jax.tree.unflatten(jax.tree.structure(info), leaves)
 
 

@@ -7,7 +7,11 @@ import pytest
 
 pytest.importorskip("gymnax", reason="mer_jax.rl needs it")
 
-from experiments import bench, command_line, joint, language, rl, supervised, survival
+from experiments import bench, joint, survival
+from experiments.language import study as language
+from experiments.rl import study as rl
+from experiments.running import command_line
+from experiments.supervised import study as supervised
 
 CONFIGS = {
     "supervised": supervised.Config(
@@ -27,7 +31,7 @@ def test_a_command_gives_its_configuration_again(name):
     said = command_line.command(f"experiments.{name}", config)
     python, _, module, *flags = shlex.split(said)
     assert (python, module) == ("python", f"experiments.{name}")
-    assert command_line.parse(type(config), flags) == config
+    assert command_line.parse("x", type(config), flags) == config
 
 
 def test_only_what_decides_is_said():

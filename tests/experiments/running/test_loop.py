@@ -1,0 +1,383 @@
+"""The loop and the program shell, whole, on the toy problem."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from experiments.running import devices, loop, record
+from experiments.running.checkpoints import Checkpoints, Diverged, folder
+from experiments.running.interrupt import interruptible, stop
+from experiments.running.problem import Own, chunk_size, every
+from experiments.running.program import main
+from tests.experiments import toy
+
+ROOT = Path(__file__).parents[3]
+
+
+def run(out, *flags):
+    main(toy.PROGRAM, ["--out", str(out), *map(str, flags)])
+    return json.loads((out / "metrics.json").read_text())
+
+
+def measured(content):
+    """Everything but how long it took."""
+    return [{**result, "seconds": 0} for result in content["results"]]
+
+
+def refused(capsys, out, *flags, status=2):
+    """The one line with which a program ends."""
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as end:
+        main(toy.PROGRAM, ["--out", str(out), *map(str, flags)])
+    assert end.value.code == status
+    said = capsys.readouterr()
+    line = said.err if status else said.out
+    assert line.count("\n") == 1
+    assert before == {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    return line
+
+
+@pytest.fixture
+def stopped(monkeypatch):
+    """A function that makes every run stop at a place, once, as Ctrl-C does."""
+
+    def stop_at(arm, place):
+        due = Checkpoints.due
+
+        def due_once_stopped(store, at):
+            if store.folder.name == arm and at == place:
+                stop()
+                monkeypatch.setattr(Checkpoints, "due", due)
+            return due(store, at)
+
+        monkeypatch.setattr(Checkpoints, "due", due_once_stopped)
+
+    return stop_at
+
+
+def test_runs_are_those_of_a_plain_loop(tmp_path):
+    """Two rates with three seeds, two runs at a time: each run alone, by hand."""
+    content = run(tmp_path, "--seeds", 3, "--alpha", 0.5, 0.1, "--seed-batch", 2, "--seed", 4)
+    assert content["format"] == record.FORMAT
+    assert [result["name"] for result in content["results"]] == ["one alpha 0.5", "one alpha 0.1"]
+    for result in content["results"]:
+        assert result["per_seed"]["seed"] == [4, 5, 6]
+        for seed, errors, final, places in zip(
+            *(result["per_seed"][name] for name in ("seed", "errors", "final_error", "places")),
+            strict=True,
+        ):
+            _, by_hand = toy.expected(seed, result["settings"]["alpha"])
+            np.testing.assert_allclose(errors, by_hand, atol=1e-5)
+            assert final == pytest.approx(by_hand[-1].mean(), abs=1e-5)
+            assert places == [0, 20, 40, -1]  # the last evaluation is another program's
+    assert (tmp_path / "left.txt").read_text().split()[0] == "4"
+    assert "final_error" not in content  # of several settings nothing stands at the top level
+
+
+def test_a_run_leaves_a_record_a_table_and_a_picture(tmp_path, capsys):
+    content = run(tmp_path, "--seeds", 2, "--arms", "one", "two")
+    names = ["left.txt", "metrics.json", "picture.png", "run.json", "table.md"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    said = capsys.readouterr().out
+    assert "A toy of 3 tasks." in said
+    assert ", ".join(names) in " ".join(said.split())
+    assert "| One | " in (tmp_path / "table.md").read_text()
+    asked = json.loads((tmp_path / "run.json").read_text())
+    assert asked["command"] == "python -m tests.experiments.toy --seeds 2 --arms one two"
+    assert content["config"] == asked["config"]
+    assert content["versions"]["jax"] == jax.__version__
+    assert content["kind"] == "toy"
+
+
+def test_a_single_setting_stands_at_the_top_level(tmp_path):
+    content = run(tmp_path, "--seeds", 3)
+    (result,) = content["results"]
+    final = result["per_seed"]["final_error"]
+    assert content["final_error"]["per_seed"] == final
+    assert content["final_error"]["mean"] == pytest.approx(np.mean(final))
+    assert content["final_error"]["std"] == pytest.approx(np.std(final, ddof=1))
+    first, *_ = (toy.expected(0, 0.5)[1][-1].mean(),)
+    assert final[0] == pytest.approx(first, abs=1e-5)
+
+
+FLAGS = ["--seeds", 3, "--seed-batch", 2, "--arms", "one", "two", "--info", "--checkpoint-every", 5]
+
+
+def test_stopped_and_resumed_it_ends_with_the_same_bits(tmp_path, stopped, capsys):
+    """Once within a task, with infos on the way, and once between two batches of runs."""
+    whole = run(tmp_path / "whole", *FLAGS)
+    for arm, place in (("one-0", 25), ("two-2", 40)):
+        stopped(arm, place)
+        with pytest.raises(SystemExit) as end:
+            run(tmp_path / "parts", *FLAGS, "--resume")
+        assert end.value.code == 130
+        said = " ".join(capsys.readouterr().out.split())
+        assert f"stopped: finished results are in {tmp_path}/parts. --resume goes on" in said
+        kept = [path.name for path in folder(tmp_path / "parts").glob(f"{arm}/*")]
+        assert str(place) in kept
+    parts = run(tmp_path / "parts", *FLAGS, "--resume")
+    assert measured(parts) == measured(whole)
+    assert not folder(tmp_path / "parts").exists()
+    examples = np.array(parts["results"][0]["per_seed"]["examples"]["all"])
+    assert examples.shape == (3, 60)
+    np.testing.assert_allclose(examples.reshape(3, 3, 20).mean((0, 2)), [1, 2, 3], atol=0.1)
+
+
+def test_a_resumed_run_forgets_nothing_of_its_state(tmp_path, stopped):
+    """The checkpoint holds parameters, memory and count, which a plain loop gives."""
+    stopped("one-0", 25)
+    with pytest.raises(SystemExit):
+        run(tmp_path, "--seeds", 1, "--checkpoint-every", 5)
+    said = []
+    store = Checkpoints(folder(tmp_path) / "one-0", dict, 5, False, said.append)
+    store._check = lambda identity: None
+    place, arrays = store.newest()
+    assert place == 25
+    params, memory, count = arrays["state"]
+    assert count == [25]
+    assert len(np.unique(memory)) == 4
+    assert len(arrays["error"]) == 2
+    assert params[0] == pytest.approx(float(toy.expected(0, 0.5, 2)[1][1][0]) + 1, abs=1)
+
+
+def test_an_unfinished_run_is_resumed_by_its_own_command_alone(tmp_path, stopped, capsys):
+    stopped("one-0", 25)
+    with pytest.raises(SystemExit):
+        run(tmp_path, *FLAGS)
+    assert "unfinished run: give --resume" in refused(capsys, tmp_path, *FLAGS)
+    run_json = (tmp_path / "run.json").read_text()
+    (tmp_path / "run.json").write_text(run_json.replace('"format": 2', '"format": 1'))
+    says = "was begun by an earlier version of this program and cannot be resumed"
+    assert says in refused(capsys, tmp_path, *FLAGS, "--resume")
+    (tmp_path / "run.json").write_text("{")
+    assert says in refused(capsys, tmp_path, *FLAGS, "--resume")
+    (tmp_path / "run.json").write_text(run_json)
+    for flags, name in ((["--alpha", 0.2], "settings"), (["--seed", 7], "seeds"),
+                        (["--length", 10], "length")):  # fmt: skip
+        with pytest.raises(SystemExit) as end:
+            run(tmp_path, *FLAGS, "--resume", *flags)
+        assert end.value.code == 2
+        assert f"was made with other values of {name}" in capsys.readouterr().err
+
+
+def test_a_finished_run_is_not_written_over(tmp_path, capsys):
+    run(tmp_path, "--seeds", 1)
+    for flags in ([], ["--seed", 7], ["--seed", 7, "--resume"]):
+        assert "holds a finished run" in refused(capsys, tmp_path, "--seeds", 1, *flags)
+    says = "is finished: nothing is left to learn"
+    assert says in refused(capsys, tmp_path, "--seeds", 1, "--resume", status=0)
+    whole = (tmp_path / "metrics.json").read_bytes()
+    for damaged in (whole[:100], b"[]", b"{}"):
+        (tmp_path / "metrics.json").write_bytes(damaged)
+        assert "holds a finished run" in refused(capsys, tmp_path, "--seeds", 1, "--resume")
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--seeds", "many"], "many"),
+        (["--colour", "red"], "--colour"),
+        (["--seeds", 0], "--seeds must be a whole number of at least 1, got 0"),
+        (["--seeds", 2**31], "--seeds must be less than 2^31"),
+        (["--seed", -1], "--seed must be in [0, 4294967291] with --seeds 5, got -1"),
+        (["--seed", 4294967296], "--seed must be in"),
+        (["--seed-batch", 0], "--seed-batch must be a whole number"),
+        (["--checkpoint-every", 0], "--checkpoint-every must be a whole number"),
+        (["--alpha", -1], "--alpha must be a finite number of at least 0, got -1"),
+        (["--alpha", "inf"], "--alpha must be a finite number"),
+        (["--alpha", "nan"], "--alpha must be a finite number"),
+        (["--process-id", 1], "need --distributed"),
+        (["--distributed", "--resume"], "--distributed runs keep no checkpoints"),
+        (["--wrong"], "the data are wrong in two lines"),
+        (["--out", "{file}/below"], "{file}"),
+    ],
+    ids=str,
+)
+def test_bad_input_gets_one_clear_line(flags, says, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    flags = [str(flag).format(file=tmp_path / "file") for flag in flags]
+    line = refused(capsys, tmp_path, "--out", tmp_path / "out", *flags)
+    assert line.startswith("tests.experiments.toy: error: ")
+    assert says.format(file=tmp_path / "file") in line
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_runs_that_do_not_fit_are_refused(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(devices, "memory_bytes", lambda: 20)
+    with pytest.raises(SystemExit) as end:
+        run(tmp_path)
+    assert end.value.code == 2
+    assert "one run of one needs" in capsys.readouterr().err
+
+
+def test_a_run_that_diverges_stops_at_the_next_checkpoint(tmp_path, capsys):
+    for flags, where in (
+        (["--checkpoint-every", 10], "after 10 examples, in task 1"),
+        ([], "after 60 examples, in task 3"),  # done before its first checkpoint
+    ):
+        with pytest.raises(SystemExit) as end:
+            run(tmp_path, "--seeds", 2, "--alpha", 1e30, *flags)
+        assert end.value.code == 2
+        said = capsys.readouterr().err
+        assert f"seed 0, seed 1: no longer finite {where}" in said
+        assert "the last good checkpoint is none" in said
+    # In a sweep the others go on.
+    shutil.rmtree(tmp_path)
+    lost, kept = run(tmp_path, "--seeds", 2, "--alpha", 1e30, 0.5)["results"]
+    assert lost["per_seed"]["final_error"] == [None, None]
+    assert min(kept["per_seed"]["final_error"]) > 0
+    assert "| One, alpha 1e+30 | diverged |" in (tmp_path / "table.md").read_text()
+
+
+def test_help_explains_every_flag(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(toy.PROGRAM, ["--help"])
+    assert end.value.code == 0
+    said = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    for text in ("A toy.", "--seeds", "The first seed.", "--resume", "--no-resume",
+                 "Number of tasks."):  # fmt: skip
+        assert text in said
+
+
+def learn(**changed):
+    """Ragged: seed 0 lacks the second half of its first task, and seed 1 of its second."""
+    lengths = np.array([[10, 20, 20], [20, 10, 20]], np.int32)
+    own = Own(np.arange(2, dtype=np.uint32), {"alpha": np.full(2, 0.5, np.float32)}, lengths)
+    schedule = every("examples", 3, 20, 10, between=20)
+    present = np.arange(20) < lengths[:, :, None]
+    schedule = type(schedule)(**{**vars(schedule), "present": present, **changed})
+    return list(loop.learn(toy.problem(10, 20, False), schedule, own, np.float32(0.5)))
+
+
+def test_rows_come_in_order_and_what_is_missing_is_not_counted():
+    steps = learn()
+    assert [step.seen for step in steps] == [0, 10, 15, 25, 30, 40, 50, 50][: len(steps)]
+    known = [len(step.rows) for step in steps]
+    assert known == sorted(known)
+    assert known[-1] == 4
+    assert steps[-1].params.shape == (2,)
+
+
+def test_a_chunk_that_no_run_has_is_not_learned():
+    def present(lengths):
+        return np.arange(20) < np.array(lengths, np.int32)[:, :, None]
+
+    steps = learn(present=present([[10, 20, 20], [10, 20, 20]]))
+    assert len(steps) == 7
+    assert steps[1].seen == steps[2].seen == 10
+
+
+def test_a_schedule_evaluates_some_tasks_and_leaves_the_others_unknown():
+    *_, last = learn(evaluations={20: np.array([0, 1]), 60: np.arange(3)})
+    first, second = (row["error"] for row in last.rows)
+    assert np.isnan(first[:, 2]).all()
+    assert np.isfinite(first[:, :2]).all()
+    assert np.isfinite(second).all()
+
+
+def test_a_batch_must_be_finite_or_may_diverge(tmp_path):
+    own = Own(np.zeros(1, np.uint32), {"alpha": np.full(1, 1e30, np.float32)}, np.full((1, 1), 20))
+    store = Checkpoints(tmp_path / "x", dict, None, False, print)
+    arguments = toy.problem(10, 20, False), every("examples", 1, 20, 10, 20), own, np.float32(0)
+    with pytest.raises(Diverged):
+        list(loop.learn(*arguments, store, may_diverge=False))
+    *_, last = loop.learn(*arguments)
+    assert not np.isfinite(last.params).all()
+
+
+def test_chunks_are_as_fine_as_the_checkpoints():
+    sizes = [chunk_size(*sizes) for sizes in ((1000,), (1000, 30), (997, 20), (15,))]
+    assert sizes == [100, 25, 1, 15]
+    assert chunk_size(60, None, [15, 45]) == 15
+
+
+def test_several_mains_share_compiled_programs(tmp_path):
+    """A second run of the same shapes compiles nothing."""
+    run(tmp_path / "first", "--seeds", 2)
+    with jax.log_compiles(), pytest.MonkeyPatch.context() as patch:
+        compiled = []
+        from jax._src import compiler
+
+        patch.setattr(
+            compiler, "compile_or_get_cached",
+            lambda *args, **how: compiled.append(args) or pytest.fail("compiled again"),
+        )  # fmt: skip
+        run(tmp_path / "second", "--seeds", 2, "--seed", 3)
+    assert not compiled
+
+
+COMMAND = [sys.executable, "-m", "tests.experiments.toy", "--length", "2000", "--seeds", "3"]
+
+
+def program(out, *flags, devices=1):
+    """The toy as a process of its own."""
+    options = f"import jax, sys; jax.config.update('jax_num_cpu_devices', {devices}); "
+    code = options + (
+        "from experiments.running import devices; devices.use_all_cores = lambda runs: None; "
+        "from experiments.running.program import main; from tests.experiments import toy; "
+        "main(toy.PROGRAM, sys.argv[1:])"
+    )
+    command = [sys.executable, "-c", code, *COMMAND[3:], *flags, "--out", str(out)]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="it is the CPU that is split here")
+def test_devices_and_processes_give_what_one_gives(tmp_path, unused_port):
+    """Three runs on one device, on two, so that one is padding, and on two processes."""
+    distributed = ["--distributed", "--coordinator", f"127.0.0.1:{unused_port}"]
+    distributed += ["--num-processes", "2", "--process-id"]
+    started = [
+        program(tmp_path / "one"),
+        program(tmp_path / "two", devices=2),
+        program(tmp_path / "both", *distributed, "0"),
+        program(tmp_path / "both", *distributed, "1"),
+    ]
+    said = [process.communicate(timeout=300)[0] for process in started]
+    assert [process.returncode for process in started] == [0] * 4
+    assert "Final error" in said[2]
+    assert "error" not in said[3]  # one of them speaks
+    one, two, both = (
+        measured(json.loads((tmp_path / name / "metrics.json").read_text()))
+        for name in ("one", "two", "both")
+    )
+    assert one == two == both
+    assert len({tuple(errors[-1]) for errors in one[0]["per_seed"]["errors"]}) == 3
+
+
+def test_killed_it_resumes_with_the_same_bits(tmp_path):
+    """SIGKILL at any moment after the first checkpoint, and damage to the newest one."""
+    flags = ["--checkpoint-every", "100"]
+    whole = program(tmp_path / "whole", *flags)
+    killed = program(tmp_path / "parts", *flags)
+    while not list(folder(tmp_path / "parts").glob("one-0/[0-9]*0")):
+        assert killed.poll() is None
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.wait()
+    steps = [int(path.name) for path in folder(tmp_path / "parts").glob("one-0/[0-9]*0")]
+    if len(steps) > 1:
+        shutil.rmtree(folder(tmp_path / "parts") / f"one-0/{max(steps)}/arrays")
+    resumed = program(tmp_path / "parts", *flags, "--resume")
+    for process in (whole, resumed):
+        process.communicate(timeout=300)
+        assert process.returncode == 0
+    assert measured(json.loads((tmp_path / "whole/metrics.json").read_text())) == measured(
+        json.loads((tmp_path / "parts/metrics.json").read_text())
+    )
+
+
+def test_a_signal_stops_at_the_next_checkpoint_and_a_second_one_at_once():
+    said = []
+    with interruptible(said.append):
+        signal.raise_signal(signal.SIGINT)
+        assert said == ["stopping at the next checkpoint; once more to stop at once"]
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)

@@ -1,0 +1,88 @@
+"""The supervised problem: ragged tasks, evaluations and transfer, by hand."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import mer_jax
+from experiments.running import loop
+from experiments.running.problem import Own
+from experiments.supervised import transfer
+from experiments.supervised.problem import problem, schedule
+from mer_jax.data import benchmarks
+from mer_jax.data.benchmarks import Base
+
+MODEL = mer_jax.networks.mlp((784, 8, 5))
+
+
+def tasks_of(lengths):
+    """Two tasks of up to 40 images each, and their own test images."""
+    place, first = np.arange(40), np.int32([[0], [lengths[0]]])
+    present = place < np.int32(lengths)[:, None]
+    images = np.where(present, first + place, -1).astype(np.int32)[None]
+    tests = np.int32([[[60, 61, -1], [62, -1, -1]]])
+    return benchmarks.Tasks(
+        np.broadcast_to(np.arange(784, dtype=np.int32), (1, 2, 784)),
+        np.ones((1, 2, 784), np.uint8),
+        np.zeros((1, 2), np.float32),
+        images,
+        tests,
+    )
+
+
+@pytest.mark.parametrize("lengths", [(20, 40), (20, 20)], ids=["different", "both short"])
+def test_nothing_is_learned_of_what_is_missing(lengths):
+    """As long a stream, one learner step for each image that is there. -1 is no image."""
+    rng = np.random.default_rng(0)
+    base = Base(rng.integers(0, 256, (63, 784), np.uint8), rng.integers(0, 5, 63).astype(np.int32))
+    tasks = tasks_of(lengths)
+    present = tasks.images >= 0
+    own = Own(np.uint32([3]), {"alpha": np.float32([0.1])}, tasks)
+    when = schedule(tasks, 1, None)
+    part = problem(MODEL, "online", 2, (), when.chunk, is_ragged=True, is_watched=True)
+    *_, last = loop.learn(part, when, own, (base, base))
+    losses = np.concatenate([info.loss for info in last.infos], axis=1)
+    assert losses.shape == (1, 80)
+    assert np.isnan(losses[0, ~present.ravel()]).all()
+    # The same by hand: the images that are there, in their order.
+    network_key, _ = jax.random.split(jax.random.key(np.uint32(3)))
+    count = sum(lengths)
+    stream = mer_jax.Example(
+        base.images[:count], base.labels[:count], np.repeat(np.int32([0, 1]), lengths)
+    )
+    learner = mer_jax.online(MODEL.loss, optimizer=optax.sgd(0.1))
+    state = learner.init(MODEL.init(network_key), jax.tree.map(lambda leaf: leaf[0], stream))
+    state, infos = mer_jax.run(jax.random.key(0), learner, state, stream)
+    np.testing.assert_allclose(losses[0, present.ravel()], infos.loss, rtol=1e-3, atol=1e-4)
+    right = [
+        jnp.argmax(MODEL.apply(state.params, base.images[row])) == base.labels[row]
+        for row in (60, 61, 62)
+    ]
+    rows = np.stack([row["accuracy"] for row in last.rows], axis=1)
+    np.testing.assert_allclose(rows[:, -1], [[np.mean(right[:2]), right[2]]])
+
+
+def test_between_whole_evaluations_the_last_and_the_next_task_are_evaluated():
+    tasks = benchmarks.Tasks(None, None, None, np.zeros((1, 5, 40), np.int32))
+    when = schedule(tasks, 3, None)
+    assert {place // 40: list(which) for place, which in when.evaluations.items()} == {
+        0: [0, 1, 2, 3, 4], 1: [0, 1], 2: [1, 2], 3: [0, 1, 2, 3, 4], 4: [3, 4], 5: [0, 1, 2, 3, 4]
+    }  # fmt: skip
+    assert when.chunk == 40
+
+
+def test_distribution_of_dot_products_by_hand():
+    """Two tasks of two examples: the first pair is unknown, then same, other, same."""
+    dot = np.array([[[np.nan, 2.0], [-1.0, 4.0]]])
+    told = transfer.summary(
+        transfer.Watched(dot, dot / 10, -dot, np.array([[[True, True], [False, True]]]))
+    )
+    assert told["mean_dot"] == pytest.approx([5 / 3])
+    assert told["mean_dot_after"] == pytest.approx([-5 / 3])
+    assert told["below_zero"] == pytest.approx([100 / 3])
+    same, other = told["by_task"]["same"], told["by_task"]["other"]
+    assert same["dot"] == [[[2.0] * 5, [4.0] * 5]]
+    assert other["dot"] == [[None, [-1.0] * 5]]
+    assert other["below_zero"] == [[None, 100.0]]

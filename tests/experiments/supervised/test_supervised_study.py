@@ -1,0 +1,283 @@
+"""The supervised program: its data, methods, settings and record."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from experiments.running import devices
+from experiments.running.problem import Own
+from experiments.running.program import main
+from experiments.supervised import methods, networks, settings, study
+from mer_jax.data import benchmark_files, benchmarks
+
+ROOT = Path(__file__).parents[3]
+SMALL = ["--tasks", "2", "--examples-per-task", "30", "--test-images", "60", "--seeds", "2"]
+
+
+def run(out, *flags):
+    main(study.PROGRAM, ["--out", str(out), *map(str, flags)])
+    return json.loads((out / "metrics.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    out = tmp_path_factory.mktemp("out")
+    return out, run(out, *SMALL, "--method", "mer", "--capacity", 50, "--watch")
+
+
+def test_a_run_leaves_its_metrics(finished):
+    out, content = finished
+    (result,) = content["results"]
+    R = np.array(result["per_seed"]["accuracy_matrix"])
+    assert R.shape == (2, 3, 2)
+    learned = np.diagonal(R[:, 1:], axis1=1, axis2=2).mean(1)
+    for name, per_seed in (
+        ("retained_accuracy", R[:, -1].mean(1)),
+        ("learning_accuracy", learned),
+        ("bti", R[:, -1].mean(1) - learned),
+    ):
+        assert content[name]["per_seed"] == result["per_seed"][name]
+        np.testing.assert_allclose(content[name]["per_seed"], per_seed, atol=0.02)
+        assert content[name]["mean"] == pytest.approx(np.mean(content[name]["per_seed"]))
+        assert content[name]["std"] == pytest.approx(np.std(content[name]["per_seed"], ddof=1))
+    assert result["settings"] == {
+        "alpha": 0.1, "beta": 0.01, "gamma": 1.0, "batch_size": 11, "num_batches": 5, "capacity": 50
+    }  # fmt: skip
+    assert "none was published for 50" in result["settings_source"]
+    assert result["per_seed"]["examples_per_task"] == [[30, 30], [30, 30]]
+    told = result["per_seed"]["alignment"]
+    assert np.shape(told["mean_dot"]) == (2,)
+    assert np.shape(told["by_task"]["same"]["cosine"]) == (2, 2, 5)
+    assert told["by_task"]["other"]["cosine"][0][0] is None  # there was no other task yet
+    assert len(set(result["per_seed"]["params_checksum"])) == 2
+    assert "a subset of 60 images" in (out / "table.md").read_text()
+    assert (out / "accuracy.png").read_bytes().startswith(b"\x89PNG")
+    assert sorted(path.name for path in out.iterdir()) == [
+        "accuracy.png", "benchmark.npz", "metrics.json", "run.json", "table.md"
+    ]  # fmt: skip
+
+
+def test_a_saved_benchmark_gives_the_same_numbers(finished, tmp_path):
+    """The same tasks from the file, beside another method: MER's numbers do not move."""
+    out, first = finished
+    flags = ["--benchmark-file", out / "benchmark.npz", "--test-images", 60, "--seeds", 2]
+    again = run(tmp_path, *flags, "--watch", "--method", "online", "mer", "--capacity", 50)
+    online, mer = again["results"]
+    (before,) = first["results"]
+    assert (online["name"], mer["name"]) == ("online", "mer")
+    for name in ("accuracy_matrix", "params_checksum"):
+        assert mer["per_seed"][name] == before["per_seed"][name]
+
+
+def test_a_seed_is_the_same_alone_and_among_others(finished, tmp_path):
+    """Rounding may flip a few of 60 images' answers. Another network would change most."""
+    _, both = finished
+    flags = [*SMALL[:-1], 1, "--seed", 1, "--method", "mer", "--capacity", 50, "--watch"]
+    R, of_both = (
+        np.array(content["results"][0]["per_seed"]["accuracy_matrix"])
+        for content in (run(tmp_path, *flags), both)
+    )
+    assert np.abs(R[0] - of_both[1]).max() < 5
+    assert np.abs(of_both[0] - of_both[1]).max() > 5
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["--method", "sgd"], "invalid choice 'sgd' for argument '--method'"),
+        (["--dataset", "cifar"], "invalid choice 'cifar'"),
+        (["--benchmark", "swirls"], "invalid choice 'swirls'"),
+        (["--capacity", "0"], "--capacity must be a whole number of at least 1"),
+        (["--tasks", "0"], "--tasks must be a whole number of at least 1"),
+        (["--examples-per-task", "9999"], "at most 4000, the number of training images, got 9999"),
+        (["--test-images", "9999"], "--test-images must be at most 1000, got 9999"),
+        (["--dataset", "digits", "--test-images", "9999"], "must be at most 297, got 9999"),
+        (["--evaluate-every", "0"], "--evaluate-every must be"),
+        (["--method", "mer", "--alpha", "-1"], "alpha must be a finite number of at least 0"),
+        (["--method", "mer", "--alpha", "nan"], "alpha must be a finite number"),
+        (["--method", "mer", "--beta", "2"], "beta must be in [0, 1], got 2"),
+        (["--method", "mer", "--batch-size", "0"], "batch_size must be a whole number"),
+        (["--method", "online", "--beta", "0.5"], "--beta is not used by online (it uses --alpha)"),
+        (["--method", "mer", "--alpha", "0.1", "0.10000001"], "--alpha must differ in six digits"),
+        (["--dataset", "mnist", "--data-dir", "{empty}"], "mnist.npz"),
+        (["--dataset", "mnist", "--data-dir", "{empty}/nowhere"], "no such folder"),
+        (["--dataset", "omniglot"], "--dataset omniglot needs --benchmark omniglot"),
+        (
+            ["--benchmark", "omniglot", "--method", "online", "--alpha", "0.1"],
+            "--benchmark omniglot needs --dataset omniglot, got mnist-5k",
+        ),
+        (
+            ["--benchmark", "omniglot", "--dataset", "omniglot", "--test-images", "9"],
+            "--test-images is not for omniglot",
+        ),
+        (["--method", "gem", "--capacity", "19"], "capacity must be at least 20, got 19"),
+        (["--method", "gem", "--margin", "-1"], "margin must be a finite number"),
+        (["--benchmark-file", "{empty}/none.npz"], "not a saved benchmark"),
+        (["--benchmark-file", "{saved}", "--tasks", "3"], "has --tasks 2, got 3"),
+        (["--benchmark-file", "{saved}"], "has draws for 2 seeds, expected 3"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_gets_one_clear_line(args, says, tmp_path, capsys, finished):
+    (tmp_path / "empty").mkdir()
+    names = {"empty": tmp_path / "empty", "saved": finished[0] / "benchmark.npz"}
+    args = [arg.format(**names) for arg in args]
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(SystemExit) as stop:
+        run(tmp_path / "out", *args)
+    assert stop.value.code == 2
+    complaint = capsys.readouterr().err
+    assert says in complaint
+    assert complaint.count("\n") == 1
+    assert complaint.startswith("experiments.supervised: error: ")
+    assert sorted(tmp_path.rglob("*")) == before  # nothing half-written
+
+
+def test_a_buffer_that_does_not_fit_is_refused_before_it_is_made(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(devices, "memory_bytes", lambda: 10**9)
+    with pytest.raises(SystemExit) as stop:
+        run(tmp_path, "--method", "er", "--capacity", 100_000_000)
+    assert stop.value.code == 2
+    complaint = capsys.readouterr().err
+    assert "one run of er needs 158.4 GB, and there are 1.0 GB; choose a smaller" in complaint
+
+
+def test_published_settings_fit_their_methods():
+    for name, tables in settings.PUBLISHED.items():
+        assert set(tables) == set(benchmarks.BENCHMARKS)
+        for rows in tables.values():
+            for row in rows.values():
+                assert set(row) | {"capacity"} >= set(methods.METHODS[name].settings)
+                assert set(row) <= set(methods.METHODS[name].settings)
+    choice = methods.choose("mer", "rotations", 5120, {"alpha": 0.2})
+    assert choice.settings["alpha"] == choice.rates["alpha"] == 0.2
+    assert dict(methods.sizes(choice))["batch_size"] == 101
+    source = "batch_size, beta, gamma, num_batches as published for rotations with 5120 memories"
+    assert choice.about == {"settings_source": source}
+    assert (
+        methods.choose("online", "rotations", 1, {"alpha": 1}).about["settings_source"] == "given"
+    )
+
+
+def test_what_nobody_chose_must_be_given():
+    with pytest.raises(ValueError, match="nothing was published of agem on clocks: give --alpha"):
+        methods.choose("agem", "clocks", 500, {"sample_size": 10})
+    assert methods.choose("agem", "clocks", 500, {"sample_size": 10, "alpha": 0.1})
+
+
+def test_a_sweep_is_every_combination():
+    found = methods.sweep("mer", "rotations", 200, {"alpha": (0.1, 0.2), "beta": (1.0,)})
+    assert [setting.label for setting in found] == ["alpha 0.1", "alpha 0.2"]
+    assert [setting.rates["beta"] for setting in found] == [1.0, 1.0]
+
+
+def test_metrics_by_hand():
+    """Two tasks: 60 and 40 % right at the end, 80 and 40 % when they were learned."""
+    R = np.float32([[[0.1, 0.2], [0.8, 0.3], [0.6, 0.4]]])
+    images = np.int32([[[0, 1, 2], [3, -1, -1]]])
+    own = Own(np.uint32([0]), {}, benchmarks.Tasks(None, None, None, images))
+    found = study.measure({"accuracy": R}, [], own)
+    assert found["retained_accuracy"] == pytest.approx([50], abs=1e-4)
+    assert found["learning_accuracy"] == pytest.approx([60], abs=1e-4)
+    assert found["bti"] == pytest.approx([-10], abs=1e-4)
+    assert found["forward_transfer"] == pytest.approx([5], abs=1e-4)  # of 0 and 10
+    assert found["accuracy_matrix"] == [[[10, 20], [80, 30], [60, 40]]]
+    assert found["examples_per_task"] == [[3, 1]]
+    assert "alignment" not in found
+
+
+SETTINGS = {
+    "mer": ["--beta", "0.3", "--gamma", "1", "--num-batches", "2"],
+    "mer-big-batch": ["--gamma", "0.3"],
+    "mer-current-rate": ["--gamma", "0.3", "--s", "2"],
+    "gem": ["--margin", "0", "--ridge", "0"],
+    "agem": ["--sample-size", "5"],
+    "ewc": ["--num-memories", "5", "--strength", "1"],
+    "exact-alignment": ["--alignment", "0.001"],
+}
+ALPHABETS = ["--dataset", "omniglot", "--benchmark", "omniglot", "--tasks", 2, "--seeds", 2]
+
+
+def learned(out, method, *more):
+    """The metrics of two seeds, each with its own order of two alphabets."""
+    batch = ["--batch-size", "4"] if "batch_size" in methods.METHODS[method].settings else []
+    flags = ["--capacity", 20, "--method", method, "--alpha", 0.1, *SETTINGS.get(method, [])]
+    return run(out, *ALPHABETS, *flags, *batch, *more)
+
+
+@pytest.mark.parametrize("method", methods.METHODS)
+def test_every_method_learns_alphabets(method, made_omniglot, tmp_path, monkeypatch):
+    """30 and 60 drawings, of which a third or a half is right by chance at most."""
+    small = networks.dense((784, 16, 6))
+    monkeypatch.setattr(networks, "convolutional", lambda num_classes: small)
+    content = learned(tmp_path, method)
+    (result,) = content["results"]
+    assert np.shape(result["per_seed"]["accuracy_matrix"]) == (2, 3, 2)
+    assert sorted(result["per_seed"]["examples_per_task"][0]) == [30, 60]
+    assert content["test_images"] == 20  # of four characters by five drawers
+    assert content["learning_accuracy"]["mean"] > 60
+    assert set(result["settings"]) == set(methods.METHODS[method].settings)
+
+
+def test_a_network_of_convolutions_learns_alphabets(made_omniglot, tmp_path, monkeypatch):
+    small = networks.convolutional(6, (8,))
+    monkeypatch.setattr(networks, "convolutional", lambda num_classes: small)
+    assert learned(tmp_path, "er")["learning_accuracy"]["mean"] > 60
+
+
+def test_networks_of_convolutions_by_method():
+    """An independent one has its share of the filters, Task Input a first layer for each task."""
+    known = networks.convolutional(6, (8, 8))
+    assert known.of("er", 4) is known.shared
+    names = ("independent", "task-input")
+    assert [known.of(name, 4) is known.of(name, 4) for name in names] == [True, True]
+    assert networks.convolutional(6, (8, 8)) is known  # so that nothing is compiled twice
+
+
+@pytest.mark.skipif(
+    not Path(os.environ.get("MER_JAX_DATA_DIR", ""), "omniglot.npz").is_file(),
+    reason="MER_JAX_DATA_DIR names no folder with omniglot.npz",
+)
+def test_real_alphabets(tmp_path, monkeypatch):
+    small = networks.dense((784, 16, 1623))
+    monkeypatch.setattr(networks, "convolutional", lambda num_classes: small)
+    assert study.networks.convolutional(1623) is small
+    learned(tmp_path, "online")
+    tasks = benchmark_files.load(tmp_path / "benchmark.npz", 32460)
+    assert ((tasks.images >= 0).sum(-1) % 15 == 0).all()
+
+
+def test_a_second_program_in_a_process_finds_what_the_first_has_compiled(monkeypatch):
+    """JAX keeps compiled programs by the flags as well, so they must not grow."""
+    monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=")
+    devices.use_all_cores()
+    first = os.environ["XLA_FLAGS"]
+    assert first.endswith(" --xla_dump_to=")
+    assert len(first.split()) == 2
+    devices.use_all_cores()
+    assert os.environ["XLA_FLAGS"] == first
+
+
+def test_no_program_starts_jax_before_it_knows_its_devices():
+    """Where one did, each core would no longer be a device, nor each run that is one too many."""
+    program = (
+        "import experiments.rl.study, experiments.tables.__main__, experiments.report.__main__\n"
+        "from experiments import bench, joint, survival\n"
+        "from experiments.language import study\n"
+        "from experiments.running import devices\n"
+        "import jax, os\n"
+        "cores = len(os.sched_getaffinity(0))\n"
+        "devices.use_all_cores(cores + 1)\n"
+        "wanted = cores + 1 if cores > 1 else 1\n"
+        "print(len(jax.devices()) == wanted, devices.mesh(1).size, jax.default_backend())"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True,
+        env=os.environ | {"JAX_PLATFORMS": "cpu"},
+    ).stdout  # fmt: skip
+    assert said.strip() == "True 1 cpu"
