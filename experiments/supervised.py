@@ -28,7 +28,7 @@ from experiments import (
 )
 from experiments.comparison import Comparison
 from experiments.methods import METHODS
-from mer_jax import checks
+from mer_jax import _checks as checks
 from mer_jax.data import benchmark_files, benchmarks, datasets, omniglot
 from mer_jax.data.benchmarks import BENCHMARKS, Base, Tasks
 

@@ -13,10 +13,10 @@ import mer_jax
 from experiments import devices
 from experiments.checkpoints import Arrays, Checkpoints, asked_to_stop, check_finite
 from experiments.devices import SEED, SHARED
+from mer_jax import DenseFirstLoss
 from mer_jax.branches import where_needed
 from mer_jax.data import benchmarks
 from mer_jax.data.benchmarks import Base, Tasks, Visit
-from mer_jax.gram import DenseFirstLoss
 from mer_jax.losses import is_in_turn
 from mer_jax.networks import Model
 from mer_jax.task_params import of_task, with_task

@@ -1,4 +1,4 @@
-"""A learner over a stream, and what it knows of each task along the way."""
+"""Runs of a learner over a stream, and accuracy on a test set."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,9 +6,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from mer_jax import checks
+from mer_jax import _checks
+from mer_jax._meshes import varying_like
 from mer_jax.branches import where_needed
-from mer_jax.meshes import varying_like
 from mer_jax.types import Learner, Params, State, Told
 
 
@@ -115,9 +115,9 @@ def accuracy(
         `present` is not `[n]`, or `block_size` not a whole number of at least 1.
     """
 
-    block_size = checks.positive_int("block_size", block_size)
+    block_size = _checks.positive_int("block_size", block_size)
     if present is not None:
-        present = checks.weights_of("references", references, present, "n", called="present")
+        present = _checks.weights_of("references", references, present, "n", called="present")
         present = present.astype(bool)
 
     def judge(reference: Any) -> tuple[jax.Array, jax.Array]:

@@ -1,4 +1,4 @@
-"""Elastic weight consolidation (Kirkpatrick et al., PNAS 2017), as the MER authors compare it."""
+"""Elastic weight consolidation (Kirkpatrick et al., PNAS 2017), as compared by the MER authors."""
 
 from typing import Any, NamedTuple
 
@@ -6,23 +6,24 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from mer_jax import checks, memories, optimizers
+from mer_jax import _checks, _optimizers
+from mer_jax._meshes import varying_like
+from mer_jax._order import after
+from mer_jax._precision import master_of, on_wide, wide
 from mer_jax.augmentation import Augment, augmented
 from mer_jax.branches import where_needed
 from mer_jax.losses import mean_gradient, value_and_gradient
-from mer_jax.memories import TaskMemory
-from mer_jax.meshes import varying_like
-from mer_jax.order import after
-from mer_jax.precision import master_of, on_wide, wide
+from mer_jax.replay import by_task
+from mer_jax.replay.by_task import TaskExamples
 from mer_jax.types import Info, Learner, LossFn, Params, as_state, exportable, task_of
 
 
 @exportable
 class EWCState(NamedTuple):
-    """Finished tasks are two sums, so that memory does not grow with their number.
+    """Finished tasks are two sums, so that the state does not grow with their number.
 
     params: the network; opt_state: the optimizer's; step: `[]` int32.
-    master: see `precision.master_of`.
+    master: float32 copies of the params of fewer than 32 bits, None for the others.
     memory: the first examples of the task being learned, which is `task`, `[]` int32, or -1.
     importance: like `params`, the sum of `strength * F` over the finished tasks, F a task's
       squared gradient.
@@ -31,7 +32,7 @@ class EWCState(NamedTuple):
 
     params: Params
     opt_state: optax.OptState
-    memory: TaskMemory
+    memory: TaskExamples
     task: jax.Array
     importance: Params
     anchor: Params
@@ -68,18 +69,18 @@ def ewc(
     Source: Kirkpatrick et al. (2017), "Overcoming catastrophic forgetting in neural networks",
       equation 3, as far as said above.
     """
-    num_tasks = checks.positive_int("num_tasks", num_tasks)
-    num_memories = checks.positive_int("num_memories", num_memories)
-    strength = checks.rate("strength", strength)
-    optimizer = checks.optimizer(optimizer)
+    num_tasks = _checks.positive_int("num_tasks", num_tasks)
+    num_memories = _checks.positive_int("num_memories", num_memories)
+    strength = _checks.rate("strength", strength)
+    optimizer = _checks.optimizer(optimizer)
 
     def init(params: Params, example: Any) -> EWCState:
         params = as_state(params)
         learned = wide(params)
         state = EWCState(
             params,
-            optimizers.start(optimizer, learned),
-            memories.empty(1, num_memories, example),
+            _optimizers.start(optimizer, learned),
+            by_task.empty(1, num_memories, example),
             jnp.full((), -1, jnp.int32),
             importance=jax.tree.map(jnp.zeros_like, learned),
             anchor=jax.tree.map(jnp.zeros_like, learned),
@@ -90,7 +91,7 @@ def ewc(
 
     def with_finished(key: jax.Array, state: EWCState, learned: Params) -> tuple[Params, Params]:
         """Importance and anchor with one more finished task."""
-        examples, shares = memories.of_task(state.memory, 0)
+        examples, shares = by_task.of_task(state.memory, 0)
         examples = augmented(augment, key, examples, 1)
         slope = mean_gradient(on_wide(loss_fn, state.params), learned, examples, shares)
         # The very first example ends no task.
@@ -111,25 +112,25 @@ def ewc(
             lambda _: with_finished(jax.random.fold_in(key, 0), state, learned),
             (state.importance, state.anchor),
         )
-        # For each task the memory is filled anew, once the finished one is read.
+        # The examples are collected anew for each task, once the finished one is read.
         num_seen = jnp.where(changes, 0, state.memory.num_seen)
         num_seen = after(num_seen, (importance, anchor), num_seen[0] < 0)
         memory = state.memory._replace(num_seen=num_seen)
         loss, grads = value_and_gradient(
             on_wide(loss_fn, state.params), learned, augmented(augment, key, example)
         )
-        known = memories.nan_unless_known(task, num_tasks).astype(loss.dtype)
+        known = _checks.nan_unless_known(task, num_tasks).astype(loss.dtype)
         grads = jax.tree.map(
             lambda g, i, a, p: known.astype(g.dtype) * g + 2 * (i * p - a),
             grads, importance, anchor, learned,
         )  # fmt: skip
-        params, master, opt_state = optimizers.descend(
+        params, master, opt_state = _optimizers.descend(
             optimizer, grads, state.opt_state, learned, state.params
         )
         return EWCState(
             params,
             opt_state,
-            memories.keep_first(memory, 0, example),
+            by_task.keep_first(memory, 0, example),
             task,
             importance,
             anchor,

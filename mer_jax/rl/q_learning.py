@@ -8,14 +8,14 @@ import jax.numpy as jnp
 import optax
 from jax.custom_batching import custom_vmap
 
-from mer_jax import buffer, checks, optimizers
+from mer_jax import _checks, _optimizers
+from mer_jax._meshes import varying_like
+from mer_jax._precision import master_of, on_wide, rounded, wide
 from mer_jax.augmentation import Augment, augmented
-from mer_jax.buffer import Reservoir, ReservoirState
 from mer_jax.learners.mer import mer_update
 from mer_jax.losses import mean_gradient
-from mer_jax.meshes import varying_like
 from mer_jax.networks import Model
-from mer_jax.precision import master_of, on_wide, rounded, wide
+from mer_jax.replay.reservoir import Reservoir, ReservoirState, replay_batches, reservoir
 from mer_jax.rl.values import Judged
 from mer_jax.types import Info, Params, as_state, exportable
 
@@ -40,8 +40,8 @@ class Transition(NamedTuple):
 class AgentState(NamedTuple):
     """params: the network Q; target: an earlier copy of it; opt_state: the optimizer's.
 
-    memory: the buffer of transitions; step: `[]` int32, frames learned from.
-    master: see `precision.master_of`.
+    memory: the stored transitions; step: `[]` int32, frames learned from.
+    master: float32 copies of the params of fewer than 32 bits, None for the others.
     """
 
     params: Params
@@ -144,8 +144,8 @@ def dqn(
     Source: Mnih et al. (2015), "Human-level control through deep reinforcement learning",
       algorithm 1.
     """
-    batch_size = checks.positive_int("batch_size", batch_size)
-    optimizer = checks.optimizer(optimizer)
+    batch_size = _checks.positive_int("batch_size", batch_size)
+    optimizer = _checks.optimizer(optimizer)
     judge = _judging(model, discount)
 
     def learn(key: jax.Array, state: AgentState, newest: Transition) -> tuple[Any, ...]:
@@ -154,10 +154,10 @@ def dqn(
         judged = judge(state.target, augmented(augment, key, batch, 1))
         learned, loss_fn = wide(state.params, state.master), on_wide(model.loss, state.params)
         grads = mean_gradient(loss_fn, learned, judged, shares)
-        return optimizers.descend(optimizer, grads, state.opt_state, learned, state.params)
+        return _optimizers.descend(optimizer, grads, state.opt_state, learned, state.params)
 
     def init_optimizer(learned: Params) -> optax.OptState:
-        return optimizers.start(optimizer, learned)
+        return _optimizers.start(optimizer, learned)
 
     return _agent(model, judge, learn, memory, init_optimizer, epsilon, target_every)
 
@@ -190,24 +190,24 @@ def dqn_mer(
     Raises:
       ValueError: if a size or a rate makes no sense.
     """
-    num_batches = checks.positive_int("num_batches", num_batches)
-    batch_size = checks.positive_int("batch_size", batch_size)
+    num_batches = _checks.positive_int("num_batches", num_batches)
+    batch_size = _checks.positive_int("batch_size", batch_size)
     rates = dict(
-        alpha=checks.rate("alpha", alpha),
-        beta=checks.rate("beta", beta, largest=1),
-        gamma=checks.rate("gamma", gamma, largest=1),
+        alpha=_checks.rate("alpha", alpha),
+        beta=_checks.rate("beta", beta, largest=1),
+        gamma=_checks.rate("gamma", gamma, largest=1),
     )
     judge = _judging(model, discount)
 
     def learn(key: jax.Array, state: AgentState, newest: Transition) -> tuple[Any, ...]:
-        batches, weights = buffer.replay_batches(key, state.memory, newest, num_batches, batch_size)
+        batches, weights = replay_batches(key, state.memory, newest, num_batches, batch_size)
         shown = augmented(augment, key, batches, 2)
         judged = jax.vmap(judge, (None, 0))(state.target, shown)
         learned, loss_fn = wide(state.params, state.master), on_wide(model.loss, state.params)
         learned, _ = mer_update(loss_fn, learned, judged, weights, **rates)
         return rounded(learned, state.params), master_of(learned, state.params), state.opt_state
 
-    memory = buffer.reservoir(capacity)
+    memory = reservoir(capacity)
     return _agent(model, judge, learn, memory, lambda params: (), epsilon, target_every)
 
 
@@ -228,7 +228,7 @@ def _once_for_all(
 def _add_apart(
     memory: Reservoir, key: jax.Array, state: AgentState, newest: Transition
 ) -> ReservoirState:
-    """The memory with the newest transition, written before anything is drawn from it.
+    """The stored transitions with the newest, written before anything is drawn from it.
 
     XLA fuses the write of a row with the reads that follow, does it twice, and copies all rows for
     that. It fuses nothing across the border of a loop. Under a `vmap` a write is not fused, and
@@ -242,7 +242,7 @@ def _add_apart(
 
 def _judging(model: Model, discount: Any) -> Callable[[Params, Transition], Judged]:
     """What the target network makes of transitions `[k, ...]`: r + discount max Q(s', .)."""
-    discount = checks.rate("discount", discount, largest=1)
+    discount = _checks.rate("discount", discount, largest=1)
 
     def judge(target: Params, batch: Transition) -> Judged:
         values = jax.vmap(model.apply, (None, 0, None))(target, batch.next_obs, None)
@@ -269,9 +269,9 @@ def _agent(
     Args:
       learn: `learn(key, state, newest) -> (params, master, opt_state)`, with the newest kept
         already.
-      init_optimizer: `init_optimizer(learned) -> opt_state`, of the `precision.wide` parameters.
+      init_optimizer: `init_optimizer(learned) -> opt_state`, of the `_precision.wide` parameters.
     """
-    target_every = checks.positive_int("target_every", target_every)
+    target_every = _checks.positive_int("target_every", target_every)
     if not callable(epsilon):
         raise ValueError(
             f"epsilon must be a function of the step, such as an optax schedule, got {epsilon!r}"

@@ -1,4 +1,4 @@
-"""Networks that value actions."""
+"""Networks of action values, and their loss."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
