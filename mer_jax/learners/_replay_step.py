@@ -11,7 +11,8 @@ from mer_jax import _checks, _optimizers
 from mer_jax._meshes import varying_like
 from mer_jax._precision import master_of, on_wide, wide
 from mer_jax.augmentation import Augment, augmented
-from mer_jax.replay.reservoir import ReservoirState, replay_batch, reservoir
+from mer_jax.replay.batches import replay_batch
+from mer_jax.replay.reservoir import ReservoirState, reservoir
 from mer_jax.types import Info, Learner, LossFn, Params, as_state, exportable
 
 

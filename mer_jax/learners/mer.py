@@ -11,7 +11,8 @@ from mer_jax._meshes import varying_like
 from mer_jax._precision import master_of, on_wide, rounded, wide
 from mer_jax.augmentation import Augment, augmented
 from mer_jax.losses import one_number
-from mer_jax.replay.reservoir import ReservoirState, replay_batch, replay_batches, reservoir
+from mer_jax.replay.batches import replay_batch, replay_batches
+from mer_jax.replay.reservoir import ReservoirState, reservoir
 from mer_jax.steps import gram
 from mer_jax.steps.reptile import interpolate
 from mer_jax.steps.sgd import sgd_pass

@@ -10,7 +10,7 @@ from gymnax.environments import spaces
 from mer_jax import _checks
 from mer_jax._meshes import varying_like
 from mer_jax.branches import any_in_batch
-from mer_jax.rl.q_learning import Agent, AgentState, Transition
+from mer_jax.rl.agent import Agent, AgentState, Transition
 from mer_jax.types import Info, Params, exportable
 
 

@@ -20,7 +20,7 @@ from optax import contrib
 import mer_jax
 from mer_jax import DenseFirstLoss, Example, Learner, TaskParams, rl
 from mer_jax.data import augment
-from mer_jax.rl.q_learning import Transition
+from mer_jax.rl import Transition
 
 RATE = 0.05
 SEEDS = 4

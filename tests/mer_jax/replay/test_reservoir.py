@@ -89,15 +89,6 @@ def test_an_early_batch_has_as_many_draws_as_there_are_memories(offered, n):
     assert set(np.asarray(drawn)[np.asarray(valid)]) <= set(range(offered))
 
 
-def test_incoming_example_comes_first_and_stands_in_for_missing_replays():
-    state = fill(jax.random.key(0), 8, 2)
-    batch, weights = reservoir.replay_batch(jax.random.key(1), state, jnp.int32(77), 5)
-    np.testing.assert_array_equal(weights, [1, 1, 1, 0, 0])
-    assert batch[0] == 77
-    assert set(np.asarray(batch[1:3])) <= {0, 1}
-    np.testing.assert_array_equal(batch[3:], 77)
-
-
 def test_any_pytree_keeps_its_dtypes():
     item = {
         "image": np.full((2, 3), 200, np.uint8),

@@ -16,8 +16,7 @@ pytest.importorskip("gymnax", reason="mer_jax.rl needs it")
 
 import mer_jax
 from mer_jax import rl
-from mer_jax.rl import q_learning
-from mer_jax.rl.q_learning import Judged, Transition
+from mer_jax.rl import Judged, Transition, _q_agent
 
 ROOT = Path(__file__).parents[3]
 ALWAYS_GREEDY = optax.constant_schedule(0.0)
@@ -354,7 +353,7 @@ def test_bad_settings(change, says):
 
 def test_a_judgement_is_of_the_target_network():
     model = linear(2, 2)
-    judge = q_learning._judging(model, 0.5)
+    judge = _q_agent.judging(model, 0.5)
     batch = Transition(
         jnp.eye(2), jnp.int32([0, 1]), jnp.float32([1, 2]), jnp.eye(2), jnp.array([False, True])
     )
