@@ -161,17 +161,7 @@ def convnet(
     num_classes = _checks.positive_int("num_classes", num_classes)
     features = _checks.positive_ints("features", features)
     side = _checks.positive_int("side", side)
-    if pool_padding not in ("VALID", "SAME"):
-        raise ValueError(f'pool_padding must be "VALID" or "SAME", got {pool_padding!r}')
-    if pool_padding == "VALID" and side >> len(features) < 1:
-        raise ValueError(
-            f"{len(features)} modules halve an image of {side} x {side} to nothing; use fewer"
-        )
-    if normalize and side <= 2 ** (len(features) - 1):
-        raise ValueError(
-            f"the last of {len(features)} modules would normalize a single pixel of an image of "
-            f"{side} x {side}; use fewer"
-        )
+    _check_side(side, len(features), pool_padding, normalize)
     module = ConvNet(features, num_classes, pool_padding, normalize, as_product)
 
     def images(x: jax.Array) -> jax.Array:
@@ -188,6 +178,21 @@ def convnet(
         return cross_entropy(apply(params, example.x), example.y)
 
     return Model(init, apply, InTurnOnCPU(loss))
+
+
+def _check_side(side: int, num_modules: int, pool_padding: str, normalize: bool) -> None:
+    """Raises `ValueError` unless modules that each halve an image leave enough of it."""
+    if pool_padding not in ("VALID", "SAME"):
+        raise ValueError(f'pool_padding must be "VALID" or "SAME", got {pool_padding!r}')
+    if pool_padding == "VALID" and side >> num_modules < 1:
+        raise ValueError(
+            f"{num_modules} modules halve an image of {side} x {side} to nothing; use fewer"
+        )
+    if normalize and side <= 2 ** (num_modules - 1):
+        raise ValueError(
+            f"the last of {num_modules} modules would normalize a single pixel of an image of "
+            f"{side} x {side}; use fewer"
+        )
 
 
 def _initialized(module: nn.Module, key: jax.Array, *shape: int) -> Params:

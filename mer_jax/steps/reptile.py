@@ -106,16 +106,21 @@ def reptile(
         steps = state.steps + 1
 
         def pulled(value: tuple[Params, Params]) -> tuple[Params, Params]:
-            def pull(p: jax.Array, u: jax.Array, anchor: jax.Array) -> jax.Array:
-                moved = p.astype(anchor.dtype) + u - anchor
-                return u + (jnp.asarray(rate, anchor.dtype) - 1) * moved
-
-            pulls = jax.tree.map(pull, params, *value)
-            # Not from the parameters after the pull, which may be rounded to fewer bits.
-            anchor = jax.tree.map(lambda p, u, a: p.astype(a.dtype) + u, params, pulls, value[1])
-            return pulls, anchor
+            return _pulled(params, *value, rate)
 
         updates, anchor = where_needed(steps == every, pulled, (updates, state.anchor))
         return rounded(updates, params), ReptileState(inner_state, anchor, steps % every)
 
     return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _pulled(params: Params, updates: Params, anchor: Params, rate: Any) -> tuple[Params, Params]:
+    """The updates that end part of the way from the anchor, and the anchor there."""
+
+    def pull(p: jax.Array, u: jax.Array, anchor: jax.Array) -> jax.Array:
+        moved = p.astype(anchor.dtype) + u - anchor
+        return u + (jnp.asarray(rate, anchor.dtype) - 1) * moved
+
+    pulls = jax.tree.map(pull, params, updates, anchor)
+    # Not from the parameters after the pull, which may be rounded to fewer bits.
+    return pulls, jax.tree.map(lambda p, u, a: p.astype(a.dtype) + u, params, pulls, anchor)
