@@ -28,7 +28,7 @@ from rich.table import Table
 
 import mer_jax
 from experiments import bars, command_line, devices, language, output, playing, training
-from mer_jax import checks
+from mer_jax import _checks as checks
 from mer_jax.data import benchmarks, datasets
 from mer_jax.data.benchmarks import Base
 from mer_jax.networks import Model

@@ -19,7 +19,8 @@ import mer_jax
 from experiments import bars, checkpoints, command_line, output, plots, program
 from experiments.command_line import flag
 from experiments.training import is_finite, judged_at_once
-from mer_jax import checks, networks
+from mer_jax import _checks as checks
+from mer_jax import networks
 from mer_jax.data import benchmarks, omniglot
 from mer_jax.losses import mean_gradient
 from mer_jax.types import Example, Params

@@ -16,7 +16,7 @@ import numpy as np
 from rich.console import Console
 
 from experiments import bars, checkpoints, command_line, output
-from mer_jax import checks
+from mer_jax import _checks as checks
 
 RUNS = {
     "supervised": (

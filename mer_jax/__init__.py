@@ -5,16 +5,14 @@ from typing import Any
 
 from mer_jax import metrics, networks
 from mer_jax.alignment import gradient_alignment, watch
-from mer_jax.buffer import ReservoirState, reservoir
-from mer_jax.gram import DenseFirstLoss
-from mer_jax.learners.by_task import independent, task_input
+from mer_jax.learners.er import er, er_by_task
 from mer_jax.learners.ewc import ewc
 from mer_jax.learners.exact_alignment import exact_alignment
 from mer_jax.learners.gem import agem, gem
 from mer_jax.learners.mer import mer, mer_big_batch, mer_current_rate, mer_update
 from mer_jax.learners.online import online
-from mer_jax.learners.replay import er, er_by_task
-from mer_jax.meta import interpolate, reptile
+from mer_jax.learners.task_networks import independent, task_input
+from mer_jax.losses import DenseFirstLoss
 from mer_jax.metrics import (
     accuracy_matrix,
     backward_transfer,
@@ -22,8 +20,10 @@ from mer_jax.metrics import (
     learning_accuracy,
     retained_accuracy,
 )
-from mer_jax.mixing import mix
-from mer_jax.sgd import sgd_pass
+from mer_jax.replay.mixing import mix
+from mer_jax.replay.reservoir import ReservoirState, reservoir
+from mer_jax.steps.reptile import interpolate, reptile
+from mer_jax.steps.sgd import sgd_pass
 from mer_jax.stream import accuracy, map_examples, run
 from mer_jax.task_params import TaskParams
 from mer_jax.types import Example, Info, Learner

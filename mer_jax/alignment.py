@@ -7,14 +7,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from mer_jax import buffer
+from mer_jax._precision import on_wide, wide
 from mer_jax.augmentation import Augment, augmented
-from mer_jax.buffer import ReservoirState
 from mer_jax.losses import one_number
-from mer_jax.precision import on_wide, wide
+from mer_jax.replay.reservoir import ReservoirState, reservoir
 from mer_jax.types import Learner, LossFn, Params, State, Told, exportable
 
-UNUSED = 2**31 - 1
+_UNUSED = 2**31 - 1
 """More parts than any learner splits its key into."""
 
 
@@ -99,7 +98,7 @@ def watch(
       ValueError: if `capacity` is not a whole number of at least 1.
     Source: Riemer et al. (2019), whose table of mean dot products is the mean of `dot`.
     """
-    memory = buffer.reservoir(capacity)
+    memory = reservoir(capacity)
 
     def init(params: Params, example: Any) -> WatchedState[State]:
         return WatchedState(learner.init(params, example), memory.init(example))
@@ -109,7 +108,7 @@ def watch(
     ) -> tuple[WatchedState[State], WatchedInfo]:
         # Of its own, so that the learner draws what it would draw unwatched, and something else:
         # `fold_in(key, n)` may be the same as `split(key)[n]`.
-        watch_key = jax.random.fold_in(key, UNUSED)
+        watch_key = jax.random.fold_in(key, _UNUSED)
         drawn, valid, kept = memory.sample_and_add(watch_key, state.past, example, 1)
         past, has_past = jax.tree.map(lambda rows: rows[0], (drawn, valid))
         shown = augmented(augment, watch_key, example)

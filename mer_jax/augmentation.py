@@ -9,7 +9,7 @@ import jax.numpy as jnp
 Augment = Callable[[jax.Array, Any], Any]
 """`augment(key, example) -> example`, on one example; what it gives is what the loss is shown."""
 
-AUGMENT = 2**31 - 2
+_AUGMENT = 2**31 - 2
 """More parts than any learner splits its key into, so that its other draws stay the same."""
 
 
@@ -26,7 +26,7 @@ def augmented(augment: Augment | None, key: jax.Array, examples: Any, num_axes: 
     if not callable(augment):
         raise ValueError(f"augment must be a function augment(key, example), got {augment!r}")
     sizes = jnp.shape(jax.tree.leaves(examples)[0])[:num_axes]
-    keys = jax.random.split(jax.random.fold_in(key, AUGMENT), sizes)
+    keys = jax.random.split(jax.random.fold_in(key, _AUGMENT), sizes)
     change = augment
     for _ in range(num_axes):
         change = jax.vmap(change)

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax.custom_batching import custom_vmap
 
-from mer_jax.meshes import varying_like
+from mer_jax._meshes import varying_like
 
 Tree = TypeVar("Tree")
 

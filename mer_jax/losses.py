@@ -1,5 +1,6 @@
-"""The loss on many examples at once."""
+"""Losses and their gradients over several examples."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from mer_jax.meshes import varying_like
+from mer_jax._meshes import varying_like
 from mer_jax.types import LossFn, Params
 
 
@@ -56,6 +57,26 @@ def one_number(loss_fn: LossFn) -> LossFn:
         raise ValueError(f"loss_fn(params, example) must give one number, got {came}")
 
     return checked
+
+
+@dataclass(frozen=True)
+class DenseFirstLoss:
+    """A `loss_fn(params, example)` that also shows its first dense layer.
+
+    inputs: `inputs(example) -> [d]`, what the first layer reads.
+    split: `split(params) -> (kernel [d, h], bias [h], rest)`.
+    merge: `merge(kernel, bias, rest) -> params`, undoes `split`.
+    tail: `tail(rest, preactivation [h], example) -> []`, the loss from there on.
+    """
+
+    inputs: Callable[[Any], jax.Array]
+    split: Callable[[Params], tuple[jax.Array, jax.Array, Any]]
+    merge: Callable[[jax.Array, jax.Array, Any], Params]
+    tail: Callable[[Any, jax.Array, Any], jax.Array]
+
+    def __call__(self, params: Params, example: Any) -> jax.Array:
+        kernel, bias, rest = self.split(params)
+        return self.tail(rest, self.inputs(example) @ kernel + bias, example)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a continual learner is judged by, from the accuracy on every task over time.
+"""Metrics of continual learning, from the accuracy on every task over time.
 
 `R [T + 1, T]`: `R[i, j]` is the accuracy on the j-th task after training on i tasks, so that row 0
 is the untrained network and row T the end. Accuracies may be fractions or percent; leading axes

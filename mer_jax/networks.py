@@ -7,9 +7,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mer_jax import checks, convolution
-from mer_jax.gram import DenseFirstLoss
-from mer_jax.losses import InTurnOnCPU
+from mer_jax import _checks, _convolution
+from mer_jax.losses import DenseFirstLoss, InTurnOnCPU
 from mer_jax.task_params import TaskParams, of_task
 from mer_jax.types import Example, LossFn, Params
 
@@ -94,7 +93,7 @@ def mlp(sizes: Sequence[int], judge: Callable[[jax.Array, Any], jax.Array] | Non
 
 def _sizes(sizes: Sequence[int]) -> tuple[int, ...]:
     """Those of an MLP, or a `ValueError`."""
-    sizes = checks.positive_ints("sizes", sizes)
+    sizes = _checks.positive_ints("sizes", sizes)
     if len(sizes) < 2:
         raise ValueError(f"sizes must name the inputs and the outputs at least, got {sizes}")
     return sizes
@@ -117,13 +116,13 @@ class ConvNet(nn.Module):
         # Asked for here, not when the network is made, which should start no backend.
         is_tpu = jax.default_backend() == "tpu"
         as_product = not is_tpu if self.as_product is None else self.as_product
-        conv = convolution.as_product if as_product else None
+        conv = _convolution.as_product if as_product else None
         for size in self.features:
             x = nn.Conv(size, (3, 3), kernel_init=HE_UNIFORM, conv_general_dilated=conv)(x)
             if self.normalize:
                 # The fast variance is bounded below by a maximum, whose gradient may get lost.
                 x = nn.InstanceNorm(use_fast_variance=False)(x)
-            x = convolution.max_pool(nn.relu(x), self.pool_padding)
+            x = _convolution.max_pool(nn.relu(x), self.pool_padding)
         softmax = nn.Dense(self.num_classes, kernel_init=nn.initializers.zeros)
         return softmax(x.reshape(x.shape[0], -1))
 
@@ -159,20 +158,10 @@ def convnet(
       ValueError: if a size is not a whole number of at least 1, the padding is neither, or nothing
         of the image is left, or a single pixel to be normalized.
     """
-    num_classes = checks.positive_int("num_classes", num_classes)
-    features = checks.positive_ints("features", features)
-    side = checks.positive_int("side", side)
-    if pool_padding not in ("VALID", "SAME"):
-        raise ValueError(f'pool_padding must be "VALID" or "SAME", got {pool_padding!r}')
-    if pool_padding == "VALID" and side >> len(features) < 1:
-        raise ValueError(
-            f"{len(features)} modules halve an image of {side} x {side} to nothing; use fewer"
-        )
-    if normalize and side <= 2 ** (len(features) - 1):
-        raise ValueError(
-            f"the last of {len(features)} modules would normalize a single pixel of an image of "
-            f"{side} x {side}; use fewer"
-        )
+    num_classes = _checks.positive_int("num_classes", num_classes)
+    features = _checks.positive_ints("features", features)
+    side = _checks.positive_int("side", side)
+    _check_side(side, len(features), pool_padding, normalize)
     module = ConvNet(features, num_classes, pool_padding, normalize, as_product)
 
     def images(x: jax.Array) -> jax.Array:
@@ -191,6 +180,21 @@ def convnet(
     return Model(init, apply, InTurnOnCPU(loss))
 
 
+def _check_side(side: int, num_modules: int, pool_padding: str, normalize: bool) -> None:
+    """Raises `ValueError` unless modules that each halve an image leave enough of it."""
+    if pool_padding not in ("VALID", "SAME"):
+        raise ValueError(f'pool_padding must be "VALID" or "SAME", got {pool_padding!r}')
+    if pool_padding == "VALID" and side >> num_modules < 1:
+        raise ValueError(
+            f"{num_modules} modules halve an image of {side} x {side} to nothing; use fewer"
+        )
+    if normalize and side <= 2 ** (num_modules - 1):
+        raise ValueError(
+            f"the last of {num_modules} modules would normalize a single pixel of an image of "
+            f"{side} x {side}; use fewer"
+        )
+
+
 def _initialized(module: nn.Module, key: jax.Array, *shape: int) -> Params:
     """The parameters for inputs of that shape, of which none is computed with: that takes long
     where each operation of a large network has to be compiled for it."""
@@ -206,7 +210,7 @@ def independent(sizes: Sequence[int], num_tasks: int) -> Model:
     Raises:
       ValueError: as `mlp`; and if a hidden layer has fewer units than there are tasks.
     """
-    num_tasks = checks.positive_int("num_tasks", num_tasks)
+    num_tasks = _checks.positive_int("num_tasks", num_tasks)
     first, *hidden, last = _sizes(sizes)
     if hidden and min(hidden) < num_tasks:
         raise ValueError(
@@ -233,7 +237,7 @@ def by_task(single: Model, num_tasks: int, own: Sequence[str] | None = None) -> 
       ValueError: if `num_tasks` is not a whole number of at least 1; in `init`, if there is no
         such layer.
     """
-    num_tasks = checks.positive_int("num_tasks", num_tasks)
+    num_tasks = _checks.positive_int("num_tasks", num_tasks)
 
     def part(params: Params) -> TaskParams:
         if unknown := set(own or ()) - set(params):

@@ -1,4 +1,4 @@
-"""A learner over a stream, and what it knows of each task along the way."""
+"""Runs of a learner over a stream, and accuracy on a test set."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,9 +6,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from mer_jax import checks
+from mer_jax import _checks
+from mer_jax._meshes import varying_like
 from mer_jax.branches import where_needed
-from mer_jax.meshes import varying_like
 from mer_jax.types import Learner, Params, State, Told
 
 
@@ -114,22 +114,13 @@ def accuracy(
       ValueError: while tracing, if a label is not a single number, the logits are not `[C]`,
         `present` is not `[n]`, or `block_size` not a whole number of at least 1.
     """
-
-    block_size = checks.positive_int("block_size", block_size)
+    block_size = _checks.positive_int("block_size", block_size)
     if present is not None:
-        present = checks.weights_of("references", references, present, "n", called="present")
+        present = _checks.weights_of("references", references, present, "n", called="present")
         present = present.astype(bool)
 
     def judge(reference: Any) -> tuple[jax.Array, jax.Array]:
-        example = make(reference)
-        if jnp.ndim(example.y) != 0:
-            raise ValueError(f"y must be one label, got shape {list(jnp.shape(example.y))}")
-        logits = apply(params, example.x, example.task)
-        if jnp.ndim(logits) != 1:
-            raise ValueError(
-                f"apply must give logits [C] of one example, got shape {list(jnp.shape(logits))}"
-            )
-        return jnp.argmax(logits) == example.y, jnp.isfinite(logits).all()
+        return _is_correct(apply, params, make(reference))
 
     def judge_if_present(row: tuple[Any, jax.Array]) -> tuple[jax.Array, jax.Array]:
         reference, counts = row
@@ -146,3 +137,17 @@ def accuracy(
     for leaf in jax.tree.leaves(params):
         is_finite &= jnp.isfinite(leaf).all()
     return jnp.where(is_finite, jnp.mean(correct, where=present), jnp.nan)
+
+
+def _is_correct(
+    apply: Callable[..., jax.Array], params: Params, example: Any
+) -> tuple[jax.Array, jax.Array]:
+    """Whether the largest logit is the label's, and whether all logits are finite, `[]` bool."""
+    if jnp.ndim(example.y) != 0:
+        raise ValueError(f"y must be one label, got shape {list(jnp.shape(example.y))}")
+    logits = apply(params, example.x, example.task)
+    if jnp.ndim(logits) != 1:
+        raise ValueError(
+            f"apply must give logits [C] of one example, got shape {list(jnp.shape(logits))}"
+        )
+    return jnp.argmax(logits) == example.y, jnp.isfinite(logits).all()

@@ -1,4 +1,4 @@
-"""The few shapes that everything else shares."""
+"""Types that all modules share."""
 
 from collections.abc import Callable
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar

@@ -9,7 +9,7 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")
 # What one has compiled the others need not, nor does the next run of the tests: not the smallest
 # either, since one operation after another is what most tests are made of.
-compiled = Path(__file__).parent.parent / ".compiled_cache"
+compiled = Path(__file__).parents[1] / ".compiled_cache"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(compiled))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 

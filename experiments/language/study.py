@@ -31,7 +31,7 @@ from experiments import (
 from experiments.command_line import flag
 from experiments.devices import SEED, SHARED
 from experiments.training import chunk_size, is_finite, size_bytes
-from mer_jax import checks
+from mer_jax import _checks as checks
 
 ARMS = {
     "neither": (False, False),

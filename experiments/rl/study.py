@@ -32,7 +32,7 @@ from experiments import (
 )
 from experiments.command_line import flag
 from experiments.playing import GAMES, Draw, Plan
-from mer_jax import checks
+from mer_jax import _checks as checks
 from mer_jax.networks import Model
 
 FILM_EVERY, FILM_MS = 3, 100

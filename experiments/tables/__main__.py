@@ -33,7 +33,7 @@ from experiments import (
     sweeps,
 )
 from experiments.cells import Job
-from mer_jax import checks
+from mer_jax import _checks as checks
 
 TABLES: dict[str, ModuleType] = {
     "retained-accuracy": accuracy_tables,

@@ -7,8 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from mer_jax import checks
-from mer_jax.meshes import varying_like
+from mer_jax import _checks
+from mer_jax._meshes import varying_like
 
 Augment = Callable[[jax.Array, Any], Any]
 """`augment(key, example) -> example`, of the same structure, shapes and dtypes."""
@@ -82,7 +82,7 @@ def random_affine(*, shift: Any = 0.0, matrix: Any = 0.0) -> Augment:
       ValueError: if a size is negative or not a number; in `augment`, while tracing, if an example
         is not a NamedTuple with a field `x`, or as `affine`.
     """
-    shift, matrix = checks.rate("shift", shift), checks.rate("matrix", matrix)
+    shift, matrix = _checks.rate("shift", shift), _checks.rate("matrix", matrix)
 
     def draw(key: jax.Array) -> tuple[jax.Array, jax.Array]:
         shift_key, matrix_key = jax.random.split(key)
@@ -114,8 +114,8 @@ def random_shift_rotation_scale(
     Raises:
       ValueError: as `random_affine`.
     """
-    shift, degrees = checks.rate("shift", shift), checks.rate("degrees", degrees)
-    scale = checks.rate("scale", scale)
+    shift, degrees = _checks.rate("shift", shift), _checks.rate("degrees", degrees)
+    scale = _checks.rate("scale", scale)
 
     def draw(key: jax.Array) -> tuple[jax.Array, jax.Array]:
         shift_key, angle_key, scale_key = jax.random.split(key, 3)

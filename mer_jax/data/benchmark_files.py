@@ -1,4 +1,4 @@
-"""A draw of a benchmark as a file, so that other programs can train on the same stream."""
+"""A draw of a benchmark as a file, for training on the same stream elsewhere."""
 
 import os
 import zipfile

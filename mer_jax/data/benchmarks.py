@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mer_jax import checks
-from mer_jax.gram import DenseFirstLoss
+from mer_jax import _checks
+from mer_jax.losses import DenseFirstLoss
 from mer_jax.types import Example, Params
 
 
@@ -91,7 +91,7 @@ def rotations(
       ValueError: if a size is no whole number of at least 1, or a task would show more images
         than there are.
     """
-    side = checks.positive_int("side", side)
+    side = _checks.positive_int("side", side)
     images = _draw_images(rng, num_images, num_tasks, examples_per_task)
     slices = (np.arange(num_tasks) + rng.random(num_tasks)) * (180 / num_tasks)
     angles = slices.astype(np.float32)
@@ -110,7 +110,7 @@ def permutations(
 
     Arguments and errors as those of `rotations`; `num_pixels` is D.
     """
-    num_pixels = checks.positive_int("num_pixels", num_pixels)
+    num_pixels = _checks.positive_int("num_pixels", num_pixels)
     images = _draw_images(rng, num_images, num_tasks, examples_per_task)
     pixels = np.stack([rng.permutation(num_pixels) for _ in range(num_tasks)]).astype(np.int32)
     return Tasks(pixels, np.ones_like(pixels, np.uint8), np.zeros(num_tasks, np.float32), images)
@@ -137,8 +137,8 @@ def alphabets(
       ValueError: if there are fewer alphabets than tasks, or an alphabet has no drawing to learn
         from or none to test on.
     """
-    num_tasks = checks.positive_int("num_tasks", num_tasks)
-    num_pixels = checks.positive_int("num_pixels", num_pixels)
+    num_tasks = _checks.positive_int("num_tasks", num_tasks)
+    num_pixels = _checks.positive_int("num_pixels", num_pixels)
     if np.shape(alphabet) != np.shape(drawer):
         raise ValueError(
             "alphabet and drawer must be one of each image, got shapes "
@@ -225,8 +225,8 @@ def _draw_images(
     rng: np.random.Generator, num_images: int, num_tasks: int, examples_per_task: int
 ) -> np.ndarray:
     """A random subset of the images for each task, in random order, `[N, n]` int32."""
-    num_tasks = checks.positive_int("num_tasks", num_tasks)
-    examples_per_task = checks.positive_int("examples_per_task", examples_per_task)
+    num_tasks = _checks.positive_int("num_tasks", num_tasks)
+    examples_per_task = _checks.positive_int("examples_per_task", examples_per_task)
     if examples_per_task > num_images:
         raise ValueError(
             f"examples_per_task must be at most {num_images}, the number of training "

@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mer_jax.data.downloads import download
-from mer_jax.data.errors import AGAIN, USE_FILES, DataError, imported, one_line, wrong
+from mer_jax.data._downloads import download
+from mer_jax.data._errors import AGAIN, USE_FILES, DataError, imported, one_line, wrong
 
 DATASETS = ("mnist-5k", "digits", "mnist", "fashion_mnist")
 

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mer_jax.data.downloads import download
-from mer_jax.data.errors import AGAIN, USE_FILES, imported, one_line, wrong
+from mer_jax.data._downloads import download
+from mer_jax.data._errors import AGAIN, USE_FILES, imported, one_line, wrong
 
 NUM_ALPHABETS, NUM_CHARACTERS, NUM_DRAWERS = 50, 1623, 20
 SIDE = 28

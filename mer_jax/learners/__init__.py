@@ -1,1 +1,1 @@
-"""One module an algorithm; each function returns a `Learner`."""
+"""Learners, one module an algorithm."""

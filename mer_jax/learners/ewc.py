@@ -1,4 +1,4 @@
-"""Elastic weight consolidation (Kirkpatrick et al., PNAS 2017), as the MER authors compare it."""
+"""Elastic weight consolidation (Kirkpatrick et al., PNAS 2017), as compared by the MER authors."""
 
 from typing import Any, NamedTuple
 
@@ -6,23 +6,24 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from mer_jax import checks, memories, optimizers
+from mer_jax import _checks, _optimizers
+from mer_jax._meshes import varying_like
+from mer_jax._order import after
+from mer_jax._precision import master_of, on_wide, wide
 from mer_jax.augmentation import Augment, augmented
 from mer_jax.branches import where_needed
 from mer_jax.losses import mean_gradient, value_and_gradient
-from mer_jax.memories import TaskMemory
-from mer_jax.meshes import varying_like
-from mer_jax.order import after
-from mer_jax.precision import master_of, on_wide, wide
+from mer_jax.replay import by_task
+from mer_jax.replay.by_task import TaskExamples
 from mer_jax.types import Info, Learner, LossFn, Params, as_state, exportable, task_of
 
 
 @exportable
 class EWCState(NamedTuple):
-    """Finished tasks are two sums, so that memory does not grow with their number.
+    """Finished tasks are two sums, so that the state does not grow with their number.
 
     params: the network; opt_state: the optimizer's; step: `[]` int32.
-    master: see `precision.master_of`.
+    master: float32 copies of the params of fewer than 32 bits, None for the others.
     memory: the first examples of the task being learned, which is `task`, `[]` int32, or -1.
     importance: like `params`, the sum of `strength * F` over the finished tasks, F a task's
       squared gradient.
@@ -31,7 +32,7 @@ class EWCState(NamedTuple):
 
     params: Params
     opt_state: optax.OptState
-    memory: TaskMemory
+    memory: TaskExamples
     task: jax.Array
     importance: Params
     anchor: Params
@@ -68,73 +69,106 @@ def ewc(
     Source: Kirkpatrick et al. (2017), "Overcoming catastrophic forgetting in neural networks",
       equation 3, as far as said above.
     """
-    num_tasks = checks.positive_int("num_tasks", num_tasks)
-    num_memories = checks.positive_int("num_memories", num_memories)
-    strength = checks.rate("strength", strength)
-    optimizer = checks.optimizer(optimizer)
+    settings = _Settings(
+        loss_fn,
+        _checks.optimizer(optimizer),
+        _checks.positive_int("num_tasks", num_tasks),
+        _checks.positive_int("num_memories", num_memories),
+        _checks.rate("strength", strength),
+        augment,
+    )
 
     def init(params: Params, example: Any) -> EWCState:
-        params = as_state(params)
-        learned = wide(params)
-        state = EWCState(
-            params,
-            optimizers.start(optimizer, learned),
-            memories.empty(1, num_memories, example),
-            jnp.full((), -1, jnp.int32),
-            importance=jax.tree.map(jnp.zeros_like, learned),
-            anchor=jax.tree.map(jnp.zeros_like, learned),
-            step=jnp.zeros((), jnp.int32),
-            master=master_of(learned, params),
-        )
-        return varying_like(state, params, example)
-
-    def with_finished(key: jax.Array, state: EWCState, learned: Params) -> tuple[Params, Params]:
-        """Importance and anchor with one more finished task."""
-        examples, shares = memories.of_task(state.memory, 0)
-        examples = augmented(augment, key, examples, 1)
-        slope = mean_gradient(on_wide(loss_fn, state.params), learned, examples, shares)
-        # The very first example ends no task.
-        weight = jnp.where(state.memory.num_seen[0] > 0, strength, 0.0)
-        fisher = jax.tree.map(lambda g: weight.astype(g.dtype) * g**2, slope)
-        return (
-            jax.tree.map(jnp.add, state.importance, fisher),
-            jax.tree.map(lambda a, f, p: a + f * p, state.anchor, fisher, learned),
-        )
+        return _init(settings, params, example)
 
     def update(key: jax.Array, state: EWCState, example: Any) -> tuple[EWCState, Info]:
-        task = varying_like(task_of(example), state.task)
-        learned = wide(state.params, state.master)
-        changes = task != state.task
-        importance, anchor = where_needed(
-            changes,
-            # With a key of its own, as the incoming example has one.
-            lambda _: with_finished(jax.random.fold_in(key, 0), state, learned),
-            (state.importance, state.anchor),
-        )
-        # For each task the memory is filled anew, once the finished one is read.
-        num_seen = jnp.where(changes, 0, state.memory.num_seen)
-        num_seen = after(num_seen, (importance, anchor), num_seen[0] < 0)
-        memory = state.memory._replace(num_seen=num_seen)
-        loss, grads = value_and_gradient(
-            on_wide(loss_fn, state.params), learned, augmented(augment, key, example)
-        )
-        known = memories.nan_unless_known(task, num_tasks).astype(loss.dtype)
-        grads = jax.tree.map(
-            lambda g, i, a, p: known.astype(g.dtype) * g + 2 * (i * p - a),
-            grads, importance, anchor, learned,
-        )  # fmt: skip
-        params, master, opt_state = optimizers.descend(
-            optimizer, grads, state.opt_state, learned, state.params
-        )
-        return EWCState(
-            params,
-            opt_state,
-            memories.keep_first(memory, 0, example),
-            task,
-            importance,
-            anchor,
-            state.step + 1,
-            master,
-        ), Info(loss * known)
+        return _update(settings, key, state, example)
 
     return Learner(init, update)
+
+
+class _Settings(NamedTuple):
+    """Arguments of `ewc`, checked."""
+
+    loss_fn: LossFn
+    optimizer: optax.GradientTransformation
+    num_tasks: int
+    num_memories: int
+    strength: Any
+    augment: Augment | None
+
+
+def _init(settings: _Settings, params: Params, example: Any) -> EWCState:
+    params = as_state(params)
+    learned = wide(params)
+    state = EWCState(
+        params,
+        _optimizers.start(settings.optimizer, learned),
+        by_task.empty(1, settings.num_memories, example),
+        jnp.full((), -1, jnp.int32),
+        importance=jax.tree.map(jnp.zeros_like, learned),
+        anchor=jax.tree.map(jnp.zeros_like, learned),
+        step=jnp.zeros((), jnp.int32),
+        master=master_of(learned, params),
+    )
+    return varying_like(state, params, example)
+
+
+def _update(
+    settings: _Settings, key: jax.Array, state: EWCState, example: Any
+) -> tuple[EWCState, Info]:
+    task = varying_like(task_of(example), state.task)
+    learned = wide(state.params, state.master)
+    state = _at_task(settings, key, state, task, learned)
+    loss, grads = value_and_gradient(
+        on_wide(settings.loss_fn, state.params), learned, augmented(settings.augment, key, example)
+    )
+    known = _checks.nan_unless_known(task, settings.num_tasks).astype(loss.dtype)
+    grads = jax.tree.map(
+        lambda g, i, a, p: known.astype(g.dtype) * g + 2 * (i * p - a),
+        grads, state.importance, state.anchor, learned,
+    )  # fmt: skip
+    params, master, opt_state = _optimizers.descend(
+        settings.optimizer, grads, state.opt_state, learned, state.params
+    )
+    return state._replace(
+        params=params,
+        opt_state=opt_state,
+        memory=by_task.keep_first(state.memory, 0, example),
+        step=state.step + 1,
+        master=master,
+    ), Info(loss * known)
+
+
+def _at_task(
+    settings: _Settings, key: jax.Array, state: EWCState, task: jax.Array, learned: Params
+) -> EWCState:
+    """The state for an example of a task: where the task changes, the last one is finished."""
+    changes = task != state.task
+    importance, anchor = where_needed(
+        changes,
+        # With a key of its own, as the incoming example has one.
+        lambda _: _with_finished(settings, jax.random.fold_in(key, 0), state, learned),
+        (state.importance, state.anchor),
+    )
+    # The examples are collected anew for each task, once those of the finished one are read.
+    num_seen = jnp.where(changes, 0, state.memory.num_seen)
+    num_seen = after(num_seen, (importance, anchor), num_seen[0] < 0)
+    memory = state.memory._replace(num_seen=num_seen)
+    return state._replace(memory=memory, task=task, importance=importance, anchor=anchor)
+
+
+def _with_finished(
+    settings: _Settings, key: jax.Array, state: EWCState, learned: Params
+) -> tuple[Params, Params]:
+    """Importance and anchor with one more finished task."""
+    examples, shares = by_task.of_task(state.memory, 0)
+    examples = augmented(settings.augment, key, examples, 1)
+    slope = mean_gradient(on_wide(settings.loss_fn, state.params), learned, examples, shares)
+    # The very first example ends no task.
+    weight = jnp.where(state.memory.num_seen[0] > 0, settings.strength, 0.0)
+    fisher = jax.tree.map(lambda g: weight.astype(g.dtype) * g**2, slope)
+    return (
+        jax.tree.map(jnp.add, state.importance, fisher),
+        jax.tree.map(lambda a, f, p: a + f * p, state.anchor, fisher, learned),
+    )

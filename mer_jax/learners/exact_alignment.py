@@ -1,4 +1,4 @@
-"""The objective that MER approximates, with its second-order term as it stands."""
+"""The objective that MER approximates (equation 4), with second derivatives."""
 
 from typing import Any
 
@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from mer_jax import checks
+from mer_jax import _checks
 from mer_jax.augmentation import Augment
+from mer_jax.learners._replay_step import Batch, ReplayState, replay_learner
 from mer_jax.losses import one_number, weighted_sum
-from mer_jax.rehearsal import Batch, RehearsalState, rehearse
 from mer_jax.types import Info, Learner, LossFn, Params
 
 
@@ -21,7 +21,7 @@ def exact_alignment(
     batch_size: int,
     capacity: int,
     augment: Augment | None = None,
-) -> Learner[RehearsalState, Info]:
+) -> Learner[ReplayState, Info]:
     """Steps on `L(i) + L(j) - alpha grad L(i) . grad L(j)`, which MER does without the last term.
 
     i is the incoming example, j a replay; the step is on the mean over the replays. Before there
@@ -39,7 +39,7 @@ def exact_alignment(
       ValueError: if a size or a rate makes no sense.
     Source: Riemer et al. (2019), equation 4.
     """
-    alpha = checks.rate("alpha", alpha)
+    alpha = _checks.rate("alpha", alpha)
 
     def objective(params: Params, loss_fn: LossFn, batch: Batch) -> tuple[jax.Array, jax.Array]:
         incoming = jax.tree.map(lambda leaf: leaf[0], batch.shown)
@@ -59,7 +59,7 @@ def exact_alignment(
         (_, loss), grads = jax.value_and_grad(objective, has_aux=True)(params, loss_fn, batch)
         return loss, grads
 
-    return rehearse(
+    return replay_learner(
         loss_fn,
         gradient,
         optimizer=optimizer,

@@ -7,29 +7,31 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from mer_jax import checks, memories, optimizers, qp, task_gradients
+from mer_jax import _checks, _optimizers
+from mer_jax._meshes import varying_like
+from mer_jax._precision import master_of, on_wide, wide
 from mer_jax.augmentation import Augment, augmented
 from mer_jax.branches import where_needed
+from mer_jax.learners import _gem_gradients, _gem_qp
+from mer_jax.learners._gem_gradients import Incoming
 from mer_jax.losses import mean_gradient, value_and_gradient
-from mer_jax.memories import TaskMemory
-from mer_jax.meshes import varying_like
-from mer_jax.precision import master_of, on_wide, wide
-from mer_jax.task_gradients import Incoming
+from mer_jax.replay import by_task
+from mer_jax.replay.by_task import TaskExamples
 from mer_jax.types import Info, Learner, LossFn, Params, as_state, exportable, task_of
 
-QP_ITERATIONS = 1000
+_QP_ITERATIONS = 1000
 
 
 @exportable
 class GEMState(NamedTuple):
-    """params: the network; opt_state: the optimizer's; memory: by task; step: `[]` int32.
+    """params: the network; opt_state: the optimizer's; memory: examples by task; step: `[]` int32.
 
-    master: see `precision.master_of`.
+    master: float32 copies of the params of fewer than 32 bits, None for the others.
     """
 
     params: Params
     opt_state: optax.OptState
-    memory: TaskMemory
+    memory: TaskExamples
     step: jax.Array
     master: Params = None
 
@@ -44,10 +46,10 @@ def gem(
     ridge: Any = 0.0,
     augment: Augment | None = None,
 ) -> Learner[GEMState, Info]:
-    """GEM: a step that would raise the loss on an earlier task's memory is turned aside.
+    """GEM: a step that would raise the loss on an earlier task's examples is turned aside.
 
     The newest `num_memories` examples of each task are kept, and the gradient of their mean loss is
-    the task's. A memory that is not full yet counts what it has.
+    the task's. A task with fewer counts those that it has.
 
     Args:
       loss_fn: `loss_fn(params, example) -> []`.
@@ -64,11 +66,11 @@ def gem(
         not tell their task.
     Source: Lopez-Paz and Ranzato (2017), section 3 and equation 11.
     """
-    margin, ridge = checks.rate("margin", margin), checks.rate("ridge", ridge)
+    margin, ridge = _checks.rate("margin", margin), _checks.rate("ridge", ridge)
 
-    def turned(key: jax.Array, at: Incoming, memory: TaskMemory) -> Params:
+    def turned(key: jax.Array, at: Incoming, memory: TaskExamples) -> Params:
         grads = at.grads
-        others = task_gradients.of_others(key, at, memory, augment)
+        others = _gem_gradients.of_others(key, at, memory, augment)
 
         def project(grads: Params) -> Params:
             v = dual(others.products(), others.dots, margin, ridge)
@@ -88,7 +90,7 @@ def agem(
     sample_size: int,
     augment: Augment | None = None,
 ) -> Learner[GEMState, Info]:
-    """A-GEM: as GEM, but for the mean loss on a sample of all earlier tasks' memories.
+    """A-GEM: as GEM, but for the mean loss on a sample of all earlier tasks' examples.
 
     Args:
       sample_size: examples drawn, without replacement, for each step; all while there are fewer.
@@ -98,10 +100,10 @@ def agem(
         their task.
     Source: Chaudhry et al. (ICLR 2019), "Efficient Lifelong Learning with A-GEM", equation 11.
     """
-    sample_size = checks.positive_int("sample_size", sample_size)
+    sample_size = _checks.positive_int("sample_size", sample_size)
 
-    def turned(key: jax.Array, at: Incoming, memory: TaskMemory) -> Params:
-        examples, shares = memories.sample_others(key, memory, at.task, sample_size)
+    def turned(key: jax.Array, at: Incoming, memory: TaskExamples) -> Params:
+        examples, shares = by_task.sample_others(key, memory, at.task, sample_size)
         # The incoming example's change was drawn from the key itself.
         examples = augmented(augment, jax.random.fold_in(key, 0), examples, 1)
         past = mean_gradient(at.loss_fn, at.params, examples, shares)
@@ -129,7 +131,7 @@ def dual(products: jax.Array, dots: jax.Array, margin: Any, ridge: Any = 0.0) ->
     margin = jnp.asarray(margin, products.dtype)
     products = products + jnp.diag(jnp.full_like(dots, ridge))
     q = dots + margin * products.sum(1)
-    return margin + qp.nonnegative(products, q, QP_ITERATIONS)
+    return margin + _gem_qp.nonnegative(products, q, _QP_ITERATIONS)
 
 
 def _learner(
@@ -138,24 +140,24 @@ def _learner(
     num_tasks: int,
     num_memories: int,
     augment: Augment | None,
-    turned: Callable[[jax.Array, Incoming, TaskMemory], Params],
+    turned: Callable[[jax.Array, Incoming, TaskExamples], Params],
 ) -> Learner[GEMState, Info]:
     """What both share: keep the example, turn its gradient, and step along it.
 
     Args:
       turned: `turned(key, at, memory) -> grads`.
     """
-    num_tasks = checks.positive_int("num_tasks", num_tasks)
-    num_memories = checks.positive_int("num_memories", num_memories)
-    optimizer = checks.optimizer(optimizer)
+    num_tasks = _checks.positive_int("num_tasks", num_tasks)
+    num_memories = _checks.positive_int("num_memories", num_memories)
+    optimizer = _checks.optimizer(optimizer)
 
     def init(params: Params, example: Any) -> GEMState:
         params = as_state(params)
         learned = wide(params)
         state = GEMState(
             params,
-            optimizers.start(optimizer, learned),
-            memories.empty(num_tasks, num_memories, example),
+            _optimizers.start(optimizer, learned),
+            by_task.empty(num_tasks, num_memories, example),
             jnp.zeros((), jnp.int32),
             master_of(learned, params),
         )
@@ -163,14 +165,14 @@ def _learner(
 
     def update(key: jax.Array, state: GEMState, example: Any) -> tuple[GEMState, Info]:
         task = task_of(example)
-        memory = memories.keep_last(state.memory, task, example)
+        memory = by_task.keep_last(state.memory, task, example)
         learned, loss_on = wide(state.params, state.master), on_wide(loss_fn, state.params)
         shown = augmented(augment, key, example)
         loss, grads = value_and_gradient(loss_on, learned, shown)
-        known = memories.nan_unless_known(task, num_tasks).astype(loss.dtype)
+        known = _checks.nan_unless_known(task, num_tasks).astype(loss.dtype)
         grads = turned(key, Incoming(loss_on, learned, shown, task, grads), memory)
         grads = jax.tree.map(lambda g: known.astype(g.dtype) * g, grads)
-        params, master, opt_state = optimizers.descend(
+        params, master, opt_state = _optimizers.descend(
             optimizer, grads, state.opt_state, learned, state.params
         )
         return GEMState(params, opt_state, memory, state.step + 1, master), Info(loss * known)

@@ -6,14 +6,16 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mer_jax import buffer, checks, gram
+from mer_jax import _checks
+from mer_jax._meshes import varying_like
+from mer_jax._precision import master_of, on_wide, rounded, wide
 from mer_jax.augmentation import Augment, augmented
-from mer_jax.buffer import ReservoirState
 from mer_jax.losses import one_number
-from mer_jax.meshes import varying_like
-from mer_jax.meta import interpolate
-from mer_jax.precision import master_of, on_wide, rounded, wide
-from mer_jax.sgd import sgd_pass
+from mer_jax.replay.batches import replay_batch, replay_batches
+from mer_jax.replay.reservoir import ReservoirState, reservoir
+from mer_jax.steps import gram
+from mer_jax.steps.reptile import interpolate
+from mer_jax.steps.sgd import sgd_pass
 from mer_jax.types import Info, Learner, LossFn, Params, as_state, exportable
 
 
@@ -21,7 +23,7 @@ from mer_jax.types import Info, Learner, LossFn, Params, as_state, exportable
 class MERState(NamedTuple):
     """params: the network; memory: the reservoir M; step: `[]` int32, examples learned from.
 
-    master: see `precision.master_of`.
+    master: float32 copies of the params of fewer than 32 bits, None for the others.
     """
 
     params: Params
@@ -62,10 +64,10 @@ def mer_update(
     Source: lines 4 to 12 of algorithm 1.
     """
 
-    weights = checks.weights_of("batches", batches, weights, "s", "k")
-    alpha = checks.rate("alpha", alpha)
+    weights = _checks.weights_of("batches", batches, weights, "s", "k")
+    alpha = _checks.rate("alpha", alpha)
     beta, gamma = (
-        checks.rate(name, value, largest=1) for name, value in (("beta", beta), ("gamma", gamma))
+        _checks.rate(name, value, largest=1) for name, value in (("beta", beta), ("gamma", gamma))
     )
     start, loss_on = wide(params), on_wide(loss_fn, params)
     start = varying_like(start, params, batches, weights, alpha, beta)
@@ -107,7 +109,7 @@ def mer(
     True
 
     For each incoming example `num_batches` batches are drawn, each with the incoming example
-    first and then `batch_size - 1` replays (fewer while the memory is shorter than that).
+    first and then `batch_size - 1` replays (fewer while fewer are stored).
 
     Args:
       loss_fn: `loss_fn(params, example) -> []`.
@@ -124,18 +126,16 @@ def mer(
     Raises:
       ValueError: if a size or a rate makes no sense.
     """
-    num_batches = checks.positive_int("num_batches", num_batches)
-    batch_size = checks.positive_int("batch_size", batch_size)
+    num_batches = _checks.positive_int("num_batches", num_batches)
+    batch_size = _checks.positive_int("batch_size", batch_size)
     rates = dict(
-        alpha=checks.rate("alpha", alpha),
-        beta=checks.rate("beta", beta, largest=1),
-        gamma=checks.rate("gamma", gamma, largest=1),
+        alpha=_checks.rate("alpha", alpha),
+        beta=_checks.rate("beta", beta, largest=1),
+        gamma=_checks.rate("gamma", gamma, largest=1),
     )
 
     def train(loss_on: LossFn, at: _Step, params: Params) -> _Trained:
-        batches, weights = buffer.replay_batches(
-            at.key, at.memory, at.example, num_batches, batch_size
-        )
+        batches, weights = replay_batches(at.key, at.memory, at.example, num_batches, batch_size)
         batches = augmented(augment, at.key, batches, 2)
         params, losses = mer_update(loss_on, params, batches, weights, **rates)
         return params, losses[0, 0]
@@ -156,11 +156,11 @@ def mer_big_batch(
 
     Arguments and errors as those of `mer`; the one Reptile step goes by `gamma`.
     """
-    batch_size = checks.positive_int("batch_size", batch_size)
-    rates = dict(alpha=checks.rate("alpha", alpha), beta=checks.rate("gamma", gamma, largest=1))
+    batch_size = _checks.positive_int("batch_size", batch_size)
+    rates = dict(alpha=_checks.rate("alpha", alpha), beta=_checks.rate("gamma", gamma, largest=1))
 
     def train(loss_on: LossFn, at: _Step, params: Params) -> _Trained:
-        batch, weights = buffer.replay_batch(at.key, at.memory, at.example, batch_size)
+        batch, weights = replay_batch(at.key, at.memory, at.example, batch_size)
         batch = augmented(augment, at.key, batch, 1)
         last = jax.tree.map(lambda rows: jnp.roll(rows, -1, axis=0)[None], (batch, weights))
         loss = one_number(loss_on)(params, jax.tree.map(lambda rows: rows[0], batch))
@@ -190,13 +190,13 @@ def mer_current_rate(
     Raises:
       ValueError: if a size or a rate makes no sense.
     """
-    batch_size = checks.positive_int("batch_size", batch_size)
-    alpha, s = checks.rate("alpha", alpha), checks.rate("s", s)
-    gamma = checks.rate("gamma", gamma, largest=1)
+    batch_size = _checks.positive_int("batch_size", batch_size)
+    alpha, s = _checks.rate("alpha", alpha), _checks.rate("s", s)
+    gamma = _checks.rate("gamma", gamma, largest=1)
 
     def train(loss_on: LossFn, at: _Step, params: Params) -> _Trained:
         draw_key, order_key = jax.random.split(at.key)
-        batch, weights = buffer.replay_batch(draw_key, at.memory, at.example, batch_size)
+        batch, weights = replay_batch(draw_key, at.memory, at.example, batch_size)
         batch = augmented(augment, at.key, batch, 1)
         is_first = at.memory.num_seen == 0
         weights = jnp.where(is_first, 0, weights.at[0].set(s))
@@ -232,7 +232,7 @@ def _learner(
       train: `train(loss_fn, step, params) -> (params, loss)`, the incoming example's loss before
         the step.
     """
-    memory = buffer.reservoir(capacity)
+    memory = reservoir(capacity)
 
     def init(params: Params, example: Any) -> MERState:
         params = as_state(params)
@@ -248,7 +248,7 @@ def _learner(
             wide(state.params, state.master),
         )
         params = rounded(learned, state.params)
-        kept = memory.add(add_key, buffer.after(state.memory, params), example)
+        kept = memory.add(add_key, memory.after(state.memory, params), example)
         return MERState(params, kept, state.step + 1, master_of(learned, params)), Info(loss)
 
     return Learner(init, update)

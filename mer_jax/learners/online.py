@@ -1,4 +1,4 @@
-"""Plain online learning: a step on each example as it comes, and nothing else."""
+"""Online learning: one step on each incoming example."""
 
 from typing import Any, NamedTuple
 
@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from mer_jax import checks, optimizers
+from mer_jax import _checks, _optimizers
+from mer_jax._meshes import varying_like
+from mer_jax._precision import master_of, on_wide, wide
 from mer_jax.augmentation import Augment, augmented
 from mer_jax.losses import value_and_gradient
-from mer_jax.meshes import varying_like
-from mer_jax.precision import master_of, on_wide, wide
 from mer_jax.types import Info, Learner, LossFn, Params, as_state, exportable
 
 
@@ -18,7 +18,7 @@ from mer_jax.types import Info, Learner, LossFn, Params, as_state, exportable
 class OnlineState(NamedTuple):
     """params: the network; opt_state: the optimizer's; step: `[]` int32, examples learned from.
 
-    master: see `precision.master_of`.
+    master: float32 copies of the params of fewer than 32 bits, None for the others.
     """
 
     params: Params
@@ -45,12 +45,12 @@ def online(
     Raises:
       ValueError: if the optimizer is none.
     """
-    optimizer = checks.optimizer(optimizer)
+    optimizer = _checks.optimizer(optimizer)
 
     def init(params: Params, example: Any) -> OnlineState:
         params = as_state(params)
         learned = wide(params)
-        opt_state = optimizers.start(optimizer, learned)
+        opt_state = _optimizers.start(optimizer, learned)
         state = OnlineState(params, opt_state, jnp.zeros((), jnp.int32), master_of(learned, params))
         return varying_like(state, params, example)
 
@@ -59,7 +59,7 @@ def online(
         loss, grads = value_and_gradient(
             on_wide(loss_fn, state.params), learned, augmented(augment, key, example)
         )
-        params, master, opt_state = optimizers.descend(
+        params, master, opt_state = _optimizers.descend(
             optimizer, grads, state.opt_state, learned, state.params
         )
         return OnlineState(params, opt_state, state.step + 1, master), Info(loss)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import struct
 from gymnax.environments import environment, spaces
 
-from mer_jax import checks
+from mer_jax import _checks
 from mer_jax.rl import game
 from mer_jax.rl.game import FRAME_MS, NO_LIMIT
 
@@ -66,7 +66,7 @@ class Catcher(environment.Environment[CatcherState, CatcherParams]):
 
     def __init__(self, size: int = 640, rounding: str = "trunc") -> None:
         super().__init__()
-        self.size = checks.positive_int("size", size)
+        self.size = _checks.positive_int("size", size)
         if rounding not in ("trunc", "round"):
             raise ValueError(f'rounding must be "trunc" or "round", got {rounding!r}')
         self.rounding = rounding

@@ -1,4 +1,4 @@
-"""What the two games share: their clock, their random draws, their end and their screen."""
+"""Parts that the two games share: clock, random draws, end and screen."""
 
 from collections.abc import Sequence
 from typing import Any, TypeVar

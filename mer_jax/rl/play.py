@@ -1,4 +1,4 @@
-"""An agent in a game: frames that it learns from, and episodes in which it shows what it can."""
+"""An agent in a game: frames with learning, and episodes without."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 from gymnax.environments import spaces
 
-from mer_jax import checks
+from mer_jax import _checks
+from mer_jax._meshes import varying_like
 from mer_jax.branches import any_in_batch
-from mer_jax.meshes import varying_like
-from mer_jax.rl.q_learning import Agent, AgentState, Transition
+from mer_jax.rl.agent import Agent, AgentState, Transition
 from mer_jax.types import Info, Params, exportable
 
 
@@ -86,7 +86,7 @@ def play(
     Raises:
       ValueError: if `num_frames` is not a plain whole number of at least 0.
     """
-    num_frames = checks.count("num_frames", num_frames)
+    num_frames = _checks.count("num_frames", num_frames)
 
     def frame(state: PlayState, _: None) -> tuple[PlayState, PlayInfo]:
         frame_key = jax.random.fold_in(key, state.agent.step)
@@ -139,8 +139,8 @@ def evaluate(
     Raises:
       ValueError: if a number is not a whole one of at least 1.
     """
-    num_episodes = checks.positive_int("num_episodes", num_episodes)
-    max_frames = checks.positive_int("max_frames", max_frames)
+    num_episodes = _checks.positive_int("num_episodes", num_episodes)
+    max_frames = _checks.positive_int("max_frames", max_frames)
 
     def unfinished(carry: tuple[Any, ...]) -> jax.Array:
         number, (*_, over) = carry

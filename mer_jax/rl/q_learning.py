@@ -1,97 +1,26 @@
-"""Deep Q-learning (Mnih et al., Nature 2015), and the same with Meta-Experience Replay."""
+"""Deep Q-learning, and the same with Meta-Experience Replay.
+
+Source: Mnih et al. (Nature 2015), "Human-level control through deep reinforcement learning".
+"""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
-from jax.custom_batching import custom_vmap
 
-from mer_jax import buffer, checks, optimizers
+from mer_jax import _checks, _optimizers
+from mer_jax._precision import master_of, on_wide, rounded, wide
 from mer_jax.augmentation import Augment, augmented
-from mer_jax.buffer import Reservoir, ReservoirState
 from mer_jax.learners.mer import mer_update
 from mer_jax.losses import mean_gradient
-from mer_jax.meshes import varying_like
 from mer_jax.networks import Model
-from mer_jax.precision import master_of, on_wide, rounded, wide
-from mer_jax.rl.values import Judged
-from mer_jax.types import Info, Params, as_state, exportable
-
-
-@exportable
-class Transition(NamedTuple):
-    """One frame; a leading axis makes it a batch.
-
-    obs, next_obs: `[d]` float32, before and after; of a frame that a time limit cut short, too.
-    action: `[]` int32. reward: `[]` float32.
-    terminal: `[]` bool, whether the game is over, so that nothing can follow.
-    """
-
-    obs: Any
-    action: Any
-    reward: Any
-    next_obs: Any
-    terminal: Any
-
-
-@exportable
-class AgentState(NamedTuple):
-    """params: the network Q; target: an earlier copy of it; opt_state: the optimizer's.
-
-    memory: the buffer of transitions; step: `[]` int32, frames learned from.
-    master: see `precision.master_of`.
-    """
-
-    params: Params
-    target: Params
-    opt_state: optax.OptState
-    memory: ReservoirState
-    step: jax.Array
-    master: Params = None
-
-
-class Init(Protocol):
-    """Signature of `Agent.init`."""
-
-    def __call__(self, params: Params, transition: Transition) -> AgentState: ...
-
-
-class Act(Protocol):
-    """Signature of `Agent.act`."""
-
-    def __call__(self, key: jax.Array, state: AgentState, obs: jax.Array) -> jax.Array: ...
-
-
-class Update(Protocol):
-    """Signature of `Agent.update`."""
-
-    def __call__(
-        self, key: jax.Array, state: AgentState, transition: Transition
-    ) -> tuple[AgentState, Info]: ...
-
-
-class Values(Protocol):
-    """Signature of `Agent.values`."""
-
-    def __call__(self, params: Params, obs: Any) -> jax.Array: ...
-
-
-class Agent(NamedTuple):
-    """A player that learns, as pure functions.
-
-    init: `init(params, transition) -> state`; of `transition` only shapes and dtypes are read.
-    act: `act(key, state, obs) -> action []`.
-    update: `update(key, state, transition) -> (state, info)`, after one frame; info has `.loss`.
-    values: `values(params, obs) -> [num_actions]`, by which `start` checks the network; None for
-      an agent that has no such values.
-    """
-
-    init: Init
-    act: Act
-    update: Update
-    values: Values | None = None
+from mer_jax.replay.batches import replay_batches
+from mer_jax.replay.reservoir import Reservoir, reservoir
+from mer_jax.rl._q_agent import Judge, Learned, q_agent
+from mer_jax.rl.agent import Agent, AgentState, Transition
 
 
 def dqn(
@@ -125,12 +54,8 @@ def dqn(
     >>> print(state.step, info.loss.shape)
     1 ()
 
-    For a Flax module, `init` is `lambda key: module.init(key, obs)` and `apply` is
-    `lambda params, obs, task=None: module.apply(params, obs)`.
-
     Args:
-      model: a `q_network`, or a network of your own: `apply(params, obs, None) -> [num_actions]`
-        and `loss(params, judged) -> []`, see `q_loss`. One observation, without a batch axis.
+      model: a `q_network`, or a network of your own with a `q_loss`.
       optimizer: any optax transformation.
       batch_size: transitions replayed for each frame; fewer while there are not as many.
       memory: a `reservoir`, or a `fifo`.
@@ -141,25 +66,23 @@ def dqn(
         each time it is trained on, and not to what is stored nor to `info.loss`. None for none.
     Raises:
       ValueError: if a size or a rate makes no sense.
-    Source: Mnih et al. (2015), "Human-level control through deep reinforcement learning",
-      algorithm 1.
+    Source: Mnih et al. (2015), algorithm 1.
     """
-    batch_size = checks.positive_int("batch_size", batch_size)
-    optimizer = checks.optimizer(optimizer)
-    judge = _judging(model, discount)
+    optimizer = _checks.optimizer(optimizer)
+    batch_size = _checks.positive_int("batch_size", batch_size)
 
-    def learn(key: jax.Array, state: AgentState, newest: Transition) -> tuple[Any, ...]:
+    def learn(key: jax.Array, state: AgentState, newest: Transition, judge: Judge) -> Learned:
         batch, valid = memory.sample(key, state.memory, batch_size)
         shares = valid.astype(float) / jnp.maximum(valid.sum(), 1).astype(float)
         judged = judge(state.target, augmented(augment, key, batch, 1))
         learned, loss_fn = wide(state.params, state.master), on_wide(model.loss, state.params)
         grads = mean_gradient(loss_fn, learned, judged, shares)
-        return optimizers.descend(optimizer, grads, state.opt_state, learned, state.params)
+        return _optimizers.descend(optimizer, grads, state.opt_state, learned, state.params)
 
-    def init_optimizer(learned: Params) -> optax.OptState:
-        return optimizers.start(optimizer, learned)
-
-    return _agent(model, judge, learn, memory, init_optimizer, epsilon, target_every)
+    return q_agent(
+        model, learn, memory=memory, start_optimizer=partial(_optimizers.start, optimizer),
+        discount=discount, epsilon=epsilon, target_every=target_every,
+    )  # fmt: skip
 
 
 def dqn_mer(
@@ -190,127 +113,23 @@ def dqn_mer(
     Raises:
       ValueError: if a size or a rate makes no sense.
     """
-    num_batches = checks.positive_int("num_batches", num_batches)
-    batch_size = checks.positive_int("batch_size", batch_size)
+    num_batches = _checks.positive_int("num_batches", num_batches)
+    batch_size = _checks.positive_int("batch_size", batch_size)
     rates = dict(
-        alpha=checks.rate("alpha", alpha),
-        beta=checks.rate("beta", beta, largest=1),
-        gamma=checks.rate("gamma", gamma, largest=1),
+        alpha=_checks.rate("alpha", alpha),
+        beta=_checks.rate("beta", beta, largest=1),
+        gamma=_checks.rate("gamma", gamma, largest=1),
     )
-    judge = _judging(model, discount)
 
-    def learn(key: jax.Array, state: AgentState, newest: Transition) -> tuple[Any, ...]:
-        batches, weights = buffer.replay_batches(key, state.memory, newest, num_batches, batch_size)
+    def learn(key: jax.Array, state: AgentState, newest: Transition, judge: Judge) -> Learned:
+        batches, weights = replay_batches(key, state.memory, newest, num_batches, batch_size)
         shown = augmented(augment, key, batches, 2)
         judged = jax.vmap(judge, (None, 0))(state.target, shown)
         learned, loss_fn = wide(state.params, state.master), on_wide(model.loss, state.params)
         learned, _ = mer_update(loss_fn, learned, judged, weights, **rates)
         return rounded(learned, state.params), master_of(learned, state.params), state.opt_state
 
-    memory = buffer.reservoir(capacity)
-    return _agent(model, judge, learn, memory, lambda params: (), epsilon, target_every)
-
-
-@custom_vmap
-def _once(step: jax.Array) -> jax.Array:
-    """1, which the compiler cannot know, unless under a `vmap`."""
-    return (step >= 0).astype(jnp.int32)
-
-
-@_once.def_vmap
-def _once_for_all(
-    axis_size: int, in_batched: list[bool], step: jax.Array
-) -> tuple[jax.Array, bool]:
-    del axis_size, in_batched, step
-    return jnp.ones((), jnp.int32), False
-
-
-def _add_apart(
-    memory: Reservoir, key: jax.Array, state: AgentState, newest: Transition
-) -> ReservoirState:
-    """The memory with the newest transition, written before anything is drawn from it.
-
-    XLA fuses the write of a row with the reads that follow, does it twice, and copies all rows for
-    that. It fuses nothing across the border of a loop. Under a `vmap` a write is not fused, and
-    the loop is known to run once and vanishes.
-    """
-    kept = varying_like(state.memory, key, newest)
-    return jax.lax.fori_loop(
-        0, _once(state.step), lambda _, kept: memory.add(key, kept, newest), kept
-    )
-
-
-def _judging(model: Model, discount: Any) -> Callable[[Params, Transition], Judged]:
-    """What the target network makes of transitions `[k, ...]`: r + discount max Q(s', .)."""
-    discount = checks.rate("discount", discount, largest=1)
-
-    def judge(target: Params, batch: Transition) -> Judged:
-        values = jax.vmap(model.apply, (None, 0, None))(target, batch.next_obs, None)
-        ahead = jnp.where(batch.terminal, 0, values.max(-1))
-        # Returns are sums, for which half precision is too little.
-        ahead = ahead.astype(jnp.promote_types(ahead.dtype, jnp.float32))
-        later = jnp.asarray(discount, ahead.dtype) * ahead
-        return Judged(batch.obs, batch.action, batch.reward.astype(ahead.dtype) + later)
-
-    return judge
-
-
-def _agent(
-    model: Model,
-    judge: Callable[[Params, Transition], Judged],
-    learn: Callable[[jax.Array, AgentState, Transition], tuple[Any, ...]],
-    memory: Reservoir,
-    init_optimizer: Callable[[Params], optax.OptState],
-    epsilon: Callable[[jax.Array], Any],
-    target_every: int,
-) -> Agent:
-    """What both share: play, keep the transition, learn, and now and then renew the target.
-
-    Args:
-      learn: `learn(key, state, newest) -> (params, master, opt_state)`, with the newest kept
-        already.
-      init_optimizer: `init_optimizer(learned) -> opt_state`, of the `precision.wide` parameters.
-    """
-    target_every = checks.positive_int("target_every", target_every)
-    if not callable(epsilon):
-        raise ValueError(
-            f"epsilon must be a function of the step, such as an optax schedule, got {epsilon!r}"
-        )
-
-    def init(params: Params, transition: Transition) -> AgentState:
-        params = as_state(params)
-        learned = wide(params)
-        start = jnp.zeros((), jnp.int32)
-        # The target is a copy, so that a state can be donated.
-        target = jax.tree.map(jnp.copy, params)
-        opt_state, master = init_optimizer(learned), master_of(learned, params)
-        state = AgentState(params, target, opt_state, memory.init(transition), start, master)
-        return varying_like(state, params, transition)
-
-    def act(key: jax.Array, state: AgentState, obs: jax.Array) -> jax.Array:
-        chance_key, action_key = jax.random.split(key)
-        values = model.apply(state.params, obs, None)
-        chance = jax.random.uniform(chance_key, (), jnp.float32)
-        at_random = chance < jnp.asarray(epsilon(state.step), jnp.float32)
-        action = jax.random.randint(action_key, (), 0, values.shape[-1], jnp.int32)
-        return jnp.where(at_random, action, jnp.argmax(values).astype(jnp.int32))
-
-    def update(
-        key: jax.Array, state: AgentState, transition: Transition
-    ) -> tuple[AgentState, Info]:
-        add_key, learn_key = jax.random.split(key)
-        one = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], transition)
-        loss = model.loss(
-            state.params, jax.tree.map(lambda leaf: leaf[0], judge(state.target, one))
-        )
-        state = state._replace(memory=_add_apart(memory, add_key, state, transition))
-        params, master, opt_state = learn(learn_key, state, transition)
-        step = state.step + 1
-        renew = step % target_every == 0
-        target = jax.tree.map(lambda new, old: jnp.where(renew, new, old), params, state.target)
-        return AgentState(params, target, opt_state, state.memory, step, master), Info(loss)
-
-    def values(params: Params, obs: Any) -> jax.Array:
-        return model.apply(params, obs, None)
-
-    return Agent(init, act, update, values)
+    return q_agent(
+        model, learn, memory=reservoir(capacity), start_optimizer=lambda learned: (),
+        discount=discount, epsilon=epsilon, target_every=target_every,
+    )  # fmt: skip

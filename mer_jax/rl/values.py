@@ -1,4 +1,4 @@
-"""Networks that value actions."""
+"""Networks of action values, and their loss."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -37,9 +37,12 @@ def q_network(sizes: Sequence[int]) -> Model:
 def q_loss(apply: Callable[[Params, Any, Any], jax.Array]) -> LossFn:
     """Huber's loss on a `Judged`, for a network of your own.
 
+    For a Flax module, `apply` is `lambda params, obs, task=None: module.apply(params, obs)`, and
+    the model's `init` is `lambda key: module.init(key, obs)`.
+
     Args:
-      apply: `apply(params, obs, None) -> [num_actions]`, the value of each action. The third
-        argument is the task, which an agent is not told.
+      apply: `apply(params, obs, None) -> [num_actions]`, the value of each action for one
+        observation. The third argument is the task, which an agent is not told.
     Returns:
       `loss(params, judged) -> []`; with it `Model(init, apply, q_loss(apply))` is a model for
       `dqn`, which shows an example.

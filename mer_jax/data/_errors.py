@@ -1,0 +1,31 @@
+"""Errors about data that are missing or malformed."""
+
+import importlib
+import textwrap
+from typing import Any
+
+AGAIN = "copy or download it again"
+USE_FILES = "put its files into a folder and name that with --data-dir or MER_JAX_DATA_DIR"
+
+
+class DataError(ValueError):
+    """Data that can't be had or isn't what it should be; the message is one line."""
+
+
+def imported(module: str) -> Any:
+    """Imports a package that not every user of the library has."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        fix = 'pip install "mer_jax[experiments]"'
+        raise wrong("this data set", f"the package {module}", one_line(error), fix) from error
+
+
+def wrong(where: object, expected: str, got: str, fix: str) -> DataError:
+    """The error, in the order in which it is read: where, what should be, what is, what to do."""
+    return DataError(f"{where}: expected {expected}, got {got}; {fix}")
+
+
+def one_line(error: Exception) -> str:
+    """An error of other software on one line, and not a long one."""
+    return f"{type(error).__name__}: {textwrap.shorten(str(error), 200)}"

@@ -1,0 +1,122 @@
+"""Experience replay: algorithms 4 and 5 of Riemer et al. (ICLR 2019)."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from mer_jax import _checks
+from mer_jax.augmentation import Augment
+from mer_jax.learners._replay_step import Batch, ReplayState, replay_learner
+from mer_jax.losses import gradient_of_sum
+from mer_jax.types import Info, Learner, LossFn, Params, task_of
+
+
+def er(
+    loss_fn: LossFn,
+    *,
+    optimizer: optax.GradientTransformation,
+    batch_size: int,
+    capacity: int,
+    augment: Augment | None = None,
+) -> Learner[ReplayState, Info]:
+    """ER, algorithm 4: one step on the mean loss of the incoming example and its replays.
+
+    >>> learner = er(
+    ...     lambda w, x: (w - x) ** 2, optimizer=optax.sgd(0.25), batch_size=2, capacity=10
+    ... )
+    >>> state = learner.init(0.0, 1.0)
+    >>> for incoming in (1.0, 3.0):  # the second with the first as its replay
+    ...     state, info = learner.update(jax.random.key(0), state, incoming)
+    >>> print(state.params, info.loss, state.memory.num_seen)
+    1.25 6.25 2
+
+    Args:
+      loss_fn: `loss_fn(params, example) -> []`.
+      optimizer: any optax transformation; the paper's is `optax.sgd(alpha)`.
+      batch_size: k, examples per batch, the incoming one included; an early batch has fewer.
+      capacity: |M|, examples in the reservoir.
+      augment: see `mer`.
+    Raises:
+      ValueError: if a size is not a whole number of at least 1.
+    """
+
+    def shares(batch: Batch) -> jax.Array:
+        return mean_shares(batch.present)
+
+    return replay_learner(
+        loss_fn,
+        _gradient(shares),
+        optimizer=optimizer,
+        batch_size=batch_size,
+        capacity=capacity,
+        augment=augment,
+    )
+
+
+def er_by_task(
+    loss_fn: LossFn,
+    *,
+    optimizer: optax.GradientTransformation,
+    batch_size: int,
+    capacity: int,
+    num_tasks: int,
+    augment: Augment | None = None,
+) -> Learner[ReplayState, Info]:
+    """ER with task ids, algorithm 5: one step on the sum, over tasks, of each task's mean loss.
+
+    As in the authors' code the sum is not divided by the number of tasks in the batch.
+
+    Args:
+      num_tasks: task ids are in `[0, num_tasks)`; another makes the loss NaN. Examples need a
+        field `task`. The other arguments are those of `er`.
+    Raises:
+      ValueError: if a size is not a whole number of at least 1; while tracing, if examples do not
+        tell their task.
+    """
+    num_tasks = _checks.positive_int("num_tasks", num_tasks)
+
+    def shares(batch: Batch) -> jax.Array:
+        return task_mean_shares(task_of(batch.stored), batch.present, num_tasks)
+
+    return replay_learner(
+        loss_fn,
+        _gradient(shares),
+        optimizer=optimizer,
+        batch_size=batch_size,
+        capacity=capacity,
+        augment=augment,
+    )
+
+
+def mean_shares(present: jax.Array) -> jax.Array:
+    """The share of each example in the mean over those that are present (1, else 0), `[k]`."""
+    return present / present.sum()
+
+
+def task_mean_shares(task: jax.Array, present: jax.Array, num_tasks: int) -> jax.Array:
+    """The share of each example in the sum over tasks of a task's mean.
+
+    Args:
+      task: `[k]` int32.
+      present: `[k]`, 1 for an example that counts, 0 for one that does not.
+    Returns:
+      `[k]`: `present` over the number of present examples of the same task.
+    """
+    is_task = task[:, None] == jnp.arange(num_tasks)[None]  # [k, num_tasks]
+    member = is_task.astype(present.dtype)
+    count = member @ (present @ member)
+    return jnp.where(is_task.any(1), present / jnp.maximum(count, 1), jnp.nan)
+
+
+def _gradient(
+    shares: Callable[[Batch], jax.Array],
+) -> Callable[[LossFn, Params, Batch], tuple[jax.Array, Params]]:
+    """The gradient of the sum of `shares * losses`, as `replay_learner` asks for it."""
+
+    def gradient(loss_fn: LossFn, params: Params, batch: Batch) -> tuple[jax.Array, Params]:
+        grads, losses = gradient_of_sum(loss_fn, params, batch.shown, shares(batch))
+        return losses[0], grads
+
+    return gradient

@@ -1,0 +1,120 @@
+"""Networks with layers of each task's own: Independent and Task Input."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from mer_jax import _checks, _optimizers
+from mer_jax._meshes import varying_like
+from mer_jax._precision import master_of, on_wide, rounded, wide
+from mer_jax.augmentation import Augment, augmented
+from mer_jax.losses import value_and_gradient
+from mer_jax.task_params import TaskParams, of_task, with_task
+from mer_jax.types import Info, Learner, LossFn, Params, as_state, exportable, task_of
+
+
+@exportable
+class ByTaskState(NamedTuple):
+    """params: every task's; opt_state: the optimizer's for the task being learned.
+
+    task: `[]` int32, the task being learned, -1 before the first; begun: `[N]` bool, the tasks of
+      which an example has come; step: `[]` int32.
+    master: float32 copies of the params of fewer than 32 bits, None for the others.
+    """
+
+    params: TaskParams
+    opt_state: optax.OptState
+    task: jax.Array
+    begun: jax.Array
+    step: jax.Array
+    master: Params = None
+
+
+def independent(
+    loss_fn: LossFn, *, optimizer: optax.GradientTransformation, augment: Augment | None = None
+) -> Learner[ByTaskState, Info]:
+    """A network for each task, which starts from what the previous task's has become.
+
+    Args:
+      loss_fn: `loss_fn(params, example) -> []`, where `params` is one task's network.
+      optimizer: any optax transformation; it begins anew with each task.
+      augment: see `mer`.
+
+    `init` takes `TaskParams`, N networks, and a task id outside `[0, N)` makes the loss NaN. See
+    `mer_jax.networks.independent`.
+
+    Raises:
+      ValueError: if the optimizer is none; in `init`, if the parameters are no `TaskParams`; while
+        tracing, if examples do not tell their task.
+    """
+    return _learner(loss_fn, optimizer, augment, inherit=True)
+
+
+def task_input(
+    loss_fn: LossFn, *, optimizer: optax.GradientTransformation, augment: Augment | None = None
+) -> Learner[ByTaskState, Info]:
+    """An input layer for each task, and the other layers for all; see `independent`.
+
+    A task's own layer starts as it was made. See `mer_jax.networks.task_input`. Arguments and
+    errors are those of `independent`.
+    """
+    return _learner(loss_fn, optimizer, augment, inherit=False)
+
+
+def _learner(
+    loss_fn: LossFn,
+    optimizer: optax.GradientTransformation,
+    augment: Augment | None,
+    inherit: bool,
+) -> Learner[ByTaskState, Info]:
+    optimizer = _checks.optimizer(optimizer)
+
+    def init(params: TaskParams, example: Any) -> ByTaskState:
+        if not isinstance(params, TaskParams) or not jax.tree.leaves(params.own):
+            raise ValueError(
+                f"params must be TaskParams, with a row of `own` for each task, got {params!r:.60}"
+            )
+        params = as_state(params)
+        learned = wide(params)
+        num_tasks = len(jax.tree.leaves(params.own)[0])
+        state = ByTaskState(
+            params,
+            _optimizers.start(optimizer, of_task(learned, 0)),
+            task=jnp.full((), -1, jnp.int32),
+            begun=jnp.zeros(num_tasks, bool),
+            step=jnp.zeros((), jnp.int32),
+            master=master_of(learned, params),
+        )
+        return varying_like(state, params, example)
+
+    def update(key: jax.Array, state: ByTaskState, example: Any) -> tuple[ByTaskState, Info]:
+        task = varying_like(task_of(example), state.task)
+        learned = wide(state.params, state.master)
+        known = _checks.nan_unless_known(task, len(state.begun))
+
+        def where(condition: Any, this: Any, other: Any) -> Any:
+            return jax.tree.map(lambda a, b: jnp.where(condition, a, b), this, other)
+
+        network, like = of_task(learned, task), of_task(state.params, task)
+        if inherit:
+            inherits = ~state.begun[task] & (state.task >= 0)
+            network = where(inherits, of_task(learned, state.task), network)
+        opt_state = where(task != state.task, optimizer.init(network), state.opt_state)
+        loss, grads = value_and_gradient(
+            on_wide(loss_fn, like), network, augmented(augment, key, example)
+        )
+        grads = jax.tree.map(lambda g: known.astype(g.dtype) * g, grads)
+        updates, opt_state = optimizer.update(grads, opt_state, network)
+        learned = with_task(learned, task, optax.apply_updates(network, updates))
+        return ByTaskState(
+            rounded(learned, state.params),
+            opt_state,
+            task,
+            state.begun.at[task].set(True),
+            state.step + 1,
+            master_of(learned, state.params),
+        ), Info(loss * known.astype(loss.dtype))
+
+    return Learner(init, update)

@@ -1,0 +1,1 @@
+"""Storage of past examples in arrays of fixed size."""

@@ -1,0 +1,142 @@
+"""A fixed number of stored examples of each task."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from mer_jax import _checks
+from mer_jax._meshes import varying_like
+from mer_jax.types import exportable
+
+
+@exportable
+class TaskExamples(NamedTuple):
+    """At most n examples of each of N tasks.
+
+    examples: pytree of `[N, n, ...]`; a row that was never written is padding.
+    num_seen: `[N]` int32, how many examples of each task were offered, kept or not.
+    """
+
+    examples: Any
+    num_seen: jax.Array
+
+
+def empty(num_tasks: int, num_memories: int, example: Any) -> TaskExamples:
+    """Room for `num_memories` examples like `example` of each of `num_tasks` tasks."""
+
+    def room(leaf: jax.ShapeDtypeStruct) -> jax.Array:
+        return jnp.zeros((num_tasks, num_memories, *leaf.shape), leaf.dtype)
+
+    return TaskExamples(
+        jax.tree.map(room, _checks.shapes(example)), jnp.zeros(num_tasks, jnp.int32)
+    )
+
+
+def keep_first(stored: TaskExamples, task: Any, example: Any) -> TaskExamples:
+    """Offers an example of a task; its first n are kept.
+
+    Raises:
+      ValueError: while tracing, if it is not like a stored row; also in `keep_last`.
+    """
+    return _write(stored, task, stored.num_seen[task], example)
+
+
+def keep_last(stored: TaskExamples, task: Any, example: Any) -> TaskExamples:
+    """Offers an example of a task; its newest n are kept."""
+    return _write(stored, task, stored.num_seen[task] % size(stored), example)
+
+
+def size(stored: TaskExamples) -> int:
+    """How many examples of a task there is room for."""
+    return jax.tree.leaves(stored.examples)[0].shape[1]
+
+
+def of_task(stored: TaskExamples, task: Any) -> tuple[Any, jax.Array]:
+    """The stored examples of a task.
+
+    Returns:
+      The examples, `[n, ...]`, where rows never written repeat the first, and the share of each
+      in their mean, `[n]` floating point: 0 for rows never written, and for all if there are none.
+    """
+    present = jnp.arange(size(stored)) < stored.num_seen[task]
+    shares = _shares(present)
+
+    def rows(leaf: jax.Array) -> jax.Array:
+        mine = leaf[task]
+        return jnp.where(jnp.expand_dims(present, range(1, mine.ndim)), mine, mine[0])
+
+    return jax.tree.map(rows, stored.examples), shares
+
+
+def sample_others(
+    key: jax.Array, stored: TaskExamples, task: Any, num_samples: int
+) -> tuple[Any, jax.Array]:
+    """Draws from the stored examples of all tasks but one, without replacement.
+
+    Its cost grows with the draws and with the number of tasks, not with `num_memories`.
+
+    Args:
+      num_samples: how many, or all where there is no room for as many.
+    Returns:
+      The examples, `[num_samples, ...]`, and the share of each in their mean, 0 for those that are
+      not there.
+    """
+    num_tasks, room = stored.num_seen.shape[0], size(stored)
+    kept = jnp.minimum(stored.num_seen, room)
+    ends = jnp.cumsum(jnp.where(jnp.arange(num_tasks) == task, 0, kept), dtype=jnp.int32)
+    drawn = distinct(key, ends[-1], min(num_samples, num_tasks * room))
+    present = drawn < ends[-1]
+    # The first is there if any is, and one that is not there repeats it.
+    drawn = jnp.where(present, drawn, drawn[0])
+    of_task = jnp.minimum(
+        jnp.searchsorted(ends, drawn, side="right", method="compare_all"), num_tasks - 1
+    )
+    row = drawn - jnp.where(of_task > 0, ends[of_task - 1], 0)
+    return jax.tree.map(lambda rows: rows[of_task, row], stored.examples), _shares(present)
+
+
+def distinct(key: jax.Array, size: jax.Array, num_draws: int) -> jax.Array:
+    """Draws from `[0, size)` without replacement; every set of so many is as likely.
+
+    Args:
+      size: `[]` int32, may be traced.
+      num_draws: how many, static.
+    Returns:
+      `[num_draws]` int32. If `size` is smaller, all below it come first, and then larger numbers.
+    Source: Bentley and Floyd (1987), "A Sample of Brilliance". The i-th draw is t from `[0, j]`,
+      with j = size - num_draws + i, or j itself if t was drawn before.
+    """
+    place = jnp.arange(num_draws, dtype=jnp.int32)
+    first = jnp.maximum(size - num_draws, 0)
+    top = first + place
+    t = jax.random.randint(key, (num_draws,), 0, top + 1, jnp.int32)
+    # t was drawn before if an earlier draw of t was the same, since one of the two was kept, ...
+    order = jnp.argsort(t, stable=True)
+    repeats = (t[order] == jnp.roll(t[order], 1)) & (place > 0)
+    takes_top = jnp.zeros(num_draws, bool).at[order].set(repeats) | (t == top)
+    # ... or if t is the top of an earlier draw that took its top. Each pass follows twice as many.
+    earlier = jnp.where(t >= first, t - first, place)
+    for _ in range((num_draws - 1).bit_length()):
+        takes_top = takes_top | takes_top[earlier]
+        earlier = earlier[earlier]
+    return jnp.where((size >= num_draws) & ~takes_top, t, top)
+
+
+def _shares(present: jax.Array) -> jax.Array:
+    """The share of each row that is present in their mean, 0 for the others."""
+    counted = present.astype(float)
+    return counted / jnp.maximum(counted.sum(), 1)
+
+
+def _write(stored: TaskExamples, task: Any, slot: Any, example: Any) -> TaskExamples:
+    row = jax.tree.map(
+        lambda rows: jax.ShapeDtypeStruct(rows.shape[2:], rows.dtype), stored.examples
+    )
+    _checks.same_shapes("example must be like one stored row", row, _checks.shapes(example))
+    task, slot = varying_like((jnp.asarray(task, jnp.int32), slot), stored.num_seen)
+    # A write past the end is dropped.
+    examples = jax.tree.map(
+        lambda rows, x: rows.at[task, slot].set(x, mode="drop"), stored.examples, example
+    )
+    return TaskExamples(examples, stored.num_seen.at[task].add(1, mode="drop"))

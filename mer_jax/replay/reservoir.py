@@ -1,0 +1,270 @@
+"""The functional reservoir: a uniform sample of a stream, in arrays of fixed size."""
+
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+
+from mer_jax import _checks, _order
+from mer_jax._meshes import all_rows, varying_like
+from mer_jax.types import exportable
+
+
+@exportable
+class ReservoirState(NamedTuple):
+    """A uniform sample, without replacement, of all examples offered so far.
+
+    examples: pytree of `[capacity, ...]`; rows from `min(num_seen, capacity)` on are padding.
+    num_seen: `[]` int32, examples offered so far, kept or not; fewer than 2^31.
+    """
+
+    examples: Any
+    num_seen: jax.Array
+
+
+class Init(Protocol):
+    """Signature of `Reservoir.init`."""
+
+    def __call__(self, example: Any) -> ReservoirState: ...
+
+
+class Add(Protocol):
+    """Signature of `Reservoir.add`."""
+
+    def __call__(
+        self, key: jax.Array, state: ReservoirState, example: Any, offered: Any = True
+    ) -> ReservoirState: ...
+
+
+class Sample(Protocol):
+    """Signature of `Reservoir.sample`."""
+
+    def __call__(self, key: jax.Array, state: ReservoirState, n: int) -> tuple[Any, jax.Array]: ...
+
+
+class AddBatch(Protocol):
+    """Signature of `Reservoir.add_batch`."""
+
+    def __call__(
+        self, key: jax.Array, state: ReservoirState, batch: Any, offered: jax.Array | None = None
+    ) -> ReservoirState: ...
+
+
+class SampleAndAdd(Protocol):
+    """Signature of `Reservoir.sample_and_add`."""
+
+    def __call__(
+        self, key: jax.Array, state: ReservoirState, example: Any, n: int
+    ) -> tuple[Any, jax.Array, ReservoirState]: ...
+
+
+class After(Protocol):
+    """Signature of `Reservoir.after`."""
+
+    def __call__(self, state: ReservoirState, result: Any) -> ReservoirState: ...
+
+
+class Reservoir(NamedTuple):
+    """The functions of a reservoir, see `reservoir`."""
+
+    init: Init
+    add: Add
+    sample: Sample
+    add_batch: AddBatch
+    sample_and_add: SampleAndAdd
+    after: After
+
+
+def reservoir(capacity: int) -> Reservoir:
+    """A reservoir of `capacity` examples, all tasks together.
+
+    >>> memory = reservoir(capacity=3)
+    >>> state = memory.init(jnp.int32(0))
+    >>> for number in range(10):
+    ...     state = memory.add(jax.random.key(number), state, jnp.int32(number))
+    >>> examples, valid = memory.sample(jax.random.key(10), state, 2)
+    >>> print(state.examples.shape, state.num_seen, valid)
+    (3,) 10 [ True  True]
+
+    A step which draws and then adds says so, and a donated reservoir is written in place. Either
+    the draws come with the new state, or what is made of them is shown to `after`:
+
+    >>> def step(key, state, example):
+    ...     drawn, valid, state = memory.sample_and_add(key, state, example, 2)
+    ...     return drawn.sum(), state
+    >>> def the_same(key, state, example):
+    ...     draw_key, add_key = jax.random.split(key)
+    ...     result = memory.sample(draw_key, state, 2)[0].sum()
+    ...     return result, memory.add(add_key, memory.after(state, result), example)
+    >>> first, second = (f(jax.random.key(0), state, jnp.int32(7)) for f in (step, the_same))
+    >>> bool(first[0] == second[0]), bool((first[1].examples == second[1].examples).all())
+    (True, True)
+
+    Capacity is not part of the state: the shapes of `state.examples` know it, and `add` and
+    `sample` serve any size.
+
+    Raises:
+      ValueError: if `capacity` is not a whole number of at least 1, and fewer than 2^31; in
+        `init`, if an example has no arrays.
+    """
+    capacity = _checks.positive_int("capacity", capacity)
+
+    def init(example: Any) -> ReservoirState:
+        """An empty reservoir for examples shaped like `example` (arrays or shape structs)."""
+        if not jax.tree.leaves(example):
+            raise ValueError(f"example must hold an array at least, got {example!r}")
+        examples = jax.tree.map(
+            lambda leaf: jnp.zeros((capacity, *leaf.shape), leaf.dtype), _checks.shapes(example)
+        )
+        return varying_like(ReservoirState(examples, jnp.zeros((), jnp.int32)), example)
+
+    return Reservoir(init, add, sample, add_batch, sample_and_add, after)
+
+
+def add(key: jax.Array, state: ReservoirState, example: Any, offered: Any = True) -> ReservoirState:
+    """Offers one example; every example offered so far is then held with equal chance.
+
+    The n-th example takes slot n - 1 while there is room; later it draws a slot from `[0, n)`,
+    replaces what is there, and is dropped if the reservoir has no such slot. The authors' code
+    draws from `[0, n]` instead and so keeps a little too few of the recent examples.
+
+    Args:
+      key: random key, consumed.
+      example: like one row of `state.examples`: same structure, shapes and dtypes.
+      offered: `[]` bool; where it is False nothing happens.
+    Raises:
+      ValueError: while tracing, if `example` is not like a row.
+    Source: Vitter (1985), "Random Sampling with a Reservoir", Algorithm R.
+    """
+    check_row(state, example)
+    n, room, is_offered = state.num_seen, capacity(state), _checks.one_offered(offered)
+    slot = jnp.where(n < room, n, jax.random.randint(key, (), 0, n + 1, jnp.int32))
+    slot = jnp.where(is_offered, slot, room)
+    # A write past the end is the dropped example, so no branch on traced values is needed.
+    examples = jax.tree.map(
+        lambda rows, x: rows.at[slot].set(x, mode="drop"), state.examples, example
+    )
+    return ReservoirState(examples, n + is_offered.astype(jnp.int32))
+
+
+def add_batch(
+    key: jax.Array, state: ReservoirState, batch: Any, offered: jax.Array | None = None
+) -> ReservoirState:
+    """Offers many examples at once, each of all offered so far then held with equal chance.
+
+    As `add` of one after the other, but all slots are drawn at once. Where two examples draw the
+    same slot, the later one is held.
+
+    Args:
+      key: random key, consumed.
+      batch: pytree of `[N, ...]`, its rows like those of `state.examples`.
+      offered: `[N]` bool; those where it is False are left out. None offers all.
+    Raises:
+      ValueError: while tracing, if the batch is not like rows, or `offered` not `[N]`.
+    """
+    size, room = check_rows(state, batch), capacity(state)
+    batch = all_rows(batch)
+    offered = _checks.offered(batch, offered)
+    n = state.num_seen + jnp.cumsum(offered, dtype=jnp.int32)  # offered up to and with each
+    slots = jnp.where(n <= room, n - 1, jax.random.randint(key, (size,), 0, n, jnp.int32))
+    slots = jnp.where(offered, slots, room)
+    order = jnp.argsort(slots, stable=True)
+    place = jnp.arange(size, dtype=jnp.int32)
+    is_last = (slots[order] != jnp.roll(slots[order], -1)) | (place == size - 1)
+    # What is dropped is written past the end, each to a place of its own.
+    slots = jnp.where(jnp.zeros(size, bool).at[order].set(is_last), slots, room)
+    slots = jnp.where(slots < room, slots, room + place)
+    examples = jax.tree.map(
+        lambda rows, x: rows.at[slots].set(x, mode="drop", unique_indices=True),
+        state.examples,
+        batch,
+    )
+    return ReservoirState(examples, n[-1])
+
+
+def sample(key: jax.Array, state: ReservoirState, n: int) -> tuple[Any, jax.Array]:
+    """Draws `n` examples, uniformly with replacement over what is stored.
+
+    Args:
+      key: random key, consumed.
+      n: how many; static, 0 or more.
+    Returns:
+      The examples, `[n, ...]`, and `valid`, `[n]` bool, which is False from position
+      `min(n, stored)` on: an early batch has fewer replays. Rows that are not valid
+      hold some stored example, or zeros where nothing is stored.
+    Raises:
+      ValueError: if `n` is not a plain whole number of at least 0.
+    """
+    n, state = _checks.count("n", n), varying_like(state, key)
+    stored = jnp.minimum(state.num_seen, capacity(state))
+    slots = jax.random.randint(key, (n,), 0, jnp.maximum(stored, 1), jnp.int32)
+    return rows_at(state, slots), jnp.arange(n) < stored
+
+
+def rows_at(state: ReservoirState, slots: jax.Array) -> Any:
+    """The rows in `slots`, `[n, ...]`. A later write can be in place."""
+    n = len(slots)
+    # A single row would be read as a slice, whose order before a write XLA does not see.
+    read = jnp.concatenate([slots, slots]) if n == 1 else slots
+    return jax.tree.map(lambda rows: rows[read][:n], state.examples)
+
+
+def sample_and_add(
+    key: jax.Array, state: ReservoirState, example: Any, n: int
+) -> tuple[Any, jax.Array, ReservoirState]:
+    """Draws `n` examples, then offers one, which is written in place.
+
+    `sample` and then `add` give the same, but where the draws are used for something else XLA does
+    not see that they come before the write, and copies the whole reservoir (see `after`).
+
+    Args:
+      key: random key, consumed.
+      example: as for `add`; n: as for `sample`.
+    Returns:
+      The examples and `valid` as `sample` gives them, and the reservoir.
+    """
+    draw_key, add_key = jax.random.split(key)
+    drawn, valid = sample(draw_key, state, n)
+    return drawn, valid, add(add_key, after(state, drawn), example)
+
+
+def after(state: ReservoirState, result: Any) -> ReservoirState:
+    """The same reservoir, to be written in place once `result` is known.
+
+    Args:
+      result: any pytree of arrays which depend on what was drawn from `state`: what is learned
+        from a reservoir's draws, `params` after the step, lets `add(key, after(state, params), ..)`
+        write one row instead of copying all of them.
+    """
+    n = state.num_seen
+    return state._replace(num_seen=_order.after(n, result, n < 0))
+
+
+def capacity(state: ReservoirState) -> int:
+    """How many examples the reservoir can hold."""
+    return jax.tree.leaves(state.examples)[0].shape[0]
+
+
+def check_row(state: ReservoirState, example: Any) -> None:
+    """Raises `ValueError` unless `example` is like one row of `state.examples`."""
+    row = jax.tree.map(
+        lambda rows: jax.ShapeDtypeStruct(rows.shape[1:], rows.dtype), state.examples
+    )
+    _checks.same_shapes(
+        "example must be like one row of the reservoir", row, _checks.shapes(example)
+    )
+
+
+def check_rows(state: ReservoirState, batch: Any) -> int:
+    """How many rows a batch has, or a `ValueError` unless they are like those of the state."""
+    shapes = _checks.shapes(batch)
+    sizes = {leaf.shape[:1] for leaf in jax.tree.leaves(shapes)}
+    if len(sizes) != 1 or sizes & {(), (0,)}:
+        raise ValueError(
+            f"batch must be arrays with an axis of examples in common, of at least 1, got {shapes}"
+        )
+    check_row(
+        state, jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), shapes)
+    )
+    ((size,),) = sizes
+    return int(size)

@@ -1,0 +1,131 @@
+"""Parts that all Q-learning agents share: play, storage, and the target network."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.custom_batching import custom_vmap
+
+from mer_jax import _checks
+from mer_jax._meshes import varying_like
+from mer_jax._precision import master_of, wide
+from mer_jax.networks import Model
+from mer_jax.replay.reservoir import Reservoir, ReservoirState
+from mer_jax.rl.agent import Agent, AgentState, Transition
+from mer_jax.rl.values import Judged
+from mer_jax.types import Info, Params, as_state
+
+Judge = Callable[[Params, Transition], Judged]
+"""`judge(target, transitions [k, ...]) -> Judged [k, ...]`."""
+
+Learned = tuple[Params, Params, optax.OptState]
+"""The parameters, their float32 copies (`_precision.master_of`), and the optimizer's state."""
+
+Learn = Callable[[jax.Array, AgentState, Transition, Judge], Learned]
+"""`learn(key, state, newest, judge) -> Learned`, with the newest transition stored already."""
+
+
+def q_agent(
+    model: Model,
+    learn: Learn,
+    *,
+    memory: Reservoir,
+    start_optimizer: Callable[[Params], optax.OptState],
+    discount: Any,
+    epsilon: Callable[[jax.Array], Any],
+    target_every: int,
+) -> Agent:
+    """An agent that plays, stores the transition, learns, and now and then renews the target.
+
+    Args:
+      start_optimizer: `start_optimizer(learned) -> opt_state`, of the `_precision.wide` parameters.
+    """
+    judge = judging(model, discount)
+    target_every = _checks.positive_int("target_every", target_every)
+    if not callable(epsilon):
+        raise ValueError(
+            f"epsilon must be a function of the step, such as an optax schedule, got {epsilon!r}"
+        )
+
+    def init(params: Params, transition: Transition) -> AgentState:
+        params = as_state(params)
+        learned = wide(params)
+        start = jnp.zeros((), jnp.int32)
+        # The target is a copy, so that a state can be donated.
+        target = jax.tree.map(jnp.copy, params)
+        opt_state, master = start_optimizer(learned), master_of(learned, params)
+        state = AgentState(params, target, opt_state, memory.init(transition), start, master)
+        return varying_like(state, params, transition)
+
+    def act(key: jax.Array, state: AgentState, obs: jax.Array) -> jax.Array:
+        chance_key, action_key = jax.random.split(key)
+        values = model.apply(state.params, obs, None)
+        chance = jax.random.uniform(chance_key, (), jnp.float32)
+        at_random = chance < jnp.asarray(epsilon(state.step), jnp.float32)
+        action = jax.random.randint(action_key, (), 0, values.shape[-1], jnp.int32)
+        return jnp.where(at_random, action, jnp.argmax(values).astype(jnp.int32))
+
+    def update(
+        key: jax.Array, state: AgentState, transition: Transition
+    ) -> tuple[AgentState, Info]:
+        add_key, learn_key = jax.random.split(key)
+        one = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], transition)
+        judged = jax.tree.map(lambda leaf: leaf[0], judge(state.target, one))
+        loss = model.loss(state.params, judged)
+        state = state._replace(memory=_add_apart(memory, add_key, state, transition))
+        params, master, opt_state = learn(learn_key, state, transition, judge)
+        step = state.step + 1
+        renew = step % target_every == 0
+        target = jax.tree.map(lambda new, old: jnp.where(renew, new, old), params, state.target)
+        return AgentState(params, target, opt_state, state.memory, step, master), Info(loss)
+
+    def values(params: Params, obs: Any) -> jax.Array:
+        return model.apply(params, obs, None)
+
+    return Agent(init, act, update, values)
+
+
+def judging(model: Model, discount: Any) -> Judge:
+    """The target network's values of transitions `[k, ...]`: r + discount max Q(s', .)."""
+    discount = _checks.rate("discount", discount, largest=1)
+
+    def judge(target: Params, batch: Transition) -> Judged:
+        values = jax.vmap(model.apply, (None, 0, None))(target, batch.next_obs, None)
+        ahead = jnp.where(batch.terminal, 0, values.max(-1))
+        # Returns are sums, for which half precision is too little.
+        ahead = ahead.astype(jnp.promote_types(ahead.dtype, jnp.float32))
+        later = jnp.asarray(discount, ahead.dtype) * ahead
+        return Judged(batch.obs, batch.action, batch.reward.astype(ahead.dtype) + later)
+
+    return judge
+
+
+@custom_vmap
+def _once(step: jax.Array) -> jax.Array:
+    """1, which the compiler cannot know, unless under a `vmap`."""
+    return (step >= 0).astype(jnp.int32)
+
+
+@_once.def_vmap
+def _once_for_all(
+    axis_size: int, in_batched: list[bool], step: jax.Array
+) -> tuple[jax.Array, bool]:
+    del axis_size, in_batched, step
+    return jnp.ones((), jnp.int32), False
+
+
+def _add_apart(
+    memory: Reservoir, key: jax.Array, state: AgentState, newest: Transition
+) -> ReservoirState:
+    """The stored transitions with the newest, written before anything is drawn from it.
+
+    XLA fuses the write of a row with the reads that follow, does it twice, and copies all rows for
+    that. It fuses nothing across the border of a loop. Under a `vmap` a write is not fused, and
+    the loop is known to run once and vanishes.
+    """
+    kept = varying_like(state.memory, key, newest)
+    return jax.lax.fori_loop(
+        0, _once(state.step), lambda _, kept: memory.add(key, kept, newest), kept
+    )

@@ -1,0 +1,1 @@
+"""Update steps on parameters: SGD example by example, and Reptile."""

@@ -1,0 +1,175 @@
+"""The Gram form: passes of SGD that read and write the first dense layer once for many examples.
+
+A pass changes the first layer's kernel W and bias b by a sum of rank-one terms, one an example:
+`W = W0 - X^T C` and `b = b0 - sum(C)`, with X `[n, d]` the inputs and C `[n, h]` the steps taken at
+each example's pre-activation. So that pre-activation is `X W0 + b0 - (X X^T + 1) C`: two matrix
+products before the steps and one after them, and in between only C changes, which stays in cache.
+Reptile interpolates C as it does any parameter, since W is an affine function of it. All of this is
+the plain scan's arithmetic in another order, equal to it up to rounding.
+"""
+
+import math
+from typing import Any, NamedTuple, TypeGuard
+
+import jax
+import jax.numpy as jnp
+
+from mer_jax._meshes import varying_like
+from mer_jax._order import after
+from mer_jax._precision import is_narrow
+from mer_jax.losses import DenseFirstLoss
+from mer_jax.steps.reptile import interpolate
+from mer_jax.types import LossFn, Params
+
+LARGEST_GRAM = 128
+"""Examples that share one Gram matrix: more would cost more in it than they save."""
+
+
+def fits(loss_fn: LossFn, params: Params) -> TypeGuard[DenseFirstLoss]:
+    """Whether the loss shows its first layer and every parameter has at least 32 bits.
+
+    In half precision its large sums would round worse than the plain scan's many small ones.
+    """
+    return isinstance(loss_fn, DenseFirstLoss) and not any(map(is_narrow, jax.tree.leaves(params)))
+
+
+def sgd_pass(
+    loss: DenseFirstLoss, params: Params, examples: Any, weights: jax.Array, alpha: Any
+) -> tuple[Params, jax.Array]:
+    """What `mer_jax.sgd_pass` gives, with one Gram matrix for every block of examples."""
+    length = weights.shape[0]
+    num_blocks = max(1, math.ceil(length / LARGEST_GRAM))
+    block = math.ceil(length / num_blocks)
+
+    missing = num_blocks * block - length
+
+    def in_blocks(rows: jax.Array) -> jax.Array:
+        # Random keys have no zeros to pad with. The copies have weight 0.
+        copies = jnp.broadcast_to(rows[-1:], (missing, *rows.shape[1:]))
+        filled = jnp.concatenate([rows, copies]) if missing else rows
+        return filled.reshape(num_blocks, 1, block, *rows.shape[1:])
+
+    padded = jnp.pad(weights, (0, missing)).reshape(num_blocks, 1, block)
+    blocks = jax.tree.map(in_blocks, examples), padded
+    params, losses = _scan_grams(loss, params, blocks, alpha, 1.0)
+    return params, losses.reshape(-1)[:length]
+
+
+def batches_in_turn(
+    loss: DenseFirstLoss, params: Params, batches: Any, weights: jax.Array, alpha: Any, beta: Any
+) -> tuple[Params, jax.Array]:
+    """SGD through each of `[s, k, ...]` batches and its Reptile step, several to a Gram matrix.
+
+    Returns:
+      The parameters after the last batch, and the losses `[s, k]`.
+    """
+    num_batches, size = weights.shape
+    divisors = [n for n in range(1, num_batches + 1) if num_batches % n == 0]
+    together = max([n for n in divisors if n * size <= LARGEST_GRAM], default=1)
+    groups = jax.tree.map(
+        lambda rows: rows.reshape(num_batches // together, together, *rows.shape[1:]),
+        (batches, weights),
+    )
+    params, losses = _scan_grams(loss, params, groups, alpha, beta)
+    return params, losses.reshape(num_batches, size)
+
+
+class _Layers(NamedTuple):
+    """kernel: `[d, h]`, or transposed (see `_scan_grams`); bias: `[h]`; rest: all other layers."""
+
+    kernel: jax.Array
+    bias: jax.Array
+    rest: Any
+
+
+def _scan_grams(
+    loss: DenseFirstLoss, params: Params, groups: Any, alpha: Any, beta: Any
+) -> tuple[Params, jax.Array]:
+    """SGD through groups `[g, m, k, ...]` of m batches of k, each group on one Gram matrix."""
+    kernel, bias, rest = loss.split(params)
+    # Transposed, the kernel's update is the faster product. For one group alone, turning it there
+    # and back costs more than that gains.
+    is_turned = len(jax.tree.leaves(groups)[0]) > 1
+
+    def one_group(layers: _Layers, group: tuple[Any, jax.Array]) -> tuple[_Layers, jax.Array]:
+        steps, losses = _batches_on_one_gram(
+            loss,
+            layers._replace(kernel=layers.kernel.T) if is_turned else layers,
+            *group,
+            alpha,
+            beta,
+        )
+        if is_turned:
+            kernel = layers.kernel - steps.first.T @ steps.inputs
+        else:
+            kernel = layers.kernel - _times_narrow(steps.inputs.T, steps.first)
+        return _Layers(kernel, layers.bias - steps.first.sum(0), steps.rest), losses
+
+    start = _Layers(kernel.T if is_turned else kernel, bias, rest)
+    layers, losses = jax.lax.scan(one_group, start, groups)
+    kernel = layers.kernel.T if is_turned else layers.kernel
+    return loss.merge(kernel, layers.bias, layers.rest), losses
+
+
+_LANES = 64
+"""Columns in multiples of which a product is fastest on a CPU, by up to a third."""
+
+
+def _times_narrow(matrix: jax.Array, narrow: jax.Array) -> jax.Array:
+    """`matrix @ narrow`, with columns of zeros that are cut off again."""
+    columns = narrow.shape[1]
+    return (matrix @ jnp.pad(narrow, ((0, 0), (0, -columns % _LANES))))[:, :columns]
+
+
+class _Steps(NamedTuple):
+    """Where a group of batches leads.
+
+    first: `[n, h]`, the steps at the pre-activations; inputs: `[n, d]`, zeros where an example is
+    left out; rest: all other layers after them.
+    """
+
+    first: jax.Array
+    inputs: jax.Array
+    rest: Any
+
+
+def _batches_on_one_gram(
+    loss: DenseFirstLoss, layers: _Layers, batches: Any, weights: jax.Array, alpha: Any, beta: Any
+) -> tuple[_Steps, jax.Array]:
+    """SGD through `[m, k, ...]` batches, after each of which Reptile goes back by `beta`."""
+    kernel, bias, rest = layers
+    inputs = jax.vmap(jax.vmap(loss.inputs))(batches).astype(kernel.dtype)
+    x = inputs.reshape(weights.size, -1)
+    # What is left out takes no step, finite or not: 0 times its inputs must be 0.
+    learned_x = jnp.where(weights.reshape(weights.size)[:, None] != 0, x, 0)
+    gram = (x @ learned_x.T + 1).reshape(*weights.shape, -1)
+    at_start = (x @ kernel + bias[None]).reshape(*weights.shape, -1)
+    row = jnp.arange(weights.size).reshape(weights.shape)
+
+    def sgd_step(carry: tuple[jax.Array, Any], at: Any) -> tuple[tuple[jax.Array, Any], jax.Array]:
+        steps, rest = carry
+        row, preactivation, gram, example, weight = at
+        value, (grads, slope) = jax.value_and_grad(loss.tail, (0, 1))(
+            rest, preactivation - gram @ steps, example
+        )
+        learned = weight != 0
+        rate = jnp.asarray(alpha, slope.dtype) * jnp.asarray(weight, slope.dtype)
+        here = jnp.where(learned, rate * slope, 0)
+        steps = jax.lax.dynamic_update_index_in_dim(steps, here, row, 0)
+        # The slope is the last thing that needs the layers which this step changes.
+        rate = after(rate, slope, row < 0)
+        rest = jax.tree.map(
+            lambda p, g: p - jnp.where(learned, rate.astype(p.dtype) * g, 0), rest, grads
+        )
+        return (steps, rest), value
+
+    def within_batch(start: Any, rows: Any) -> tuple[Any, jax.Array]:
+        end, losses = jax.lax.scan(sgd_step, start, rows)
+        return interpolate(start, end, beta), losses
+
+    none = jnp.zeros((weights.size, bias.shape[0]), kernel.dtype)
+    start = (varying_like(none, layers, batches, weights, alpha, beta), rest)
+    (steps, rest), losses = jax.lax.scan(
+        within_batch, start, (row, at_start, gram, batches, weights)
+    )
+    return _Steps(steps, learned_x, rest), losses

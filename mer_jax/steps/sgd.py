@@ -1,0 +1,77 @@
+"""A pass of SGD, one example at a time."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from mer_jax import _checks
+from mer_jax._meshes import varying_like
+from mer_jax._precision import on_wide, rounded, wide
+from mer_jax.losses import value_and_gradient
+from mer_jax.steps import gram
+from mer_jax.types import LossFn, Params
+
+
+def sgd_step(
+    loss_fn: LossFn, params: Params, example: Any, weight: Any, alpha: Any
+) -> tuple[Params, jax.Array]:
+    """One SGD step on one example.
+
+    Returns:
+      The parameters after the step, and the loss `[]` before it.
+    """
+    loss, grads = value_and_gradient(loss_fn, params, example)
+
+    def descend(p: jax.Array, g: jax.Array) -> jax.Array:
+        rate, scale = jnp.asarray(alpha, p.dtype), jnp.asarray(weight, p.dtype)
+        # A row that is left out may be padding, whose gradient need not be finite.
+        return p - rate * jnp.where(scale == 0, 0, scale * g)
+
+    return jax.tree.map(descend, params, grads), loss
+
+
+def sgd_pass(
+    loss_fn: LossFn,
+    params: Params,
+    examples: Any,
+    weights: jax.typing.ArrayLike,
+    alpha: jax.typing.ArrayLike,
+) -> tuple[Params, jax.Array]:
+    """One SGD step per example, in order.
+
+    The scan below is the definition. A `DenseFirstLoss` takes the Gram form instead, which gives
+    the same up to rounding; wrapped in a function, `lambda p, e: loss(p, e)`, it takes the scan.
+
+    >>> start, examples, weights = jnp.float32(0), jnp.ones(3), jnp.array([1.0, 0.0, 1.0])
+    >>> end, losses = sgd_pass(lambda w, x: (w - x) ** 2, start, examples, weights, alpha=0.25)
+    >>> print(end, losses)
+    0.75 [1.   0.25 0.25]
+
+    Args:
+      loss_fn: `loss_fn(params, example) -> []`.
+      params: any pytree of floating-point arrays. Those of fewer than 32 bits are rounded once, at
+        the end.
+      examples: pytree of `[k, ...]`.
+      weights: `[k]`, each multiplies its example's gradient; 0 leaves the example out.
+      alpha: `[]`, the learning rate; may be traced.
+    Returns:
+      The parameters after the pass, and the losses `[k]`, each before its example's step (that
+      of an example left out is computed all the same).
+    Raises:
+      ValueError: if the examples are not as many as the weights, or `alpha` is not one number of
+        at least 0.
+    Source: lines 6 to 9 of MER's algorithm 1.
+    """
+    weights = _checks.weights_of("examples", examples, weights, "k")
+    alpha = _checks.rate("alpha", alpha)
+    start = varying_like(wide(params), params, examples, weights, alpha)
+    if gram.fits(loss_fn, params):
+        return gram.sgd_pass(loss_fn, start, examples, weights, alpha)
+    loss_on = on_wide(loss_fn, params)
+
+    def step(params: Params, row: tuple[Any, jax.Array]) -> tuple[Params, jax.Array]:
+        return sgd_step(loss_on, params, *row, alpha)
+
+    end, losses = jax.lax.scan(step, start, (examples, weights))
+    return rounded(end, params), losses

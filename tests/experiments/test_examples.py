@@ -1,0 +1,55 @@
+"""The examples run, learn what they should, and stay short."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from experiments.examples import (
+    dictionaries,
+    exported,
+    own_scan,
+    pure_function,
+    sweep,
+    with_nnx,
+)
+
+FILES = sorted((Path(__file__).parents[2] / "experiments/examples").glob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_an_example_is_short(path):
+    assert len(path.read_text().splitlines()) < 60
+
+
+@pytest.mark.parametrize("example", [with_nnx, pure_function], ids=lambda e: e.__name__)
+def test_all_tasks_are_known_in_the_end(example):
+    assert example.main() > 0.8
+
+
+def test_the_first_task_is_kept():
+    known = np.asarray(own_scan.main())
+    assert known[0] < 0.8 < known[199]
+    assert known[-1] > 0.8
+
+
+def test_rates_make_a_difference():
+    table = np.asarray(sweep.main())
+    assert table.shape == (2, 3, 3)
+    assert table.mean(-1).max() > 0.8
+    assert np.ptp(table.mean(-1)) > 0.05
+
+
+def test_dictionaries_are_kept_as_they_are():
+    accuracy, kept = dictionaries.main()
+    assert accuracy > 0.8
+    assert jax.tree.map(np.shape, kept) == {
+        "features": {"point": (60, 2), "task": (60, 3)}, "label": (60,), "weight": (60,)
+    }  # fmt: skip
+    assert set(np.unique(kept["weight"])) == {1.0, 2.0}
+
+
+def test_an_exported_step_is_the_same_step():
+    info, expected = exported.main()
+    np.testing.assert_allclose(info.loss, expected.loss, rtol=1e-5)

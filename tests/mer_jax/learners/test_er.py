@@ -1,0 +1,91 @@
+"""Experience replay and online learning, by hand."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import mer_jax
+from mer_jax.learners.er import task_mean_shares
+from mer_jax.types import Example
+from tests.mer_jax.golden import at
+from tests.mer_jax.learners.test_mer import MODEL, blobs, half_square
+
+
+def by_example(params, example):
+    return half_square(params, example.x)
+
+
+def stream(*values, tasks=None):
+    x = jnp.float32(values)
+    task = jnp.zeros(len(values), jnp.int32) if tasks is None else jnp.int32(tasks)
+    return Example(x, task, task)
+
+
+def test_er_steps_on_the_mean_over_what_there_is():
+    """Rate 1/2 from 0: 8 alone goes to 4; then 0 with the one memory, 8, has mean 4: stays."""
+    learner = mer_jax.er(by_example, optimizer=optax.sgd(0.5), batch_size=5, capacity=3)
+    examples = stream(8, 0)
+    state = learner.init(jnp.float32(0), at(examples, 0))
+    state, info = learner.update(jax.random.key(0), state, at(examples, 0))
+    assert (state.params, info.loss) == (4, 32)
+    state, info = learner.update(jax.random.key(1), state, at(examples, 1))
+    assert (state.params, info.loss) == (4, 8)
+    np.testing.assert_array_equal(state.memory.examples.x, [8, 0, 0])
+
+
+def test_er_by_task_sums_the_means_of_the_tasks():
+    """Rate 1/4 from 0: 8 goes to 2; then 6 of a new task adds its own whole step: 2 + 1.5 + 1."""
+    learner = mer_jax.er_by_task(
+        by_example, optimizer=optax.sgd(0.25), batch_size=5, capacity=3, num_tasks=2
+    )
+    examples = stream(8, 6, tasks=[0, 1])
+    state = learner.init(jnp.float32(0), at(examples, 0))
+    for i in range(2):
+        state, _ = learner.update(jax.random.key(i), state, at(examples, i))
+    assert state.params == 4.5
+
+
+def test_shares_of_a_task_add_up_to_1():
+    task, present = jnp.int32([2, 0, 2, 2, 1]), jnp.float32([1, 1, 1, 0, 1])
+    shares = task_mean_shares(task, present, 3)
+    np.testing.assert_array_equal(shares, [0.5, 1, 0.5, 0, 1])
+    assert np.isnan(task_mean_shares(jnp.int32([0, 3]), jnp.ones(2), 3)).tolist() == [False, True]
+
+
+def test_any_optimizer_will_do_and_keeps_its_state():
+    learner = mer_jax.er(MODEL.loss, optimizer=optax.adam(1e-3), batch_size=4, capacity=8)
+    examples = blobs(0, 10)
+    state = learner.init(MODEL.init(jax.random.key(0)), at(examples, 0))
+    state, _ = jax.jit(lambda state: mer_jax.run(jax.random.key(0), learner, state, examples))(
+        state
+    )
+    assert optax.tree.get(state.opt_state, "count") == state.step == 10
+
+
+def test_online_is_plain_sgd():
+    """Rate 1/2: 0 to 4, and from there half way to 0."""
+    learner = mer_jax.online(half_square, optimizer=optax.sgd(0.5))
+    state = learner.init(jnp.float32(0), jnp.float32(0))
+    state, infos = mer_jax.run(jax.random.key(0), learner, state, jnp.float32([8, 0]))
+    assert (state.params, state.step) == (2, 2)
+    np.testing.assert_array_equal(infos.loss, [32, 8])
+
+
+@pytest.mark.parametrize("name", ["batch_size", "capacity", "num_tasks"])
+def test_sizes_that_make_no_sense(name):
+    sizes = {"batch_size": 4, "capacity": 8, "num_tasks": 2} | {name: 0}
+    with pytest.raises(ValueError, match=f"{name} must be a whole number of at least 1"):
+        mer_jax.er_by_task(by_example, optimizer=optax.sgd(0.1), **sizes)
+
+
+@pytest.mark.parametrize("shape", [(1,), (3,)])
+def test_a_loss_that_is_not_one_number_is_refused(shape):
+    learner = mer_jax.er(
+        lambda params, example: jnp.full(shape, params), optimizer=optax.sgd(0.1), batch_size=3,
+        capacity=4,
+    )  # fmt: skip
+    state = learner.init(jnp.float32(0), jnp.float32(0))
+    with pytest.raises(ValueError, match="must give one number, got shape"):
+        learner.update(jax.random.key(0), state, jnp.float32(1))

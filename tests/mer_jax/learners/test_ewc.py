@@ -1,0 +1,67 @@
+"""EWC by hand."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import mer_jax
+from mer_jax.types import Example
+from tests.mer_jax.learners.test_mer import half_square
+
+
+def by_example(params, example):
+    return half_square(params, example.x)
+
+
+def learn(xs, tasks, **changed):
+    arguments = {"num_tasks": 5, "num_memories": 2, "strength": 0.5} | changed
+    learner = mer_jax.ewc(by_example, optimizer=optax.sgd(0.5), **arguments)
+    stream = Example(jnp.float32(xs), jnp.zeros(len(xs), jnp.int32), jnp.int32(tasks))
+    state = learner.init(jnp.float32(0), jax.tree.map(lambda leaf: leaf[0], stream))
+    return mer_jax.run(jax.random.key(0), learner, state, stream)
+
+
+def test_a_finished_task_pulls_back():
+    """From 0 to 4 on the way to 8. There the gradient is -4, so F = 16, and 0.5 * 16 * (p - 4)^2
+    pulls: on the way to 0 first to 2; then the pull's slope is 16 * (2 - 4) = -32, to 17."""
+    state, infos = learn([8, 0, 0], [0, 1, 1])
+    assert state.params == 2 - 0.5 * (2 - 32)
+    assert (state.importance, state.anchor) == (8, 32)
+    np.testing.assert_array_equal(infos.loss, [32, 8, 2])  # without the penalty
+
+
+def test_the_first_examples_of_the_task_say_what_matters():
+    """Of 8, 4, 0 the first two are kept; at the end, p = 2, their mean gradient is -4."""
+    state, _ = learn([8, 4, 0, 0], [3, 3, 3, 1])
+    assert state.importance == 0.5 * 4**2
+    np.testing.assert_array_equal(state.memory.num_seen, [1])
+
+
+def test_tasks_add_up_and_take_no_room():
+    one, many = learn([8, 4], [0, 1])[0], learn([8, 4, 2, 1, 7], [0, 1, 2, 3, 4])[0]
+    assert jax.tree.map(jnp.shape, one) == jax.tree.map(jnp.shape, many)
+    assert many.importance > one.importance
+
+
+def test_without_strength_it_is_plain_sgd():
+    state, _ = learn([8, 0, 0], [0, 1, 1], strength=0.0)
+    assert state.params == 1
+
+
+def test_strength_may_be_swept():
+    swept = jax.vmap(lambda strength: learn([8, 0, 0], [0, 1, 1], strength=strength)[0].params)
+    np.testing.assert_array_equal(swept(jnp.float32([0, 0.5])), [1, 17])
+
+
+def test_an_unknown_task_is_not_a_number():
+    state, infos = learn([8, 0], [0, 5])
+    assert np.isnan(state.params)
+    assert np.isnan(infos.loss).tolist() == [False, True]
+
+
+@pytest.mark.parametrize("name", ["num_tasks", "num_memories", "strength"])
+def test_arguments_that_make_no_sense(name):
+    with pytest.raises(ValueError, match=name):
+        learn([8], [0], **{name: -1})

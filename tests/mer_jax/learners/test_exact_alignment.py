@@ -1,0 +1,65 @@
+"""Equation 4 as it stands, against the Hessian written out."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import mer_jax
+from tests.mer_jax.golden import at
+from tests.mer_jax.learners.test_mer import MODEL, blobs
+
+
+def loss(params, x):
+    return jnp.tanh(params @ x) + (params * x).sum() ** 3 / 10
+
+
+def learner(alpha, batch_size=2, capacity=1, loss=loss):
+    return mer_jax.exact_alignment(
+        loss, optimizer=optax.sgd(1.0), alpha=alpha, batch_size=batch_size, capacity=capacity
+    )
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.3])
+def test_step_is_the_gradient_of_equation_4(alpha):
+    """With one memory there is one pair: g_i + g_j - alpha (H_i g_j + H_j g_i)."""
+    xs = jnp.float32([[1, -2, 0.5], [0.3, 0.2, -1]])
+    learn = learner(alpha)
+    state = learn.init(jnp.float32([0.1, -0.2, 0.3]), xs[0])
+    first, _ = learn.update(jax.random.key(0), state, xs[0])
+    np.testing.assert_allclose(first.params, state.params - jax.grad(loss)(state.params, xs[0]))
+    second, info = learn.update(jax.random.key(1), first, xs[1])
+    p = first.params
+    g_i, g_j = jax.grad(loss)(p, xs[1]), jax.grad(loss)(p, xs[0])
+    h_i, h_j = jax.hessian(loss)(p, xs[1]), jax.hessian(loss)(p, xs[0])
+    wanted = p - (g_i + g_j - alpha * (h_i @ g_j + h_j @ g_i))
+    np.testing.assert_allclose(second.params, wanted, rtol=1e-5)
+    assert info.loss == loss(p, xs[1])
+
+
+def test_aligning_raises_the_dot_product():
+    """From the same start and memories, the gradients agree more where that is asked for."""
+    stream, params = blobs(0, 60), MODEL.init(jax.random.key(0))
+
+    def alignment(alpha):
+        learn = mer_jax.exact_alignment(
+            MODEL.loss, optimizer=optax.sgd(0.05), alpha=alpha, batch_size=6, capacity=20
+        )
+        state = learn.init(params, at(stream, 0))
+        state, infos = mer_jax.run(jax.random.key(1), learn, state, stream)
+        pairs = jax.vmap(lambda a, b: mer_jax.gradient_alignment(MODEL.loss, state.params, a, b))(
+            at(stream, slice(0, 30)), at(stream, slice(30, 60))
+        )
+        return pairs.mean(), infos.loss[-20:].mean()
+
+    (plain, _), (aligned, last) = alignment(0.0), alignment(0.1)
+    assert aligned != plain
+    assert np.isfinite(last)
+
+
+def test_arguments_that_make_no_sense():
+    with pytest.raises(ValueError, match="alpha must be a finite number of at least 0"):
+        learner(-1.0)
+    with pytest.raises(ValueError, match="batch_size"):
+        learner(0.1, batch_size=0)

@@ -1,0 +1,649 @@
+"""Deep Q-learning and its MER form: by hand, against plain loops, and as parts of a program."""
+
+import copy
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+pytest.importorskip("gymnax", reason="mer_jax.rl needs it")
+
+import mer_jax
+from mer_jax import rl
+from mer_jax.rl import Judged, Transition, _q_agent
+
+ROOT = Path(__file__).parents[3]
+ALWAYS_GREEDY = optax.constant_schedule(0.0)
+
+
+def linear(obs_size, num_actions):
+    """Q(s, a) = w[:, a] . s + b[a], whose steps can be written down."""
+    return rl.q_network((obs_size, num_actions))
+
+
+def weights(w, b):
+    return {"layers_0": {"kernel": jnp.float32(w), "bias": jnp.float32(b)}}
+
+
+def transition(obs, action, reward, next_obs, terminal=False):
+    return Transition(
+        jnp.float32(obs), jnp.int32(action), jnp.float32(reward), jnp.float32(next_obs),
+        jnp.bool_(terminal),
+    )  # fmt: skip
+
+
+def mer_agent(model, **changed):
+    settings = dict(
+        alpha=0.5, beta=0.4, gamma=0.5, num_batches=1, batch_size=2, capacity=4, discount=0.9,
+        epsilon=ALWAYS_GREEDY, target_every=1000,
+    )  # fmt: skip
+    return rl.dqn_mer(model, **(settings | changed))
+
+
+def test_one_update_on_two_states_by_hand():
+    """States are the unit vectors. In state 0 action 1 gives 1 and leads to state 1.
+
+    Q = 0 but for Q(1, 0) = 0.5, so the target is 1 + 0.9 * 0.5 = 1.45. The batch is the transition
+    and its one replay, itself. Huber's slope is -1 at first (the error is above 1): a step of
+    alpha = 0.5 adds 0.5 to w[0, 1] and to b[1], so Q(0, 1) = 1. The error is then 0.45: another
+    step adds 0.225 to each. Within the batch beta = 0.4 leaves 0.29 of 0.725, and gamma 0.145.
+    """
+    agent = mer_agent(linear(2, 2))
+    start = weights([[0, 0], [0.5, 0]], [0, 0])
+    seen = transition([1, 0], 1, 1.0, [0, 1])
+    state, info = agent.update(jax.random.key(0), agent.init(start, seen), seen)
+    expected = weights([[0, 0.145], [0.5, 0]], [0, 0.145])
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), state.params, expected)
+    np.testing.assert_allclose(info.loss, 1.45 - 0.5)
+    jax.tree.map(np.testing.assert_array_equal, state.target, start)
+    # The end of a game is worth its reward alone: error 1, where Huber's slope is 1 as well.
+    over = seen._replace(terminal=jnp.bool_(True))
+    state, info = agent.update(jax.random.key(0), agent.init(start, over), over)
+    np.testing.assert_allclose(info.loss, 0.5)
+    np.testing.assert_allclose(state.params["layers_0"]["bias"], [0, 0.5 * 0.4 * 0.5], atol=1e-6)
+
+
+def test_a_q_learning_step_by_hand():
+    """The same transition, once: one step on the mean loss, whatever is stored beside."""
+    seen = transition([1, 0], 1, 1.0, [0, 1])
+    start = weights([[0, 0], [0.5, 0]], [0, 0])
+    for memory in (mer_jax.reservoir(4), rl.fifo(4)):
+        agent = rl.dqn(
+            linear(2, 2), optimizer=optax.sgd(0.5), batch_size=3, memory=memory, discount=0.9,
+            epsilon=ALWAYS_GREEDY, target_every=1,
+        )  # fmt: skip
+        state, _ = agent.update(jax.random.key(0), agent.init(start, seen), seen)
+        expected = weights([[0, 0.5], [0.5, 0]], [0, 0.5])
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), state.params, expected
+        )
+        jax.tree.map(np.testing.assert_array_equal, state.target, state.params)
+
+
+def stream(length, seed=0):
+    rng = np.random.default_rng(seed)
+    return Transition(
+        jnp.float32(rng.normal(size=(length, 3))),
+        jnp.int32(rng.integers(0, 2, length)),
+        jnp.float32(rng.normal(size=length)),
+        jnp.float32(rng.normal(size=(length, 3))),
+        jnp.asarray(rng.random(length) < 0.2),
+    )
+
+
+def learned(agent, model, frames, key=3):
+    """The state after the frames, and after the first half of them."""
+    first = jax.tree.map(lambda leaf: leaf[0], frames)
+    state = agent.init(model.init(jax.random.key(9)), first)
+
+    def step(state, frame):
+        return agent.update(jax.random.fold_in(jax.random.key(key), state.step), state, frame)
+
+    return jax.jit(lambda state: jax.lax.scan(step, state, frames))(state)
+
+
+def test_without_the_pulls_mer_is_per_example_q_learning():
+    """beta = gamma = 1 and s = 1: plain SGD, one transition at a time, the newest first."""
+    model = rl.q_network((3, 8, 2))
+    frames = stream(30)
+    agent = mer_agent(model, beta=1.0, gamma=1.0, batch_size=4, capacity=8, target_every=7)
+    state, _ = learned(agent, model, frames)
+
+    memory = mer_jax.reservoir(8)
+    params = target = model.init(jax.random.key(9))
+    kept = memory.init(jax.tree.map(lambda leaf: leaf[0], frames))
+    for number in range(30):
+        newest = jax.tree.map(lambda leaf: leaf[number], frames)  # noqa: B023
+        key = jax.random.fold_in(jax.random.key(3), number)
+        add_key, learn_key = jax.random.split(key)
+        kept = memory.add(add_key, kept, newest)
+        (batch_key,) = jax.random.split(learn_key, 1)
+        replays, valid = memory.sample(batch_key, kept, 3)
+        batch = [newest]
+        batch += [jax.tree.map(lambda leaf: leaf[i], replays) for i in range(3) if valid[i]]  # noqa: B023
+        for one in batch:
+            ahead = 0 if one.terminal else model.apply(target, one.next_obs, None).max()
+
+            def loss(params, one=one, ahead=ahead):
+                error = model.apply(params, one.obs, None)[one.action] - one.reward - 0.9 * ahead
+                return jnp.where(abs(error) < 1, error**2 / 2, abs(error) - 0.5)
+
+            grads = jax.grad(loss)(params)
+            params = jax.tree.map(lambda p, g: p - 0.5 * g, params, grads)
+        if (number + 1) % 7 == 0:
+            target = params
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), state.params, params)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), state.target, target)
+
+
+def test_the_gram_form_and_the_plain_scan_agree(monkeypatch):
+    model = rl.q_network((3, 8, 8, 2))
+    plain = model._replace(loss=lambda params, judged: model.loss(params, judged))
+    ends = [
+        learned(mer_agent(either, batch_size=5, num_batches=2, capacity=9), model, stream(40))[0]
+        for either in (model, plain)
+    ]
+    assert mer_jax.steps.gram.fits(model.loss, ends[0].params)
+    assert not mer_jax.steps.gram.fits(plain.loss, ends[1].params)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), *ends)
+
+
+def test_fifo_keeps_nothing_of_another_shape():
+    state = rl.fifo(5).init(jnp.zeros(3))
+    for example in (jnp.zeros(1), jnp.zeros(2), jnp.zeros(3, jnp.int32)):
+        with pytest.raises(ValueError, match=r"one row of the reservoir: expected float32\[3\]"):
+            rl.fifo(5).add(jax.random.key(0), state, example)
+
+
+@pytest.mark.parametrize(
+    ("n", "says"),
+    [
+        (6, "at most the capacity of the fifo, 5, got 6; draw fewer or make a larger fifo"),
+        (-1, "n must be a whole number of at least 0, got -1"),
+        (2.0, "n must be a whole number of at least 0, got 2.0"),
+    ],
+)
+def test_fifo_draws_no_more_than_it_can_hold(n, says):
+    state = rl.fifo(5).init(jnp.zeros(3))
+    with pytest.raises(ValueError, match=says):
+        rl.fifo(5).sample(jax.random.key(0), state, n)
+    with pytest.raises(ValueError, match="n "):
+        jax.jit(lambda n: rl.fifo(5).sample(jax.random.key(0), state, n))(2)
+
+
+def test_fifo_takes_a_batch_as_one_after_the_other():
+    memory = rl.fifo(5)
+    one = many = memory.init(jnp.int32(0))
+    for size in (2, 1, 4, 12):
+        batch = many.num_seen + jnp.arange(size, dtype=jnp.int32)
+        offered = batch % 3 != 2
+        for number, taken in zip(batch, offered, strict=True):
+            one = memory.add(None, one, number, taken)
+        many = memory.add_batch(None, many, batch, offered)
+        jax.tree.map(np.testing.assert_array_equal, many, one)
+    draw_key, _ = jax.random.split(jax.random.key(0))
+    drawn, valid, after = memory.sample_and_add(jax.random.key(0), one, jnp.int32(99), 4)
+    jax.tree.map(np.testing.assert_array_equal, (drawn, valid), memory.sample(draw_key, one, 4))
+    jax.tree.map(np.testing.assert_array_equal, after, memory.add(None, one, jnp.int32(99)))
+
+
+def test_fifo_is_flashbaxs_item_buffer():
+    """The same rows are drawn, in the same order, while it fills and afterwards."""
+    flashbax = pytest.importorskip("flashbax")
+    theirs = flashbax.make_item_buffer(5, min_length=1, sample_batch_size=4)
+    ours, kept, state = rl.fifo(5), theirs.init(jnp.int32(0)), rl.fifo(5).init(jnp.int32(0))
+    for number in range(13):
+        kept = theirs.add(kept, jnp.int32(number))
+        state = ours.add(None, state, jnp.int32(number))
+        key = jax.random.key(number)
+        drawn, valid = ours.sample(key, state, 4)
+        np.testing.assert_array_equal(drawn, theirs.sample(kept, key).experience)
+        np.testing.assert_array_equal(valid, np.arange(4) < number + 1)
+
+
+def test_fifo_keeps_the_newest_and_draws_evenly():
+    memory = rl.fifo(5)
+    state = memory.init(jnp.int32(0))
+    _, valid = memory.sample(jax.random.key(0), memory.add(None, state, jnp.int32(7)), 3)
+    np.testing.assert_array_equal(valid, [True, False, False])
+    for number in range(8):
+        state = memory.add(None, state, jnp.int32(number))
+    keys = jax.random.split(jax.random.key(0), 1000)
+    drawn, valid = jax.vmap(lambda key: memory.sample(key, state, 5))(keys)
+    assert valid.all()
+    counts = np.bincount(drawn.ravel(), minlength=8)
+    np.testing.assert_array_equal(counts[:3], 0)
+    assert abs(counts[3:] - 1000).max() < 150
+
+
+@pytest.fixture(scope="module")
+def catching():
+    """An agent that plays a small and short Catcher."""
+    env = rl.Scaled(rl.Catcher(64))
+    params = rl.CatcherParams(fall_speed=0.06, max_steps_in_episode=40)
+    model = rl.q_network((4, 16, 3))
+    agent = mer_agent(
+        model, alpha=0.02, gamma=1.0, batch_size=4, capacity=50, target_every=20,
+        epsilon=optax.linear_schedule(1.0, 0.1, 100),
+    )  # fmt: skip
+
+    def begin(seed):
+        network_key, game_key = jax.random.split(jax.random.key(seed))
+        return rl.start(game_key, agent, env, params, model.init(network_key))
+
+    def frames(seed, state, count):
+        return rl.play(jax.random.key(seed + 100), agent, env, params, state, count)
+
+    return env, params, model, jax.jit(begin), jax.jit(frames, static_argnums=2)
+
+
+def test_frames_in_pieces_give_the_same_bits(catching):
+    *_, begin, frames = catching
+    whole, infos = frames(1, begin(1), 90)
+    part, first = frames(1, begin(1), 60)
+    part, second = frames(1, part, 30)
+    jax.tree.map(np.testing.assert_array_equal, part, whole)
+    np.testing.assert_array_equal(np.concatenate([first.loss, second.loss]), infos.loss)
+
+
+def test_seeds_differ_and_repeat_and_may_be_vmapped(catching):
+    *_, begin, frames = catching
+    many, _ = jax.vmap(lambda seed: frames(seed, begin(seed), 50))(jnp.arange(3))
+    once, _ = frames(1, begin(1), 50)
+    again, _ = frames(1, begin(1), 50)
+    jax.tree.map(np.testing.assert_array_equal, once, again)
+    of_one = jax.tree.map(lambda leaf: leaf[1], many)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
+        of_one.agent.params, once.agent.params,
+    )  # fmt: skip
+    kernels = many.agent.params["layers_0"]["kernel"]
+    assert abs(kernels[0] - kernels[1]).max() > 0.01
+
+
+def test_what_is_kept_is_what_was_seen_and_a_time_limit_is_no_end(catching):
+    """40 frames at most an episode: the frame that is cut short is followed by what it led to."""
+    env, *_, begin, frames = catching
+    state, _ = frames(2, begin(2), 50)  # all are kept
+    kept = jax.tree.map(lambda rows: np.asarray(rows), state.agent.memory.examples)
+    assert not kept.terminal[39]
+    fall = int(0.06 * 1000 / 30) / env.scale[3]
+    np.testing.assert_allclose(
+        kept.next_obs[39, 3] - kept.obs[39, 3], fall, atol=0.6 * fall, rtol=0
+    )
+    assert abs(kept.obs[40] - kept.next_obs[39]).max() > 0.1  # another episode has begun
+    same = np.r_[0:39, 40:49]
+    np.testing.assert_array_equal(kept.obs[same + 1], kept.next_obs[same])
+    starts = env.seen(rl.Catcher(64).get_obs(rl.CatcherState(25, 0.0, 0, 0, 3, 0)))
+    np.testing.assert_allclose(kept.obs[40, :2], starts[:2], atol=1e-6)
+
+
+def test_a_scaled_game_knows_its_bounds_and_can_be_copied():
+    env = copy.copy(rl.Scaled(rl.FlappyBird()))
+    assert env.num_actions == rl.FlappyBird().num_actions
+    space = env.observation_space(env.default_params)
+    keys = jax.random.split(jax.random.key(0), 200)
+    obs = jax.vmap(env.reset, (0, None))(keys, env.default_params)[0]
+    assert ((obs >= space.low) & (obs <= space.high)).all()
+    assert jnp.abs(jnp.stack([space.low, space.high])).max() < 10
+
+
+def test_exploration_goes_by_the_schedule():
+    model = linear(2, 4)
+    agent = mer_agent(model, epsilon=optax.linear_schedule(1.0, 0.0, 10))
+    seen = transition([1, 0], 0, 0.0, [0, 1])
+    state = agent.init(weights([[0, 0, 1, 0], [0, 0, 0, 0]], [0, 0, 0, 0]), seen)
+    keys = jax.random.split(jax.random.key(0), 4000)
+    for step, share in ((0, 0.25), (5, 0.625), (10, 1.0), (99, 1.0)):
+        now = state._replace(step=jnp.int32(step))
+        actions = jax.vmap(lambda key: agent.act(key, now, seen.obs))(keys)  # noqa: B023
+        assert abs((actions == 2).mean() - share) < 0.03
+        assert actions.dtype == jnp.int32
+
+
+def test_scores_are_sums_of_rewards_up_to_the_end_or_the_cap():
+    """A paddle that stays on the left misses three fruits unless they fall on it: -3 - 5."""
+    env, params = rl.Catcher(), rl.CatcherParams()
+
+    def score(policy, cap):
+        return rl.evaluate(jax.random.key(0), policy, env, params, 8, cap)
+
+    stay = score(lambda obs: 0, 10_000)
+    assert (stay.score == stay.gains - 3 - 5).all()
+    assert (stay.gains == 0).any()
+    np.testing.assert_array_equal(score(lambda obs: 0, 20).score, 0)
+
+    def follow(obs):
+        ahead = obs[2] - obs[0] - 5 * obs[1]
+        return jnp.where(jnp.abs(ahead) < 20, 2, jnp.where(ahead > 0, 1, 0))
+
+    caught = score(follow, 1000)
+    assert caught.gains.mean() > 15
+    # The environment's own limit counts, too.
+    limited = rl.CatcherParams(max_steps_in_episode=200)
+    few = rl.evaluate(jax.random.key(0), follow, env, limited, 8, 1000)
+    same = score(follow, 200)
+    np.testing.assert_array_equal(few.gains, same.gains)
+    assert few.gains.max() < caught.gains.mean()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"batch_size": 0}, "batch_size must be a whole number"),
+        ({"num_batches": 0}, "num_batches must be a whole number"),
+        ({"capacity": 0}, "capacity must be a whole number"),
+        ({"target_every": 0}, "target_every must be a whole number"),
+        ({"discount": 1.5}, "discount must be"),
+        ({"beta": -0.1}, "beta must be"),
+        ({"alpha": -1}, "alpha must be"),
+        ({"epsilon": 0.1}, "epsilon must be a function of the step"),
+    ],
+)
+def test_bad_settings(change, says):
+    with pytest.raises(ValueError, match=says):
+        mer_agent(linear(2, 2), **change)
+
+
+def test_a_judgement_is_of_the_target_network():
+    model = linear(2, 2)
+    judge = _q_agent.judging(model, 0.5)
+    batch = Transition(
+        jnp.eye(2), jnp.int32([0, 1]), jnp.float32([1, 2]), jnp.eye(2), jnp.array([False, True])
+    )
+    judged = judge(weights([[3, 4], [5, 6]], [0, 0]), batch)
+    assert isinstance(judged, Judged)
+    np.testing.assert_allclose(judged.target, [1 + 0.5 * 4, 2])
+
+
+CAPACITY = 20_000
+
+
+def small_agent(kind, capacity=CAPACITY, **changed):
+    model = rl.q_network((4, 16, 3))
+    shared = dict(discount=0.9, epsilon=optax.linear_schedule(1.0, 0.1, 20), target_every=20)
+    if kind == "mer":
+        return model, mer_agent(
+            model, num_batches=2, batch_size=4, capacity=capacity, **shared | changed
+        )
+    memory = {"fifo": rl.fifo, "reservoir": mer_jax.reservoir}[kind](capacity)
+    return model, rl.dqn(
+        model, optimizer=optax.sgd(0.01), batch_size=8, memory=memory, **shared | changed
+    )
+
+
+@pytest.mark.parametrize("kind", ["fifo", "reservoir", "mer"])
+def test_no_frame_copies_a_leaf_of_the_replay(kind):
+    """By XLA's account, alone, in a scan, and with both under a vmap; a leaf is 20 kB at least."""
+    model, agent = small_agent(kind)
+    env, params = rl.Scaled(rl.Catcher(64)), rl.CatcherParams(fall_speed=0.06)
+    key = jax.eval_shape(jax.random.key, 0)
+    state = jax.eval_shape(lambda key: rl.start(key, agent, env, params, model.init(key)), key)
+    seen = transition(np.zeros(4), 0, 0.0, np.zeros(4))
+
+    def frame(state, key):
+        return agent.update(key, state.agent, seen)
+
+    def frames(state, key):
+        return rl.play(key, agent, env, params, state, 10)
+
+    def temporary(function, *args):
+        compiled = jax.jit(function, donate_argnums=0).lower(*args).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    smallest = min(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(
+        state.agent.memory.examples))  # fmt: skip
+    assert smallest == CAPACITY
+    three = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct((3, *leaf.shape), leaf.dtype), (state, key)
+    )
+    for function in (frame, frames):
+        assert temporary(function, state, key) < smallest
+        assert temporary(jax.vmap(function), *three) < 3 * smallest
+
+
+@pytest.mark.parametrize("kind", ["fifo", "mer"])
+def test_parameters_of_few_bits_learn_as_in_single_precision(kind):
+    """Steps of 1e-3 towards a reward of 1 would be lost beside a value of 0.5."""
+    model = linear(1, 1)
+    shared = dict(discount=0.0, epsilon=ALWAYS_GREEDY, target_every=100)
+    agent = mer_agent(model, alpha=1e-3, beta=1.0, gamma=1.0, **shared)
+    if kind == "fifo":
+        agent = rl.dqn(
+            model, optimizer=optax.sgd(1e-3), batch_size=4, memory=rl.fifo(9), **shared
+        )  # fmt: skip
+    seen = transition([1], 0, 1.0, [1])
+
+    def step(state, key):
+        return agent.update(key, state, seen)[0], None
+
+    ends = []
+    for start in (weights([[0.5]], [0]), jax.tree.map(jnp.bfloat16, weights([[0.5]], [0]))):
+        keys = jax.random.split(jax.random.key(0), 200)
+        ends.append(jax.lax.scan(step, agent.init(start, seen), keys)[0].params)
+    full, few = ends
+    assert {leaf.dtype for leaf in jax.tree.leaves(few)} == {jnp.dtype(jnp.bfloat16)}
+    # Each step takes the error, 0.5 at first, 2e-3 of the way. MER takes two for most frames.
+    assert full["layers_0"]["bias"] > 0.99 * (0.5 - 0.5 * (1 - 2e-3) ** 200) / 2
+    # Half of a unit in the last of 8 places, twice, since the loss sees rounded parameters, too.
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2**-7), few, full)
+
+
+def random_sign(key, seen):
+    return seen._replace(reward=jax.random.rademacher(key, (), jnp.float32) / 2)
+
+
+@pytest.mark.parametrize("kind", ["fifo", "mer"])
+def test_each_row_is_augmented_anew_and_what_is_stored_is_not(kind):
+    """Rewards of 1/2 or -1/2 by chance on 64 rows: the mean step is a 1/8 as wide as one row's.
+
+    With discount 0, gradients at Q = 0 are minus the rewards. MER's 64 steps are so small that all
+    are taken at Q = 0, nearly.
+    """
+    model = linear(1, 1)
+    start, rate = weights([[0]], [0]), 1e-4
+    shared = dict(discount=0.0, epsilon=ALWAYS_GREEDY, target_every=100)
+    if kind == "fifo":
+        make = lambda augment: rl.dqn(  # noqa: E731
+            model, optimizer=optax.sgd(64 * rate), batch_size=64, memory=rl.fifo(64),
+            augment=augment, **shared,
+        )  # fmt: skip
+    else:
+        make = lambda augment: rl.dqn_mer(  # noqa: E731
+            model, alpha=rate, beta=1.0, gamma=1.0, num_batches=1, batch_size=64, capacity=64,
+            augment=augment, **shared,
+        )  # fmt: skip
+    seen = transition([1], 0, 0.0, [1])
+    agent, plain = make(random_sign), make(None)
+    state = agent.init(start, seen)
+    fill = jax.jit(lambda state, key: plain.update(key, state, seen)[0])
+    for number in range(64):
+        state = fill(state, jax.random.key(number))
+    assert state.params["layers_0"]["bias"] == 0  # the reward is 0, and so is the value
+    keys = jax.random.split(jax.random.key(9), 2000)
+    after, info = jax.vmap(lambda key: agent.update(key, state, seen))(keys)
+    steps = after.params["layers_0"]["bias"][:, 0] / rate
+    np.testing.assert_allclose(steps.std(), np.sqrt(64) / 2, rtol=5 / np.sqrt(2 * 2000))
+    np.testing.assert_allclose(steps.mean(), 0, atol=5 * np.sqrt(64) / 2 / np.sqrt(2000))
+    assert (info.loss == 0).all()  # that of the transition as it was seen
+    assert (after.memory.examples.reward == 0).all()
+
+
+def test_an_augmentation_that_changes_nothing_gives_the_same_bits(catching):
+    for kind in ("fifo", "mer"):
+        ends = []
+        for augment in (None, lambda key, seen: seen):
+            model, agent = small_agent(kind, 30, augment=augment)
+            frames = stream(20)._replace(obs=jnp.ones((20, 4)), next_obs=jnp.zeros((20, 4)))
+            ends.append(learned(agent, model, frames)[0])
+        jax.tree.map(np.testing.assert_array_equal, *ends)
+
+
+class InDouble(rl.Catcher):
+    """Catcher with rewards and observations of double precision."""
+
+    default_params = rl.CatcherParams(fall_speed=0.06)
+
+    def get_obs(self, state, params=None, key=None):
+        return super().get_obs(state).astype(jnp.float64)
+
+    def step_env(self, key, state, action, params):
+        obs, state, reward, *rest = super().step_env(key, state, action, params)
+        return obs, state, reward.astype(jnp.float64), *rest
+
+
+@pytest.mark.parametrize("name", ["BernoulliBandit-misc", "UmbrellaChain-bsuite", None])
+def test_rewards_of_other_types(name):
+    """Integers in the second, in double precision in the last."""
+    import gymnax
+
+    with jax.enable_x64(name is None):
+        env = InDouble(64) if name is None else gymnax.make(name)[0]
+        params = env.default_params
+        sizes = (*env.observation_space(params).shape, env.num_actions)
+        model = rl.q_network(sizes)
+        agent = mer_agent(model)
+        key = jax.random.key(0)
+        state = rl.start(key, agent, env, params, model.init(key))
+        state, infos = rl.play(key, agent, env, params, state, 30)
+        assert jax.tree.leaves(state.agent.memory.examples.reward)[0].dtype == jnp.float32
+        assert infos.episode_return.dtype == jnp.float32
+        played = rl.evaluate(key, rl.greedy(model, state.agent.params), env, params, 3, 20)
+        assert (played.score.dtype, played.gains.dtype) == (jnp.float32, jnp.int32)
+        assert np.isfinite(played.score).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "outputs", "says"),
+    [
+        ("CartPole-v1", 3, r"each of the 2 actions of env, shape \[2\], got shape \[3\]"),
+        ("Pendulum-v1", 1, "must be discrete .* got Box"),
+    ],
+)
+def test_a_network_and_an_environment_that_do_not_fit(name, outputs, says):
+    import gymnax
+
+    env, params = gymnax.make(name)
+    model = rl.q_network((*env.observation_space(params).shape, outputs))
+    key = jax.random.key(0)
+    with pytest.raises(ValueError, match=says):
+        rl.start(key, mer_agent(model), env, params, model.init(key))
+
+
+def test_returns_of_finished_episodes(catching):
+    """Sums of what was kept, over the frames between the ends of two episodes."""
+    *_, begin, frames = catching
+    first, early = frames(3, begin(3), 30)
+    state, late = frames(3, first, 20)  # 50 frames, and all are kept
+    infos = jax.tree.map(lambda *parts: np.concatenate(parts), early, late)
+    kept = jax.tree.map(np.asarray, state.agent.memory.examples)
+    assert infos.episode_over.sum() > 0
+    assert infos.loss.shape == (50,)
+    total = 0.0
+    for frame in range(50):
+        total += kept.reward[frame]
+        assert infos.episode_return[frame] == total
+        assert infos.episode_over[frame] or not kept.terminal[frame]
+        total *= not infos.episode_over[frame]
+    assert state.episode_return == total
+    ends = np.flatnonzero(infos.episode_over)
+    assert (np.diff([-1, *ends]) <= 40).all()  # the time limit
+
+
+def test_the_greedy_policy():
+    model = linear(2, 3)
+    policy = rl.greedy(model, weights([[1, 0, 2], [0, 3, 1]], [0, 0, 0]))
+    actions = jax.vmap(policy)(jnp.float32([[1, 0], [0, 1], [0, 0]]))
+    np.testing.assert_array_equal(actions, [2, 1, 0])
+    assert actions.dtype == jnp.int32
+
+
+def whole_run(kind, make_key=jax.random.key):
+    """A function of a seed: its network after 30 frames, the infos, and what it then gains."""
+    env = rl.Scaled(rl.Catcher(64))
+    params = rl.CatcherParams(fall_speed=0.06, max_steps_in_episode=40)
+    model, agent = small_agent(kind, 25)
+
+    def run(seed):
+        network_key, *keys = jax.random.split(make_key(seed), 4)
+        state = rl.start(keys[0], agent, env, params, model.init(network_key))
+        state, infos = rl.play(keys[1], agent, env, params, state, 30)
+        policy = rl.greedy(model, state.agent.params)
+        return state, infos, rl.evaluate(keys[2], policy, env, params, 3, 50)
+
+    return run
+
+
+MODES = {
+    "x64": lambda: jax.enable_x64(True),
+    "strict": lambda: jax.numpy_dtype_promotion("strict"),
+    "rank": lambda: jax.numpy_rank_promotion("raise"),
+    "nans": lambda: jax.debug_nans(True),
+    "infs": lambda: jax.debug_infs(True),
+    "leaks": lambda: jax.checking_leaks(),
+}
+
+
+@pytest.fixture(scope="module")
+def plain_run():
+    return jax.jit(whole_run("mer"))(jnp.uint32(3))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_modes_of_jax_change_no_number(mode, plain_run):
+    with MODES[mode]():
+        came = jax.jit(whole_run("mer"))(jnp.uint32(3))
+    assert jax.tree.map(jnp.result_type, came) == jax.tree.map(jnp.result_type, plain_run)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), came, plain_run
+    )
+
+
+def test_old_keys_are_the_same_and_other_generators_work(plain_run):
+    came = jax.jit(whole_run("mer", jax.random.PRNGKey))(jnp.uint32(3))
+    jax.tree.map(np.testing.assert_array_equal, came, plain_run)
+    rbg = jax.jit(whole_run("mer", lambda seed: jax.random.key(seed, impl="rbg")))(jnp.uint32(3))
+    assert np.isfinite(rbg[1].loss).all()
+
+
+ON_MESHES = """
+import contextlib, sys
+import jax, numpy as np
+from jax.sharding import NamedSharding, PartitionSpec as P
+from tests.mer_jax.rl.test_q_learning import whole_run
+
+assert jax.device_count() == 4
+run = jax.vmap(whole_run(sys.argv[1]))
+seeds = np.arange(4, dtype=np.uint32)
+expected = jax.jit(run)(seeds)
+mesh = jax.make_mesh((4,), ("seed",))
+placed = jax.device_put(seeds, NamedSharding(mesh, P("seed")))
+manual = jax.shard_map(run, mesh=mesh, in_specs=P("seed"), out_specs=P("seed"))
+for program, context in (
+    (run, contextlib.nullcontext()), (run, jax.set_mesh(mesh)), (manual, contextlib.nullcontext())
+):
+    with context:
+        came = jax.jit(program)(placed)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), came, expected
+    )
+    assert {leaf.sharding.spec[0] for leaf in jax.tree.leaves(came)} == {"seed"}
+print("the same")
+"""
+
+
+@pytest.mark.parametrize("kind", ["fifo", "mer"])
+def test_seeds_on_a_mesh_give_the_same(kind):
+    """Under a vmap with explicit axes, with and without a mesh of the context, and by hand."""
+    flags = "--xla_force_host_platform_device_count=4"
+    result = subprocess.run(
+        [sys.executable, "-c", ON_MESHES, kind], cwd=ROOT, capture_output=True, text=True,
+        env=os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert result.stdout.strip() == "the same", result.stderr[-2000:]

@@ -1,0 +1,339 @@
+"""What cannot be right gets one clear error, not a traceback from deep inside."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import mer_jax
+from mer_jax import _checks, networks
+from mer_jax.data import benchmark_files, benchmarks
+from mer_jax.rl import fifo
+from mer_jax.steps.reptile import interpolate
+
+SGD = optax.sgd(0.1)
+EXAMPLE = mer_jax.Example(jnp.ones(3), jnp.int32(0), jnp.int32(0))
+BATCHES = jax.tree.map(lambda leaf: jnp.stack([jnp.stack([leaf] * 4)] * 2), EXAMPLE)  # [2, 4, ...]
+
+
+def squared(params, example):
+    return jnp.sum((params - example) ** 2)
+
+
+def update_with(weights):
+    model = networks.mlp((3, 4, 2))
+    params = model.init(jax.random.key(0))
+    return mer_jax.mer_update(model.loss, params, BATCHES, weights, alpha=0.1, beta=1.0, gamma=1.0)
+
+
+def run_on(stream):
+    learner = mer_jax.online(networks.mlp((3, 2)).loss, optimizer=SGD)
+    state = learner.init(networks.mlp((3, 2)).init(jax.random.key(0)), EXAMPLE)
+    return mer_jax.run(jax.random.key(1), learner, state, stream)
+
+
+def learn_without_task(make, params=None, **settings):
+    params = jnp.zeros(3) if params is None else params
+    learner = make(squared, optimizer=SGD, **settings)
+    state = learner.init(params, jnp.ones(3))
+    return learner.update(jax.random.key(0), state, jnp.ones(3))
+
+
+MEMORIES: dict[str, Any] = {"num_tasks": 2, "num_memories": 3}
+RNG = np.random.default_rng(0)
+RESERVOIR = mer_jax.reservoir(1).init(jnp.int32(0))
+
+
+def vector(params, example):
+    """No loss: a number a parameter."""
+    return (params - example) ** 2
+
+
+STREAM = jax.tree.map(lambda leaf: jnp.stack([leaf] * 4), EXAMPLE)
+
+
+def offer(add, example, given):
+    return add(jax.random.key(0), RESERVOIR, example, given)
+
+
+def learn_with_augment(augment):
+    learner = mer_jax.online(squared, optimizer=SGD, augment=augment)
+    return learner.update(jax.random.key(0), learner.init(1.0, 1.0), 1.0)
+
+
+def draw(n):
+    return mer_jax.reservoir(1).sample(jax.random.key(0), RESERVOIR, n)
+
+
+def draw_newest(n):
+    return fifo(1).sample(jax.random.key(0), RESERVOIR, n)
+
+
+RATES: dict[str, Any] = {"alpha": 0.1, "beta": 1.0, "gamma": 1.0}
+
+
+def learn_a_vector(make, **settings):
+    learner = make(vector, **settings)
+    return learner.update(jax.random.key(0), learner.init(jnp.zeros(3), jnp.ones(3)), jnp.ones(3))
+
+
+def with_rates(**changed):
+    rates = RATES | changed
+    return mer_jax.mer_update(squared, jnp.zeros(3), jnp.ones((1, 2, 3)), jnp.ones((1, 2)), **rates)
+
+
+def judge(present, **how):
+    model = networks.mlp((3, 2))
+    batch = jax.tree.map(lambda leaf: jnp.stack([leaf] * 4), EXAMPLE)
+    return mer_jax.accuracy(
+        model.apply, model.init(jax.random.key(0)), batch, present=present, **how
+    )
+
+
+NO_PARAMETERS = {
+    "w": jnp.ones(3),
+    "count": jnp.zeros(2, jnp.int32),
+    "on": True,
+    "dropout": [jax.random.key(0)],
+    "act": squared,
+}
+"""One array of parameters, and what else may come with a model."""
+EVERY_ONE = (
+    r"floating-point arrays, got function at \['act'\], int32 at \['count'\], "
+    r"key<fry> at \['dropout'\]\[0\], bool at \['on'\]; keep out"
+)
+LEARNERS: dict[str, Callable[[Any], mer_jax.Learner]] = {
+    "mer": lambda loss: mer_jax.mer(loss, **RATES, num_batches=1, batch_size=2, capacity=2),
+    "mer_big_batch": lambda loss: mer_jax.mer_big_batch(
+        loss, alpha=0.1, gamma=1.0, batch_size=2, capacity=2
+    ),
+    "mer_current_rate": lambda loss: mer_jax.mer_current_rate(
+        loss, alpha=0.1, gamma=1.0, s=1.0, batch_size=2, capacity=2
+    ),
+    "er": lambda loss: mer_jax.er(loss, optimizer=SGD, batch_size=2, capacity=2),
+    "er_by_task": lambda loss: mer_jax.er_by_task(
+        loss, optimizer=SGD, batch_size=2, capacity=2, num_tasks=2
+    ),
+    "online": lambda loss: mer_jax.online(loss, optimizer=SGD),
+    "ewc": lambda loss: mer_jax.ewc(loss, optimizer=SGD, **MEMORIES, strength=1.0),
+    "gem": lambda loss: mer_jax.gem(loss, optimizer=SGD, **MEMORIES, margin=0.5),
+    "agem": lambda loss: mer_jax.agem(loss, optimizer=SGD, **MEMORIES, sample_size=2),
+    "exact_alignment": lambda loss: mer_jax.exact_alignment(
+        loss, optimizer=SGD, alpha=0.1, batch_size=2, capacity=2
+    ),
+    "independent": lambda loss: mer_jax.independent(loss, optimizer=SGD),
+    "task_input": lambda loss: mer_jax.task_input(loss, optimizer=SGD),
+}
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_each_leaf_that_is_no_parameter_is_named(name):
+    params, path = NO_PARAMETERS, EVERY_ONE
+    if name in ("independent", "task_input"):
+        params = mer_jax.TaskParams(shared=params, own=jnp.ones((2, 3)))
+        path = path.replace("at ", r"at \.shared")
+    with pytest.raises(ValueError, match=path):
+        LEARNERS[name](squared).init(params, EXAMPLE)
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        (lambda params, example: (jnp.float32(1), {}), "a tuple of 2, and there is no auxiliary"),
+        (lambda params, example: jnp.ones(3), r"shape \[3\]"),
+        (lambda params, example: jnp.int32(1), "a number of int32"),
+        (lambda params, example: None, "a NoneType"),
+        (lambda params, example: "1", "a str"),
+    ],
+)
+def test_a_loss_that_is_not_one_number(name, loss, message):
+    learner, params = LEARNERS[name](loss), jnp.ones(3)
+    if name in ("independent", "task_input"):
+        params = mer_jax.TaskParams(shared={}, own=jnp.ones((2, 3)))
+    with pytest.raises(ValueError, match=rf"must give one number, got {message}"):
+        jax.eval_shape(learner.update, jax.random.key(0), learner.init(params, EXAMPLE), EXAMPLE)
+
+
+BAD = [
+    (lambda: learn_a_vector(mer_jax.online, optimizer=SGD), r"one number, got shape \[3\]"),
+    (
+        lambda: learn_a_vector(mer_jax.mer, **RATES, num_batches=1, batch_size=2, capacity=2),
+        r"one number, got shape \[3\]",
+    ),
+    (lambda: with_rates(beta=2.0), r"beta must be in \[0, 1\], got 2"),
+    (lambda: with_rates(alpha=jnp.ones(3)), r"alpha must be one number, got shape \(3,\)"),
+    (lambda: jax.jit(lambda a: with_rates(alpha=a))(jnp.ones(3)), r"got shape \(3,\)"),
+    (lambda: mer_jax.sgd_pass(squared, jnp.zeros(3), jnp.ones((2, 3)), jnp.ones(2), -1.0), "alpha"),
+    (lambda: mer_jax.online(squared, optimizer=optax.sgd), "optax transformation.*got <function"),
+    (lambda: mer_jax.er(squared, optimizer=None, batch_size=2, capacity=2), "got None"),
+    (lambda: mer_jax.gem(squared, optimizer=None, **MEMORIES, margin=0), "got None"),
+    (lambda: mer_jax.ewc(squared, optimizer=None, **MEMORIES, strength=1), "got None"),
+    (lambda: mer_jax.task_input(squared, optimizer=None), "got None"),
+    (lambda: mer_jax.reptile(optax.adam, 5, 0.1), "optax transformation.*got <function"),
+    (lambda: mer_jax.reptile(SGD, 2**31, 0.1), r"every must be less than 2\^31"),
+    (
+        lambda: jax.jit(lambda every: mer_jax.reptile(SGD, every, 0.1).init(jnp.ones(3)))(2),
+        "every must be a plain whole number.*traced",
+    ),
+    (
+        lambda: mer_jax.mix(jax.random.key(0), RESERVOIR, jnp.zeros(0, jnp.int32), 0.5),
+        "batch must be arrays with an axis of examples in common, of at least 1",
+    ),
+    *(
+        (lambda add=add: add(jnp.ones(2)), r"offered must be one truth value, got shape \[2\]")
+        for add in (mer_jax.reservoir(1).add, fifo(1).add)
+        for add in [functools.partial(offer, add, jnp.int32(1))]
+    ),
+    *(
+        (lambda add=add, given=given: add(given), r"offered must be \[N\]")
+        for add in (mer_jax.reservoir(1).add_batch, fifo(1).add_batch)
+        for add in [functools.partial(offer, add, jnp.arange(3))]
+        for given in (True, jnp.ones(1), jnp.ones((3, 1)))
+    ),
+    (lambda: learn_with_augment(3), r"augment must be a function augment\(key, example\), got 3"),
+    (lambda: learn_with_augment(lambda key, e: None), "what the loss is shown, got None"),
+    (
+        lambda: mer_jax.online(None, optimizer=SGD).update(  # type: ignore[arg-type]
+            jax.random.key(0), mer_jax.online(squared, optimizer=SGD).init(1.0, 1.0), 1.0
+        ),
+        "loss_fn must be a function, got None",
+    ),
+    (
+        lambda: mer_jax.online(squared, optimizer=SGD).init(jax.ShapeDtypeStruct((3,), float), 1.0),
+        "floating-point arrays, got ShapeDtypeStruct at the top",
+    ),
+    (
+        lambda: LEARNERS["gem"](squared).update(
+            jax.random.key(0),
+            LEARNERS["gem"](squared).init(jnp.ones(3), EXAMPLE),
+            EXAMPLE._replace(task=jnp.float32(1.7)),
+        ),
+        "task must be a whole number, got float32",
+    ),
+    *(
+        (lambda size=size: judge(None, block_size=size), f"block_size must be .*, got {size}")
+        for size in (0, -3, 2.5, True)
+    ),
+    (
+        lambda: mer_jax.accuracy(lambda params, x, task: x[0], 1.0, STREAM),
+        r"apply must give logits \[C\] of one example, got shape \[\]",
+    ),
+    *(
+        (lambda sample=sample: jax.jit(sample)(2), "n sets a shape and cannot be traced")
+        for sample in (draw, draw_newest)
+    ),
+    *(
+        (lambda n=n, sample=sample: sample(n), f"n must be a whole number of at least 0, got {n}")
+        for n in (-1, 2.5)
+        for sample in (draw, draw_newest)
+    ),
+    (lambda: draw_newest(2), "n, the batch_size of dqn, must be at most the capacity.*1, got 2"),
+    (
+        lambda: mer_jax.task_input(squared, optimizer=SGD).init(
+            mer_jax.TaskParams({}, ()), EXAMPLE
+        ),
+        "params must be TaskParams",
+    ),
+    (lambda: mer_jax.reservoir(3).init({}), "example must hold an array at least, got {}"),
+    (
+        lambda: mer_jax.mix(jax.random.key(0), RESERVOIR, jnp.arange(4), 0.5),
+        "is 2 replays, and the reservoir has room for 1",
+    ),
+    (
+        lambda: mer_jax.mix(jax.random.key(0), RESERVOIR, jnp.arange(4), 0.1),
+        "is not one replay; use 0 for none, or at least 0.25",
+    ),
+    (lambda: judge(jnp.ones(1, bool)), r"present must be \[n\]"),
+    (
+        lambda: mer_jax.accuracy_matrix(np.zeros(2, int), np.zeros((2, 1, 1))),
+        r"accuracies \[rows, T\].*\[2, 1, 1\]",
+    ),
+    (
+        lambda: mer_jax.accuracy_matrix(np.array([0, 0.4, 1.2]), np.zeros((3, 2))),
+        r"got tasks \[0.4, 1.2\]",
+    ),
+    (lambda: networks.mlp(10), "sizes must be several whole numbers, got 10"),  # type: ignore[arg-type]
+    (lambda: networks.convnet(5, 64), "features must be several"),  # type: ignore[arg-type]
+    (
+        lambda: networks.by_task(networks.mlp((3, 2)), 2, ["layer_0"]).init(jax.random.key(0)),
+        r"own must name layers of \['layers_0'\], got \['layer_0'\]",
+    ),
+    (lambda: benchmarks.rotations(RNG, 10, 2, 5, side=0), "side must be"),
+    (lambda: benchmarks.permutations(RNG, 10, 2, 5, num_pixels=0), "num_pixels must be"),
+    (lambda: benchmarks.alphabets(RNG, np.zeros(3), np.zeros(4), 1), r"shapes \[3\] and \[4\]"),
+    (
+        lambda: benchmarks.alphabets(RNG, np.array([0, 1]), np.array([0, 1]), 2),
+        "to learn from and . to test on",
+    ),
+    (lambda: benchmarks.stack([]), "draws must hold one draw at least"),
+]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        *BAD,
+        (lambda: update_with(jnp.ones(4)), r"weights must be \[s, k\].*got weights \(4,\)"),
+        (lambda: update_with(jnp.ones((2, 3))), r"got weights \(2, 3\).*\[\(2, 4\)\]"),
+        (lambda: run_on(EXAMPLE), r"leaf of the stream must be \[T, \.\.\.\].*T = 1"),
+        (lambda: run_on(EXAMPLE._replace(x=jnp.ones((5, 3)))), r"got leading axes \[\(\), \(5,\)"),
+        (lambda: networks.convnet(5, side=28.0), r"side must be a whole number.*28\.0"),  # type: ignore[arg-type]
+        (lambda: networks.convnet(5, side=0, pool_padding="SAME"), "side must be a whole number"),
+        (lambda: networks.independent((), 2), r"sizes must name .*got \(\)"),
+        (lambda: networks.independent((5,), 2), r"sizes must name .*got \(5,\)"),
+        (lambda: _checks.rate("alpha", "0.1"), "alpha must be a number, got '0.1'"),
+        (lambda: interpolate(jnp.array([1, 2]), jnp.array([3, 4]), 0.5), r"got int32\[2\]"),
+        (lambda: interpolate(jnp.ones(2), jnp.ones(1), 0.5), r"float32\[2\] and float32\[1\]"),
+        (
+            lambda: benchmarks.alphabets(np.random.default_rng(0), np.arange(3), np.zeros(3), 1),
+            "drawer must name at least 2",
+        ),
+        *(
+            (call, "examples need a field `task`.*got .*Array")
+            for call in (
+                lambda: learn_without_task(mer_jax.gem, **MEMORIES, margin=0.5),
+                lambda: learn_without_task(mer_jax.agem, **MEMORIES, sample_size=2),
+                lambda: learn_without_task(mer_jax.ewc, **MEMORIES, strength=1.0),
+                lambda: learn_without_task(
+                    mer_jax.er_by_task, num_tasks=2, batch_size=2, capacity=2
+                ),
+                lambda: learn_without_task(
+                    mer_jax.independent, mer_jax.TaskParams(jnp.zeros((2, 3)), ())
+                ),
+            )
+        ),
+    ],
+)
+def test_what_cannot_be_right_says_so(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def saved(path, **changed):
+    draw = benchmarks.alphabets(
+        np.random.default_rng(0), np.repeat(np.arange(2), 8), np.tile(np.arange(4), 4), 2, 4
+    )
+    benchmark_files.save(path, draw._replace(**changed))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"tests": np.full((2, 4), 16, np.int32)}, r"tests must be in \[-1, 16\), got 16 to 16"),
+        ({"images": np.zeros((2, 6))}, "images must hold whole numbers, got float64"),
+        ({"images": np.full((2, 6), 2**32)}, "images must hold int32, got"),
+        ({"mask": np.full((2, 4), 2, np.uint8)}, r"mask must be in \[0, 2\)"),
+        ({"pixels": np.full((2, 4), 65536, np.int32)}, r"pixels must be in \[0, 4\), got 65536"),
+    ],
+)
+def test_a_benchmark_of_other_images_is_refused(tmp_path, changed, message):
+    benchmark_files.load(saved(tmp_path / "fits.npz"), num_images=16)
+    with pytest.raises(ValueError, match=message):
+        benchmark_files.load(saved(tmp_path / "other.npz", **changed), num_images=16)

@@ -1,0 +1,80 @@
+"""Every public name says what it is, and the examples in docstrings do what they say."""
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+import re
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+import mer_jax
+
+ROOT = Path(__file__).parents[2]
+
+
+def modules():
+    for info in pkgutil.walk_packages(mer_jax.__path__, "mer_jax."):
+        if info.name.startswith("mer_jax.rl"):
+            pytest.importorskip("gymnax", reason="mer_jax.rl needs it")
+        yield importlib.import_module(info.name)
+
+
+def public_names():
+    yield from ((mer_jax, name) for name in mer_jax.__all__)
+    for module in modules():
+        for name in getattr(module, "__all__", dir(module)):
+            own = inspect.getmodule(getattr(module, name)) is module
+            if own and not name.startswith("_"):
+                yield module, name
+
+
+def undocumented_parts(what):
+    """Of a class, the methods and properties that say nothing and whose parents say nothing."""
+    for name, part in vars(what).items() if inspect.isclass(what) else ():
+        is_one = inspect.isfunction(part) or isinstance(part, property)
+        if is_one and not name.startswith("_") and not inspect.getdoc(getattr(what, name)):
+            yield name
+
+
+def test_every_public_name_is_documented():
+    missing = []
+    for module, name in public_names():
+        what = getattr(module, name)
+        if callable(what) and not inspect.ismodule(what):
+            text = inspect.getdoc(what) or ""
+            # A NamedTuple without a docstring of its own has its signature for one.
+            if len(text) < 15 or text.startswith(f"{name}("):
+                missing.append(f"{module.__name__}.{name}")
+            missing += [f"{module.__name__}.{name}.{part}" for part in undocumented_parts(what)]
+    assert not missing
+    assert len(list(public_names())) > 100
+
+
+def test_every_module_says_what_it_is_for():
+    for module in modules():
+        assert len(module.__doc__ or "") > 15, module.__name__
+
+
+def test_examples_in_docstrings_do_what_they_say():
+    attempted = 0
+    for module in modules():
+        result = doctest.testmod(module)
+        assert not result.failed, module.__name__
+        attempted += result.attempted
+    assert attempted > 40
+
+
+def test_the_version_is_one_and_the_changelog_knows_it():
+    assert metadata.version("mer_jax") == mer_jax.__version__
+    newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert newest is not None
+    assert newest[1] == mer_jax.__version__
+    named = [
+        path
+        for path in ROOT.glob("*.toml")
+        if re.search(r'^version\s*=\s*"', path.read_text(), re.MULTILINE)
+    ]
+    assert not named
