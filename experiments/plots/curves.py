@@ -1,6 +1,6 @@
 """Curves along the stream."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -12,7 +12,8 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from experiments.running.record import Result
+from experiments.running import files
+from experiments.running.record import Record, Result
 
 
 def accuracy_over_stream(path: Path, results: list[Result], title: str) -> None:
@@ -171,3 +172,18 @@ def _band(axis: Axes, x: np.ndarray, values: np.ndarray, number: int, label: str
     marker = "." if len(x) <= 30 else ""
     axis.plot(x, mean, color=f"C{number}", lw=1.2, marker=marker, label=label)
     axis.fill_between(x, mean - std, mean + std, color=f"C{number}", alpha=0.2, lw=0)
+
+
+def draw_by_task(
+    metric: str, places: Sequence[float], label: str
+) -> Callable[[Record, Path], None]:
+    """`Study.draw` of a metric's curves, see `batches.last_row`."""
+
+    def draw(record: Record, out: Path) -> None:
+        known = {result.title: result.array(f"{metric}_curve") for result in record.results}
+        files.write(
+            out / f"{metric}.png",
+            lambda part: by_task(part, known, Axis(places, label), metric, record.about["caption"]),
+        )
+
+    return draw

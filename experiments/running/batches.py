@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,8 +24,8 @@ class Setting(NamedTuple):
       empty if there is one alone. about: anything else for the record.
     """
 
-    settings: dict[str, float]
-    rates: dict[str, float]
+    settings: dict[str, float] = {}  # noqa: RUF012
+    rates: dict[str, float] = {}  # noqa: RUF012
     label: str = ""
     about: dict[str, Any] = {}  # noqa: RUF012
 
@@ -44,7 +44,14 @@ class Arm(NamedTuple):
     name: str
     title: str
     problem: Problem
-    settings: list[Setting]
+    settings: Sequence[Setting] = (Setting(),)
+
+
+def last_row(rows: dict[str, np.ndarray], infos: list[Any], own: Own) -> dict[str, Any]:
+    """Each metric's mean over the tasks at the end, and its curve `[E, N]`."""
+    del infos, own
+    final = {name: row[:, -1].astype(np.float64).mean(1).tolist() for name, row in rows.items()}
+    return final | {f"{name}_curve": row.astype(np.float64).tolist() for name, row in rows.items()}
 
 
 class Study(NamedTuple):
@@ -54,26 +61,26 @@ class Study(NamedTuple):
     seeds: S of them. data: pytree of `[S, ...]`, one part a seed. shared: see `loop.learn`.
     caption: the results in a sentence. about: anything else for the record.
     identity: further values that decide how a run continues, as JSON.
-    metrics: headline metrics, see `Record`.
+    metrics: headline metrics, see `Record`. digits: theirs in the table.
     measure: `measure({metric: [R, E, N]}, infos, own) -> {metric: [R] or [R, ...]}`, lists from E
       evaluations on N tasks.
-    draw: `draw(record, folder)` makes the pictures. digits: of the table.
-    leave: `leave(folder, own, params)` writes more of the first run of the first arm, or None.
+    draw: `draw(record, folder)` makes the pictures.
+    leave: `leave(folder, own, params)` writes more of the first run of the first arm.
     may_diverge: whether a single setting that diverges is a result, not an error.
     """
 
-    arms: list[Arm]
+    arms: Sequence[Arm]
     schedule: Schedule
     seeds: list[int]
-    data: Any
-    shared: Any
-    caption: str
-    about: dict[str, Any]
-    identity: Callable[[], dict[str, Any]]
     metrics: dict[str, str]
-    measure: Callable[[dict[str, np.ndarray], list[Any], Own], dict[str, Any]]
-    draw: Callable[[Record, Path], None] = lambda record, folder: None
+    caption: str
+    data: Any = ()
+    shared: Any = ()
+    about: dict[str, Any] = {}  # noqa: RUF012
+    identity: dict[str, Any] = {}  # noqa: RUF012
+    measure: Callable[[dict[str, np.ndarray], list[Any], Own], dict[str, Any]] = last_row
     digits: int = 2
+    draw: Callable[[Record, Path], None] | None = None
     leave: Callable[[Path, Own, Any], None] | None = None
     may_diverge: bool = False
 
@@ -114,7 +121,8 @@ def write(study: Study, record: Record, out: Path, draws: bool = True) -> None:
     if draws:
         table = markdown(record.table(study.digits), study.caption)
         files.write_text(out / "table.md", table)
-        study.draw(record, out)
+        if study.draw:
+            study.draw(record, out)
     record.write(out / "metrics.json")
 
 
@@ -219,7 +227,7 @@ def _checkpoints(
 
     def identity() -> dict[str, Any]:
         data = jax.tree.map(lambda leaf: leaf[runs[:, 0]], study.data)
-        return study.identity() | {
+        return study.identity | {
             "arm": arm.name,
             "settings": [arm.settings[setting].settings for setting in runs[:, 1]],
             "seeds": [study.seeds[seed] for seed in runs[:, 0]],

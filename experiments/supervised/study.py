@@ -145,16 +145,15 @@ def prepare(config: Config, say: Say) -> Study:
         "watched": config.watch,
     }
     return Study(
-        arms, when, config.all_seeds(), tasks, (material.train, material.test),
-        caption=describe(config, tasks, material.test),
+        arms, when, config.all_seeds(), METRICS, describe(config, tasks, material.test), tasks,
+        shared=(material.train, material.test),
         about={
             "num_tasks": num_tasks,
             "test_images": _most_tests(tasks, material.test),
             "network": material.networks.description,
             "data_checksum": data_checksum,
         },
-        identity=lambda: identity,
-        metrics=METRICS,
+        identity=identity,
         measure=measure,
         draw=functools.partial(draw, tasks),
     )  # fmt: skip

@@ -110,10 +110,9 @@ def prepare(config, say):
     return Study(
         [Arm(name, name.title(), part, settings) for name in config.arms],
         every("examples", config.tasks, config.length, chunk, config.length),
-        config.all_seeds(), lengths, np.float32(0.5),
-        caption=f"A toy of {config.tasks} tasks.", about={"kind": "toy"},
-        identity=lambda: {"tasks": config.tasks, "length": config.length},
-        metrics={"final_error": "Final error"}, measure=measure,
+        config.all_seeds(), {"final_error": "Final error"}, f"A toy of {config.tasks} tasks.",
+        lengths, np.float32(0.5), {"kind": "toy"},
+        {"tasks": config.tasks, "length": config.length}, measure,
         draw=lambda record, out: (out / "picture.png").write_bytes(b"drawn"),
         leave=lambda out, own, params: (out / "left.txt").write_text(f"{own.seed} {params}"),
     )  # fmt: skip

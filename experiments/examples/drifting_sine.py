@@ -1,0 +1,60 @@
+"""An experiment in one file: regression on a drifting sine, MER beside ER."""
+
+import jax
+import jax.numpy as jnp
+import optax
+
+import mer_jax
+from experiments.plots.curves import draw_by_task
+from experiments.running import batches, options, problem, program
+
+TASKS, LENGTH, CHUNK = 6, 500, 100
+NETWORK = mer_jax.networks.mlp((2, 32, 32, 1))
+
+
+def points(key, task):  # the phase is an input, so that one network can know all tasks
+    x = jax.random.uniform(key, (CHUNK,), minval=-3, maxval=3)
+    phase, task = jnp.full(CHUNK, task / TASKS), jnp.full(CHUNK, task)
+    return mer_jax.Example(jnp.stack([x, phase], axis=1), jnp.sin(x + 4 * phase), task)
+
+
+def loss(params, example):
+    return (NETWORK.apply(params, example.x, example.task)[0] - example.y) ** 2
+
+
+def problem_of(learner):
+    def network(seed):
+        return NETWORK.init(jax.random.key(seed))
+
+    def start(params, own, shared):
+        return learner.init(params, mer_jax.Example(jnp.zeros(2), jnp.float32(0), jnp.int32(0)))
+
+    def advance(state, own, shared, place):
+        learn_key, data_key = jax.random.split(jax.random.key(own.seed))
+        stream = points(jax.random.fold_in(data_key, place), place // LENGTH)
+        state, infos = mer_jax.run(learn_key, learner, state, stream)
+        return state, None, jnp.isfinite(infos.loss).all()
+
+    def evaluate(params, own, shared, place, tasks):
+        tests = jax.vmap(points, (None, 0))(jax.random.key(0), tasks)
+        of_tasks = jax.vmap(jax.vmap(loss, (None, 0)), (None, 0))(params, tests)
+        return {"error": of_tasks.mean(1)}
+
+    return problem.Problem(network, start, advance, evaluate)
+
+
+MER = mer_jax.mer(loss, alpha=0.03, beta=0.3, gamma=1.0, num_batches=3, batch_size=6, capacity=100)
+ER = mer_jax.er(loss, optimizer=optax.sgd(0.03), batch_size=16, capacity=100)
+ARMS = [batches.Arm("mer", "MER", problem_of(MER)), batches.Arm("er", "ER", problem_of(ER))]
+
+
+def prepare(config, say):
+    schedule = problem.every("points", TASKS, LENGTH, CHUNK, between=CHUNK)
+    text = f"Mean squared error on all {TASKS} tasks after {LENGTH} points of each."
+    draw = draw_by_task("error", [*schedule.evaluations], schedule.unit)
+    titles = {"error": "Squared error"}
+    return batches.Study(ARMS, schedule, config.all_seeds(), titles, text, digits=4, draw=draw)
+
+
+if __name__ == "__main__":
+    program.main(program.Program("experiments.examples.drifting_sine", options.Run, prepare))
