@@ -233,6 +233,7 @@ def _checkpoints(
             "seeds": [study.seeds[seed] for seed in runs[:, 0]],
             "tasks": checkpoints.checksum(data),
             "shared": checkpoints.checksum(study.shared),
+            "checkpoint_every": config.checkpoint_every,
         }
 
     is_last = first + len(runs) == len(study.seeds) * len(arm.settings)

@@ -13,7 +13,7 @@ from experiments.running import batches, checkpoints, devices, files, progress, 
 from experiments.running.batches import Study
 from experiments.running.command_line import NothingLeft, command, deciding, errors, parse
 from experiments.running.interrupt import interruptible
-from experiments.running.options import Distributed
+from experiments.running.options import Distributed, flag
 
 Say = Callable[[str], object]
 
@@ -64,7 +64,7 @@ def main(program: Program, args: Sequence[str] | None = None) -> None:
     resumes = "" if is_distributed else ". --resume goes on from the last checkpoint"
     stopped = f"finished results are in {config.out}{resumes}"
     with running(program.module, console, stopped), progress.display(console) as bars:
-        if devices.is_first_process():
+        if devices.is_first_process() and not checkpoints.folder(config.out).exists():
             files.write_json(config.out / "run.json", {"format": record.FORMAT} | study.about)
         known = batches.run(study, config, bars)
     tell(console, config.out, known.table(study.digits))
@@ -85,10 +85,17 @@ def check_free(config: Any) -> None:
                 f"{folder} holds an unfinished run: give --resume to resume it, or delete it, or "
                 "choose another --out"
             )
-        if _written(config.out / "run.json", "format") != record.FORMAT:
+        begun = config.out / "run.json"
+        if _written(begun, "format") != record.FORMAT:
             raise ValueError(
                 f"{folder} was begun by an earlier version of this program and cannot be resumed: "
                 "delete it, or choose another --out"
+            )
+        asked, before = deciding(config), _written(begun, "config")
+        if changed := [flag(name) for name in asked if before.get(name) != asked[name]]:
+            raise ValueError(
+                f"{folder} was begun with other values of {', '.join(changed)}: give those of "
+                f"{begun}, or delete it, or choose another --out"
             )
     elif path.exists():
         if config.resume and _written(path, "config") == deciding(config):
