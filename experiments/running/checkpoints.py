@@ -1,4 +1,4 @@
-"""Runs that can go on: where they are, on the disk every so often."""
+"""Checkpoints on the disk, for exact resume."""
 
 import functools
 import hashlib
@@ -18,29 +18,29 @@ from experiments.running.interrupt import asked_to_stop
 
 Arrays = dict[str, list[np.ndarray]]
 KEPT = 2
-"""How many are kept: if the newest is damaged there is the one before."""
-VERSIONS = {name: metadata.version(name) for name in ("mer_jax", "jax", "jaxlib", "flax", "optax")}
-"""What decides, with a run's own identity and the kind of device, which bits it ends with."""
+"""Checkpoints that are kept. If the newest is damaged, the one before serves."""
 SECONDS = 60
-"""The time between two where no other interval was asked for."""
+"""Time between two checkpoints where no other interval is given."""
+VERSIONS = {name: metadata.version(name) for name in ("mer_jax", "jax", "jaxlib", "flax", "optax")}
 
 
-def _arithmetic() -> dict[str, Any]:
-    """Settings of JAX that change the bits."""
+def arithmetic() -> dict[str, Any]:
+    """Versions and settings that change the bits of a run."""
     names = ("jax_enable_x64", "jax_default_prng_impl")
     options = {name: getattr(jax.config, name) for name in names}
-    return {"backend": jax.default_backend(), **options}
+    return {**VERSIONS, "backend": jax.default_backend(), **options}
 
 
 class Checkpoints:
-    """The checkpoints of one group of runs, learned side by side.
+    """The checkpoints of one batch of runs.
 
-    folder: where they are, theirs alone.
-    identity: tells what makes the runs what they are, as JSON values; no others are gone on with,
-      nor by other versions of the packages.
-    every: how many examples lie between two; None for one a minute.
-    lasting: whether the end is kept as well, since other runs come after these.
-    say: is told of a damaged checkpoint that is passed over.
+    Attributes:
+      folder: theirs alone.
+      identity: everything that decides how the runs continue, as JSON. Only equal runs are resumed.
+      every: units of the stream between two checkpoints. None for one a minute.
+      lasting: whether the end is saved too, since other runs follow.
+      say: receives a line about a damaged checkpoint.
+      saved_at: the place of the newest one.
     """
 
     def __init__(
@@ -52,22 +52,18 @@ class Checkpoints:
         say: Callable[[str], object],
     ) -> None:
         self.folder = folder.absolute()
-        self.identity = functools.cache(
-            lambda: json.loads(json.dumps(identity() | VERSIONS | _arithmetic()))
-        )
-        self.every = every
-        self.lasting = lasting
-        self.say = say
+        self.identity = functools.cache(lambda: json.loads(json.dumps(identity() | arithmetic())))
+        self.every, self.lasting, self.say = every, lasting, say
         self.saved_at, self.saved_on = 0, time.monotonic()
         self.started = self.saved_on
 
     @property
     def seconds(self) -> float:
-        """How long the runs have taken, with what they took before they were interrupted."""
+        """Time that the runs took, including the time before an interruption."""
         return time.monotonic() - self.started
 
     def due(self, at: int) -> bool:
-        """Whether it is time for another one, or the last moment for one."""
+        """Whether it is time for a checkpoint, also because the program was asked to stop."""
         if asked_to_stop():
             return True
         if self.every is None:
@@ -75,16 +71,14 @@ class Checkpoints:
         return at // self.every > self.saved_at // self.every
 
     def save(self, at: int, arrays: Arrays) -> None:
-        """Keeps the runs as they are; one that is interrupted leaves the others whole.
+        """Saves the runs. An interrupted save leaves the other checkpoints whole.
 
         Raises:
-          KeyboardInterrupt: afterwards, if the program was asked to stop; see `interruptible`.
+          KeyboardInterrupt: afterwards, if the program was asked to stop.
         """
         told = {"at": at, "identity": self.identity(), "seconds": self.seconds}
         told["checksum"] = checksum((arrays, json.dumps(told, sort_keys=True)))
-        flat = {
-            f"{name}.{i}": leaf for name, leaves in arrays.items() for i, leaf in enumerate(leaves)
-        }
+        flat = {f"{name}.{i}": leaf for name, rows in arrays.items() for i, leaf in enumerate(rows)}
         orbax = _orbax()
         with self._manager() as manager:
             both = orbax.args.Composite(
@@ -96,7 +90,7 @@ class Checkpoints:
             raise KeyboardInterrupt
 
     def newest(self) -> tuple[int, Arrays] | None:
-        """At which example the newest one is that is whole, and what it kept; None without any.
+        """The place and the arrays of the newest whole checkpoint. None without any.
 
         Raises:
           ValueError: if it is of other runs, or all are damaged.
@@ -105,17 +99,15 @@ class Checkpoints:
             return None
         with self._manager() as manager:
             steps = sorted(manager.all_steps(), reverse=True)
-            for place, step in enumerate(steps):
+            for number, step in enumerate(steps):
                 try:
                     told, arrays = self._read(manager, step)
-                except Exception as error:  # what is wrong with it has many names
+                except Exception as error:  # damage has many names
                     reason = f"{error}".strip().splitlines() or [type(error).__name__]
-                    self.say(
-                        f"passing over the damaged checkpoint {self.folder}/{step}: {reason[0]}"
-                    )
+                    self.say(f"skipping the damaged checkpoint {self.folder}/{step}: {reason[0]}")
                     continue
                 self._check(told["identity"])
-                for damaged in steps[:place]:  # whose place is needed
+                for damaged in steps[:number]:  # their places will be needed
                     manager.delete(damaged)
                 self.saved_at = step
                 self.started -= told["seconds"]
@@ -125,18 +117,14 @@ class Checkpoints:
         raise ValueError(f"{self.folder}: every checkpoint is damaged; delete it to begin anew")
 
     def _read(self, manager: Any, step: int) -> tuple[dict[str, Any], Arrays]:
-        orbax = _orbax()
-        kept = manager.restore(
-            step,
-            args=orbax.args.Composite(
-                arrays=orbax.args.StandardRestore(), told=orbax.args.JsonRestore()
-            ),
-        )
+        args = _orbax().args
+        both = args.Composite(arrays=args.StandardRestore(), told=args.JsonRestore())
+        stored = manager.restore(step, args=both)
         arrays: Arrays = {}
-        places = [(*name.rsplit(".", 1), leaf) for name, leaf in kept["arrays"].items()]
-        for name, _, leaf in sorted(places, key=lambda place: int(place[1])):
+        named = [(*name.rsplit(".", 1), leaf) for name, leaf in stored["arrays"].items()]
+        for name, _, leaf in sorted(named, key=lambda one: int(one[1])):
             arrays.setdefault(name, []).append(np.asarray(leaf))
-        told = kept["told"]
+        told = stored["told"]
         written = told.pop("checksum")
         if checksum((arrays, json.dumps(told, sort_keys=True))) != written:
             raise ValueError("its checksum is wrong")
@@ -146,9 +134,8 @@ class Checkpoints:
 
     def _check(self, identity: dict[str, Any]) -> None:
         mine = self.identity()
-        names = {*identity, *mine}
-        changed = sorted(name for name in names if identity.get(name) != mine.get(name))
-        if changed:
+        names = sorted({*identity, *mine})
+        if changed := [name for name in names if identity.get(name) != mine.get(name)]:
             raise ValueError(
                 f"{self.folder} was made with other values of {', '.join(changed)}; delete it to "
                 "begin anew, or choose another --out"
@@ -163,18 +150,14 @@ class Checkpoints:
 
 
 class Diverged(ValueError):
-    """A run whose numbers are no longer finite, which to go on with would be a waste."""
+    """A run whose numbers are no longer finite."""
 
 
 def check_finite(is_finite: np.ndarray, runs: list[str], where: str, kept: Checkpoints) -> None:
-    """Stops runs that diverged, before a checkpoint is made of them.
+    """Raises `Diverged` unless all runs are finite, before they are saved.
 
     Args:
-      is_finite: `[R]`, whether each run's numbers all are.
-      runs: what the runs are called.
-      where: how far they are.
-    Raises:
-      Diverged: if one is not, with what can be done.
+      is_finite: `[R]`. runs: their names. where: how far they are.
     """
     if is_finite.all():
         return
@@ -187,13 +170,13 @@ def check_finite(is_finite: np.ndarray, runs: list[str], where: str, kept: Check
 
 
 def folder(out: Path) -> Path:
-    """Where runs are kept while they are unfinished."""
+    """The folder of an unfinished run's checkpoints."""
     return out / "checkpoints"
 
 
 def forget(out: Path) -> None:
-    """Deletes the checkpoints, after what they led to is on the disk."""
-    # Under another name first: killed half-way, it leaves nothing that could be gone on with.
+    """Deletes the checkpoints of a finished run."""
+    # Under another name first: killed half-way, it leaves nothing that could be resumed.
     finished = out / ".finished-checkpoints"
     shutil.rmtree(finished, ignore_errors=True)
     if folder(out).exists():
@@ -202,7 +185,7 @@ def forget(out: Path) -> None:
 
 
 def checksum(tree: Any) -> str:
-    """Of all bytes, shapes and dtypes of a tree of arrays."""
+    """A checksum of all bytes, shapes and dtypes of a tree of arrays."""
     digest = hashlib.sha256()
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         array = np.ascontiguousarray(leaf)
@@ -212,7 +195,7 @@ def checksum(tree: Any) -> str:
 
 
 def checksums(params: Any, num_runs: int) -> list[str]:
-    """Of each run's networks, `params` being `[R, ...]`."""
+    """A checksum of each run's network, of `[R, ...]`."""
     return [
         checksum(jax.tree.map(lambda leaf: leaf[run], params))  # noqa: B023
         for run in range(num_runs)
@@ -220,7 +203,7 @@ def checksums(params: Any, num_runs: int) -> list[str]:
 
 
 def _orbax() -> Any:
-    """Takes a second to import, which short runs can do without."""
+    """Orbax, which takes a second to import."""
     import orbax.checkpoint
 
     logging.getLogger("absl").setLevel(logging.ERROR)

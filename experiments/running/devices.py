@@ -1,4 +1,4 @@
-"""Seeds side by side on every device there is."""
+"""Runs side by side on all devices."""
 
 import contextlib
 import functools
@@ -43,10 +43,10 @@ def use_all_cores(num_runs: int = 1) -> None:
 
 
 def join(coordinator: str | None, num_processes: int | None, process_id: int | None) -> None:
-    """Brings the hosts together; without arguments, by what the cluster tells of itself.
+    """Connects the processes. Without arguments JAX asks the cluster.
 
     Raises:
-      ValueError: if that fails, or the cluster tells nothing.
+      ValueError: if that fails.
     """
     try:
         jax.distributed.initialize(coordinator, num_processes, process_id)
@@ -58,16 +58,16 @@ def join(coordinator: str | None, num_processes: int | None, process_id: int | N
 
 
 def is_first_process() -> bool:
-    """Whether this process is the one that speaks and writes."""
+    """Whether this process prints and writes."""
     return jax.process_index() == 0
 
 
 Place = tuple[jax.Device, ...]
-"""Devices that are for one program alone."""
+"""Devices for one program alone."""
 
 
 def places(num_programs: int) -> list[Place]:
-    """Where programs can run side by side: each has its share of a CPU's cores, one at least."""
+    """Places for programs side by side. Each has its share of a CPU's cores, at least one."""
     if jax.default_backend() != "cpu":
         return [tuple(jax.devices())]
     cores = np.array(jax.devices())
@@ -79,7 +79,7 @@ _only: ContextVar[Place | None] = ContextVar("_only", default=None)
 
 @contextlib.contextmanager
 def on(place: Place) -> Iterator[None]:
-    """Within it, in this thread, that place is all there is to run on."""
+    """Context in which this thread runs on one place alone."""
     token = _only.set(place)
     try:
         with jax.default_device(place[0]):
@@ -89,23 +89,23 @@ def on(place: Place) -> Iterator[None]:
 
 
 def mesh(num_runs: int) -> Mesh:
-    """All devices along the axis `seed`; on a single host no more than there are runs."""
+    """All devices along the axis `seed`, on a single host no more than there are runs."""
     devices = [*(_only.get() or jax.devices())]
     return Mesh(np.array(devices[:num_runs] if jax.process_count() == 1 else devices), ("seed",))
 
 
-def pad(num_runs: int, mesh: Mesh) -> int:
-    """How many runs to make of them so that each device has equally many."""
-    return -(-num_runs // mesh.size) * mesh.size
+def padded(num_runs: int, mesh: Mesh) -> np.ndarray:
+    """The run of each row, such that every device has equally many rows. The last rows repeat."""
+    return np.resize(np.arange(num_runs), -(-num_runs // mesh.size) * mesh.size)
 
 
 def put(tree: Any, mesh: Mesh, spec: PartitionSpec) -> Any:
-    """Places what every host has in full on the devices."""
+    """Arrays that every host has in full, placed on the devices."""
     return jax.device_put(tree, NamedSharding(mesh, spec))
 
 
 def placed(shapes: Any, mesh: Mesh, spec: PartitionSpec) -> Any:
-    """The shapes of arrays that will be placed so."""
+    """Shapes of arrays that will be placed so."""
     sharding = NamedSharding(mesh, spec)
     return jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), shapes
@@ -113,7 +113,7 @@ def placed(shapes: Any, mesh: Mesh, spec: PartitionSpec) -> Any:
 
 
 def copy(tree: Any) -> Any:
-    """The same arrays, safe from whatever the originals' memory is reused for."""
+    """A copy that does not share memory with the original."""
     shardings = jax.tree.map(lambda leaf: leaf.sharding, tree)
     return jax.block_until_ready(jax.device_put(tree, shardings, may_alias=False))
 
@@ -124,7 +124,7 @@ def fetch(array: jax.Array) -> np.ndarray:
 
 
 def memory_bytes() -> int:
-    """The memory of all devices together, in use or not, so that it is the same another time."""
+    """The memory of all devices together, in use or not."""
     stats = [device.memory_stats() for device in jax.local_devices()]
     if all(stat and "bytes_limit" in stat for stat in stats):
         local = sum(stat["bytes_limit"] for stat in stats)
@@ -134,10 +134,10 @@ def memory_bytes() -> int:
 
 
 def fitting(what: str, size: int) -> int:
-    """How many runs of `size` bytes fit into half of the memory, at least one.
+    """The number of runs of `size` bytes that fit into half of the memory, at least one.
 
     Raises:
-      ValueError: if one is larger than all of it.
+      ValueError: if one run is larger than all of it.
     """
     there = memory_bytes()
     if size > there:
@@ -156,18 +156,17 @@ def over_seeds(
     donate: tuple[int, ...] = (),
     num_runs: int | None = None,
 ) -> jax.stages.Wrapped:
-    """Compiles a function of one seed for many of them, spread over the devices.
+    """A function of one run, compiled for many of them, spread over the devices.
 
-    On a CPU, a core learns its seeds one after another: each then stays in cache, and a batched
-    product of matrices this small is no faster. Elsewhere a device's seeds are a `vmap`. The same
-    arguments give the same compiled function again.
+    On a CPU, a core learns its runs one after another. Each then stays in cache, and a batched
+    product of matrices this small is no faster. Elsewhere a device's runs are a `vmap`. Equal
+    arguments give the same compiled function.
 
     Args:
-      own: how many of the arguments, the first ones, are a seed's own and get a leading axis of
-        seeds; the rest are shared.
-      donate: the arguments whose memory the results may reuse.
-      num_runs: how many of the seeds count; those after them fill up the last devices (see `pad`).
-        A core skips them, and their results are zeros.
+      own: number of leading arguments with an axis of runs. The rest are shared.
+      donate: arguments whose memory the results may reuse.
+      num_runs: number of runs that count. A core skips the rows after them (see `padded`), and
+        their results are zeros.
     """
     in_turn = jax.default_backend() == "cpu"
     count = num_runs or 0

@@ -126,7 +126,7 @@ def place_runs(
     num_runs = len(own.seed)
     mesh = devices.mesh(num_runs)
     # Every device learns equally many runs. Those added repeat some and are cut off again.
-    padded = np.resize(np.arange(num_runs), devices.pad(num_runs, mesh))
+    padded = devices.padded(num_runs, mesh)
     own = devices.put(jax.tree.map(lambda leaf: leaf[padded], own), mesh, SEED)
     shared = devices.put(shared, mesh, SHARED)
     network = devices.over_seeds(problem.network, mesh, own=1)

@@ -123,7 +123,7 @@ def test_a_damaged_one_is_passed_over_for_the_one_before(damage, tmp_path):
     again = checkpoints(tmp_path, said)
     assert same(again.newest()) == 1
     assert len(said) == 1
-    assert f"passing over the damaged checkpoint {tmp_path}/2: " in said[0]
+    assert f"skipping the damaged checkpoint {tmp_path}/2: " in said[0]
     # It goes on, and comes to the same place.
     again.save(2, ARRAYS)
     assert same(checkpoints(tmp_path, said).newest()) == 2
