@@ -1,7 +1,6 @@
 """Settings times seeds, learned in batches of runs that fit into memory."""
 
 import dataclasses
-import functools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -106,7 +105,7 @@ def run(study: Study, config: Run, bars: Bars, title: str = "", draws: bool = Tr
         first, *others = arm.settings
         more = f" and {len(others)} more" if others else ""
         if not title and first.settings:
-            bars.console.print(f"{arm.title}: {first}{more}", highlight=False)
+            bars.console.print(f"{arm.title}: {first}{more}")
         done = record.results
         for known in learn_arm(study, arm, config, bars, title or arm.title):
             record = dataclasses.replace(record, results=[*done, *known])
@@ -139,7 +138,7 @@ def learn_arm(
     batch = min(config.seed_batch or devices.fitting(arm.name, size), len(runs))
     if batch < len(runs):
         text = f"{len(runs)} runs of {size / 1e6:.1f} MB, {batch} at once"
-        bars.console.print(text, highlight=False)
+        bars.console.print(text)
     seconds, measured = 0.0, None
     for first in range(0, len(runs), batch):
         part = slice(first, first + batch)
@@ -242,5 +241,5 @@ def _checkpoints(
         identity,
         config.checkpoint_every,
         lasting=not (is_last and arm is study.arms[-1]),
-        say=functools.partial(bars.console.print, highlight=False, markup=False),
+        say=bars.console.print,
     )

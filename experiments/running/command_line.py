@@ -23,6 +23,9 @@ class NothingLeft(Exception):
 def parse(module: str, config: Callable[..., Config], args: Sequence[str] | None = None) -> Config:
     """Reads flags into `config`, whose docstrings are the help text. Exits with 2 on bad flags."""
     opening.close()
+    for stream in (sys.stdout, sys.stderr):  # ± and frames, where only ASCII can be written
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):

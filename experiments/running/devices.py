@@ -42,6 +42,21 @@ def use_all_cores(num_runs: int = 1) -> None:
         os.environ["XLA_FLAGS"] = f"{small} {flags}"
 
 
+def check() -> None:
+    """Starts JAX's backend.
+
+    Raises:
+      ValueError: if there is none for JAX_PLATFORMS.
+    """
+    try:
+        jax.devices()
+    except Exception as error:  # an AssertionError for an unknown platform
+        asked = os.environ.get("JAX_PLATFORMS", "")
+        raise ValueError(
+            f"JAX finds no device for JAX_PLATFORMS={asked} ({error}); unset it, or set it to cpu"
+        ) from None
+
+
 def join(coordinator: str | None, num_processes: int | None, process_id: int | None) -> None:
     """Connects the processes. Without arguments JAX asks the cluster.
 

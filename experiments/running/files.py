@@ -9,7 +9,8 @@ from typing import Any
 
 
 def write(path: Path, save: Callable[[Path], object]) -> None:
-    """Calls `save` with another name in the same folder, then renames."""
+    """Calls `save` with another name in the same folder, which is made if need be, then renames."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".part-{path.name}")
     save(part)
     os.replace(part, path)

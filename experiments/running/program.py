@@ -45,22 +45,23 @@ class Program(NamedTuple):
 
 def main(program: Program, args: Sequence[str] | None = None) -> None:
     """Runs a program from its flags to its results."""
-    console = Console()
     config = parse(program.module, program.config, args)
-    with errors(program.module), console.status("reading data"):
-        config.check()
-        check_free(config)
-        study = program.study(config, lambda text: console.print(text, highlight=False))
-        config.out.mkdir(parents=True, exist_ok=True)
-    devices.use_all_cores(study.num_runs)
-    jax.config.update("jax_default_matmul_precision", "highest")
-    is_distributed = isinstance(config, Distributed) and config.distributed
-    if is_distributed:
-        with errors(program.module):
+    console = progress.console()
+    with errors(program.module):
+        with console.status("reading data"):
+            config.check()
+            check_free(config)
+            study = program.study(config, console.print)
+            config.out.mkdir(parents=True, exist_ok=True)
+        devices.use_all_cores(study.num_runs)
+        jax.config.update("jax_default_matmul_precision", "highest")
+        is_distributed = isinstance(config, Distributed) and config.distributed
+        if is_distributed:
             devices.join(*config.place)
-        console.quiet = not devices.is_first_process()
-    console.print(study.caption, highlight=False)
-    study.about.update(record.environment())
+            console.quiet = not devices.is_first_process()
+        devices.check()
+        console.print(study.caption)
+        study.about.update(record.environment())
     resumes = "" if is_distributed else ". --resume goes on from the last checkpoint"
     stopped = f"finished results are in {config.out}{resumes}"
     with running(program.module, console, stopped), progress.display(console) as bars:
@@ -124,7 +125,7 @@ def running(module: str, console: Console, stopped: str) -> Iterator[None]:
         with errors(module), interruptible(console.print):
             yield
     except KeyboardInterrupt:
-        console.print(f"stopped: {stopped}", highlight=False)
+        console.print(f"stopped: {stopped}")
         raise SystemExit(130) from None
 
 
@@ -141,4 +142,4 @@ def tell(console: Console, out: Path, rows: Sequence[Sequence[str]] = ()) -> Non
             table.add_row(*row)
         console.print(table)
     names = sorted(path.name for path in out.iterdir() if not path.name.startswith("."))
-    console.print(f"{out}: {', '.join(names)}", highlight=False)
+    console.print(f"{out}: {', '.join(names)}")

@@ -13,17 +13,22 @@ SECONDS_A_LINE = 10
 """Between two lines of progress where there is no terminal to draw a bar on."""
 
 
+def console() -> Console:
+    """A console that shows text as it is, without markup or colours for numbers."""
+    return Console(markup=False)
+
+
 def display(console: Console, keep: bool = True) -> progress.Progress:
-    """Where bars are drawn, to be entered; the console's lines pass above them.
+    """A context in which bars are drawn. The console's lines pass above them.
 
     Args:
       keep: whether a bar stays when its work is done.
     """
     return progress.Progress(
-        progress.TextColumn("{task.description}"),
+        progress.TextColumn("{task.description}", markup=False),
         progress.BarColumn(),
         progress.MofNCompleteColumn(),
-        progress.TextColumn("{task.fields[about]}"),
+        progress.TextColumn("{task.fields[about]}", markup=False),
         progress.TimeRemainingColumn(),
         console=console,
         transient=not keep,
@@ -37,11 +42,11 @@ def follow(
     steps: Iterator[Step],
     tell: Callable[[Step], tuple[int, str]],
 ) -> Step:
-    """Goes through all steps beside a bar, and returns the last.
+    """Goes through all steps beside a bar, and returns the last one.
 
     Args:
-      total: what the bar counts up to.
-      tell: `tell(step)` gives how much is done, and what to say beside the bar.
+      total: count at the end.
+      tell: `tell(step)` returns the count so far, and a text for the bar.
     """
     bar = shown.add_task(title, total=total, about="compiling")
     next_line = time.monotonic()
@@ -52,7 +57,7 @@ def follow(
         shown.update(bar, completed=completed, about=about)
         if not shown.console.is_terminal and time.monotonic() >= next_line:
             next_line = time.monotonic() + SECONDS_A_LINE
-            shown.console.print(f"{title}: {completed} of {total} {about}", highlight=False)
+            shown.console.print(f"{title}: {completed} of {total} {about}")
     if shown.live.transient:
         shown.remove_task(bar)
     return step
