@@ -79,6 +79,11 @@ class Record:
     metrics: dict[str, str]
     results: list[Result]
 
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds of its first result."""
+        return self.results[0].seeds
+
     def table(self, digits: int = 2) -> list[list[str]]:
         """Headline metrics and seconds of each result, below a head."""
         head = ["", *self.metrics.values(), "Seconds"]

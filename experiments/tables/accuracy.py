@@ -1,116 +1,101 @@
-"""Retained and learned accuracy of every method, beside the published values."""
+"""Retained and learning accuracy of every method, beside the published values."""
 
-from pathlib import Path
+import functools
 from typing import Any
 
-from experiments import output, plots, published
-from experiments.cells import Cell, load_all
-from experiments.methods import CHOSEN, METHODS, PUBLISHED
+from experiments.plots.bars import Bar, bars
+from experiments.plots.curves import accuracy_over_stream
+from experiments.running.record import markdown
+from experiments.supervised.methods import METHODS, RATES, is_published
+from experiments.supervised.settings import CHOSEN, PUBLISHED
+from experiments.supervised.study import PROGRAM
+from experiments.tables.cells import Cell
+from experiments.tables.published import RETAINED_ACCURACY
+from experiments.tables.table import Page, Row, Table, grouped, heading, num_seeds
 from mer_jax.data.benchmarks import BENCHMARKS
 
 WATCHED = {("er", 5120), ("mer", 5120)}
-"""Methods and memories of which transfer and interference are recorded, for `alignment_table`."""
-
-BESIDE = {
-    "retained_accuracy": "in brackets what was published",
-    "learning_accuracy": "in brackets BTI, what is retained less what was learned",
-}
-"""What stands in brackets beside each metric."""
-
-SHOWN = tuple(
-    Cell("rotations", method, capacity)
-    for method, capacity in (("mer", 500), ("gem", 500), ("online", None))
-)
-"""Of which the accuracy on every task is drawn, as the stream goes by."""
+"""Methods and memories whose transfer and interference are recorded, for the alignment table."""
+SHOWN = ("rotations/mer-500", "rotations/gem-500", "rotations/online")
+"""Cells whose accuracy on every task is drawn along the stream."""
+Changed = dict[str, tuple[float, ...]]
+"""Values of hyper-parameters. Several of one are a sweep."""
 
 
-def cells() -> list[Cell]:
-    """The cells of the paper's table, then those it did not publish; short ones first."""
-    found = [
-        Cell(benchmark, method, capacity, watched=(method, capacity) in WATCHED)
-        for settings in (PUBLISHED, CHOSEN)
-        for method, rows in settings.items()
-        for benchmark, capacities in rows.items()
-        if benchmark in BENCHMARKS
-        for capacity in capacities
-    ]
-    return sorted(
-        found,
-        key=lambda cell: (not is_published(cell), cell.capacity or 0),
-    )
+def make_cell(
+    on: str, method: str, size: int | None = None, group: str = "", changed: Changed | None = None,
+    **flags: Any,
+) -> Cell:  # fmt: skip
+    """A method on a benchmark, with `size` memories."""
+    changed = changed or {}
+    parts = [method, *([str(size)] if size else [])]
+    parts += [f"{n}-{values[0]:g}" if len(values) == 1 else n for n, values in changed.items()]
+    flags |= {"benchmark": on, "dataset": "omniglot" if on == "omniglot" else "mnist"}
+    flags |= {"method": (method,)} | ({"capacity": size} if size else {})
+    flags |= {n: values if n in RATES else int(values[0]) for n, values in changed.items()}
+    theirs = RETAINED_ACCURACY.get((method, 5120 if size == 1020 else size), {})  # see omniglot
+    return Cell(
+        "/".join(filter(None, (group, on, "-".join(parts)))), PROGRAM, flags,
+        heads=(heading(on), METHODS[method].title, str(size or "")),
+        may_diverge=bool(changed) or not is_published(method, on),
+        published=theirs.get(on),
+    )  # fmt: skip
 
 
-def draw(name: str, folder: Path) -> None:
-    """Writes the table as Markdown, JSON and a picture, from the cells there are."""
-    metric, known = name.replace("-", "_"), load_all(cells(), folder / "cells")
-    results = {cell: next(iter(kept["entries"].values())) for cell, kept in known.items()}
+def label(row: Row) -> str:
+    """The method and its memories, for pictures."""
+    return " ".join(row.cell.heads[1:]).strip()
+
+
+def _entry(metric: str, row: Row) -> str:
+    """`mean ± std (what is beside it), time`."""
+    beside = row.result.spread("bti").text() if metric == "learning_accuracy" else ""
+    if metric == "retained_accuracy" and row.cell.published:
+        beside = row.cell.published.text()
+    beside = f" ({beside})" if beside else ""
+    return f"{row.result.spread(metric).text()}{beside}, {row.result.seconds / 60:.1f} min"
+
+
+def _page(metric: str, beside: str, rows: list[Row]) -> Page:
+    """A line for each method and number of memories, and a column for each benchmark."""
     table = [["Method", "Memories", *map(heading, BENCHMARKS)]]
-    for method, capacity in dict.fromkeys((cell.method, cell.capacity) for cell in results):
-        row = {cell.benchmark: cell for cell in results if cell[1:3] == (method, capacity)}
-        texts = [
-            entry(row[name], results[row[name]], metric) if name in row else ""
-            for name in BENCHMARKS
-        ]
-        table.append([METHODS[method].title, str(capacity or ""), *texts])
-    seeds = sorted({len(kept["seeds"]) for kept in known.values()})
-    minutes = sum(result["seconds"] for cell, result in results.items() if is_published(cell)) / 60
+    for heads, same in grouped(rows, lambda row: row.cell.heads[1:]).items():
+        entries = {row.cell.heads[0]: _entry(metric, row) for row in same}
+        table.append([*heads, *(entries.get(on, "") for on in table[0][2:])])
+    name = metric.replace("_", "-")
+    minutes = sum(row.result.seconds for row in rows if row.cell.published) / 60
     caption = (
-        f"{heading(name)} in %, mean ± standard deviation over {' or '.join(map(str, seeds))} "
-        f"seeds; {BESIDE[metric]}; then how long all seeds of the cell took, added up "
-        f"({minutes:.0f} min in all for the cells of the paper's table). "
-        f"`python -m experiments.tables {name}`"
+        f"{heading(name)} in %, mean ± standard deviation over {num_seeds(rows)} seeds; in "
+        f"brackets {beside}; then how long all seeds of the cell took, added up ({minutes:.0f} min "
+        "in all for the cells of the paper's table)."
     )
-    output.write_text(folder / f"{name}.md", output.markdown(table, caption))
-    content = {
-        str(cell): {
-            **{name: result[name] for name in output.COLUMNS},
-            "published": to_compare(cell, metric),
-            "seconds": result["seconds"],
-            "settings": result["settings"],
-            "command": known[cell]["command"],
-        }
-        for cell, result in results.items()
-    }
-    output.write_json(folder / f"{name}.json", content)
-    panels: dict[str, list[plots.Bar]] = {}
-    for cell, result in results.items():
-        theirs, ours = to_compare(cell, metric), result[metric]
-        if ours["mean"] is None:  # diverged
-            continue
-        is_mer = cell.method.startswith("mer")
-        bar = plots.Bar(cell.title, ours["mean"], ours["std"], theirs and theirs.mean, is_mer)
-        panels.setdefault(heading(cell.benchmark), []).append(bar)
-    if shown := {str(cell): results[cell] for cell in SHOWN if cell in results}:
+    is_retained = metric == "retained_accuracy"
+    panels: dict[str, list[Bar]] = {}
+    for row in rows:
+        theirs = row.cell.published.mean if is_retained and row.cell.published else None
+        bar = Bar(label(row), row.result.spread(metric), theirs, label(row).startswith("MER"))
+        panels.setdefault(row.cell.heads[0], []).append(bar)
+    title = f"{heading(name)} in %{'; black lines: published' if is_retained else ''}"
+    pictures = {f"{name}.png": functools.partial(bars, panels=panels, title=title)}
+    if shown := [row.titled(row.cell.name) for row in rows if row.cell.name in SHOWN]:
         title = "Rotations, 500 memories: accuracy on each task, mean over seeds"
-        output.write(
-            folder / "rotations-500.png",
-            lambda part: plots.accuracy_over_stream(part, shown, title),
-        )
-    has_published = any(bar.published is not None for panel in panels.values() for bar in panel)
-    title = f"{heading(name)} in %" + ("; black lines: published" if has_published else "")
-    output.write(folder / f"{name}.png", lambda part: plots.bars(part, panels, title))
+        draw = functools.partial(accuracy_over_stream, results=shown, title=title)
+        pictures["rotations-500.png"] = draw
+    return [markdown(table, caption)], {**pictures}
 
 
-def is_published(cell: Cell) -> bool:
-    """Whether the paper's table has the cell."""
-    return cell.benchmark in published.RETAINED_ACCURACY.get((cell.method, cell.capacity), {})
-
-
-def heading(name: str) -> str:
-    return name.replace("-", " ").title()
-
-
-def to_compare(cell: Cell, metric: str) -> published.Value | None:
-    """What was published of a cell: retained accuracy alone."""
-    if metric != "retained_accuracy":
-        return None
-    return published.RETAINED_ACCURACY.get((cell.method, cell.capacity), {}).get(cell.benchmark)
-
-
-def entry(cell: Cell, result: dict[str, Any], metric: str) -> str:
-    """`ours ± spread (beside it), time`."""
-    theirs = to_compare(cell, metric)
-    beside = f" ({theirs.mean:.2f} ± {theirs.spread:.2f})" if theirs else ""
-    if metric == "learning_accuracy":
-        beside = f" ({output.cell(result['bti'])})"
-    return f"{output.cell(result[metric])}{beside}, {result['seconds'] / 60:.1f} min"
+# The cells of the paper's table, then the others, those with few memories first.
+CELLS = sorted(
+    (
+        make_cell(on, method, size, watch=(method, size) in WATCHED)
+        for settings in (PUBLISHED, CHOSEN)
+        for method, benchmarks in settings.items()
+        for on, sizes in benchmarks.items()
+        if on in BENCHMARKS
+        for size in sizes
+    ),
+    key=lambda cell: (cell.published is None, cell.flags.get("capacity", 0)),
+)
+_RETAINED = "retained_accuracy", "what was published"
+_LEARNED = "learning_accuracy", "BTI, what is retained less what was learned"
+RETAINED, LEARNED = (Table(CELLS, functools.partial(_page, *of)) for of in (_RETAINED, _LEARNED))

@@ -1,71 +1,60 @@
-"""Transfer and interference over the stream under ER and MER, beside the published means."""
+"""Transfer and interference along the stream of ER and MER, beside the published means."""
 
-from pathlib import Path
+import dataclasses
+import functools
 
-from experiments import accuracy_tables, output, plots, published
-from experiments.accuracy_tables import heading
-from experiments.cells import Cell, load_all
-from experiments.methods import METHODS
+from experiments.plots import transfer
+from experiments.running.record import markdown
+from experiments.running.statistics import Spread, spread
+from experiments.tables import accuracy
+from experiments.tables.published import ALIGNMENT
+from experiments.tables.table import Page, Row, Table
 from mer_jax.data.benchmarks import BENCHMARKS
 
+HEADS = [
+    "Benchmark", "Method", "Mean dot product", "Past's gradient after the step", "Published",
+    "Median cosine", "Below zero, %",
+]  # fmt: skip
+CAPTION = (
+    "The gradient on each incoming example and that on a random earlier one, both before the step "
+    "(their mean dot product, median cosine, and how many dot products are below zero), and the "
+    "same with the earlier example's gradient after the step; over the stream, 5120 memories, "
+    "mean ± standard deviation over seeds. What was published does not say when the gradients were "
+    "taken."
+)
 
-def cells() -> list[Cell]:
-    """ER and MER on each benchmark; the tables of accuracy share them."""
-    watched = [cell for cell in accuracy_tables.cells() if cell.watched]
-    return sorted(watched, key=lambda cell: (list(BENCHMARKS).index(cell.benchmark), cell.method))
+
+def _means(row: Row) -> dict[str, Spread]:
+    """The means over the stream."""
+    told = row.result.per_seed["alignment"].items()
+    return {name: spread(values) for name, values in told if name != "by_task"}
 
 
-def draw(name: str, folder: Path) -> None:
-    """Writes the table as Markdown, JSON and a picture, from the cells there are.
+def _page(rows: list[Row]) -> Page:
+    table, panels = [HEADS], {}
+    for row in rows:
+        told, theirs = _means(row), row.cell.published
+        table.append([
+            *row.cell.heads[:2],
+            told["mean_dot"].text(3),
+            told["mean_dot_after"].text(3),
+            theirs.text(3, "+") if theirs else "",
+            told["median_cosine"].text(4),
+            told["below_zero"].text(1),
+        ])  # fmt: skip
+        on, method, _ = row.cell.heads
+        panels[on, method] = row.result.per_seed["alignment"]["by_task"]
+    draw = functools.partial(transfer.alignment, panels=panels)
+    return [markdown(table, CAPTION)], {"alignment.png": draw}
 
-    Raises:
-      ValueError: if there are none, or one is too old to tell all.
-    """
-    known = load_all(cells(), folder / "cells")
-    table = [
-        [
-            "Benchmark", "Method", "Mean dot product", "Past's gradient after the step",
-            "Published", "Median cosine", "Below zero, %",
-        ]
-    ]  # fmt: skip
-    results = {}
-    for cell, kept in known.items():
-        (result,) = kept["entries"].values()
-        told = results[cell] = result["alignment"]
-        if "mean_dot_after" not in told:
-            raise ValueError(
-                f"{folder}/cells/{cell}.json was made before products after the step were "
-                "recorded; delete it to run it again"
-            )
-        theirs = published.ALIGNMENT[cell.method][cell.benchmark]
-        table.append(
-            [
-                heading(cell.benchmark),
-                METHODS[cell.method].title,
-                output.cell(told["mean_dot"], digits=3),
-                output.cell(told["mean_dot_after"], digits=3),
-                f"{theirs.mean:+.3f} ± {theirs.spread:.3f}",
-                output.cell(told["median_cosine"], digits=4),
-                output.cell(told["below_zero"], digits=1),
-            ]
-        )
-    caption = (
-        "The gradient on each incoming example and that on a random earlier one, both before the "
-        "step (their mean dot product, median cosine, and how many dot products are below zero), "
-        "and the same with the earlier example's gradient after the step; over the stream, 5120 "
-        "memories, mean ± standard deviation over seeds. What was published does not say when the "
-        f"gradients were taken. `python -m experiments.tables {name}`"
-    )
-    output.write_text(folder / f"{name}.md", output.markdown(table, caption))
-    content = {
-        str(cell): told
-        | {"published": published.ALIGNMENT[cell.method][cell.benchmark]}
-        | {"command": known[cell]["command"]}
-        for cell, told in results.items()
-    }
-    output.write_json(folder / f"{name}.json", content)
-    panels = {
-        (heading(cell.benchmark), METHODS[cell.method].title): told["by_task"]
-        for cell, told in results.items()
-    }
-    output.write(folder / f"{name}.png", lambda part: plots.alignment(part, panels))
+
+CELLS = [
+    dataclasses.replace(cell, published=ALIGNMENT[method][on])
+    for on in BENCHMARKS
+    for method in ALIGNMENT
+    for cell in accuracy.CELLS
+    if cell.name == f"{on}/{method}-5120"
+]
+TABLE = Table(
+    CELLS, _page, lambda row: {name: told._asdict() for name, told in _means(row).items()}
+)

@@ -1,4 +1,4 @@
-"""What Riemer et al. (ICLR 2019) published, mean and spread over five runs."""
+"""Published results of Riemer et al. (ICLR 2019): mean and spread over five runs."""
 
 from typing import NamedTuple
 
@@ -9,12 +9,14 @@ class Value(NamedTuple):
     mean: float
     spread: float
 
+    def text(self, digits: int = 2, sign: str = "") -> str:
+        """`mean ± spread`."""
+        return f"{self.mean:{sign}.{digits}f} ± {self.spread:.{digits}f}"
+
 
 def _row(*values: tuple[float, float] | None) -> dict[str, Value]:
     names = ("rotations", "permutations", "many-permutations", "omniglot")
-    return {
-        name: Value(*value) for name, value in zip(names, values, strict=False) if value is not None
-    }
+    return {name: Value(*value) for name, value in zip(names, values, strict=False) if value}
 
 
 # Retained accuracy in percent: {(method, memories): {benchmark: value}}.

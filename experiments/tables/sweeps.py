@@ -1,140 +1,157 @@
-"""How hyper-parameters that nobody published were chosen: on other draws, of fewer tasks."""
+"""Sweeps over hyper-parameters that were not published, on other seeds than those of the tables."""
 
+import functools
 import itertools
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable
 
-from experiments import output, plots
-from experiments.accuracy_tables import heading
-from experiments.cells import Cell, brief, load_all
+from experiments.plots.bars import Bar, bars
+from experiments.rl.agents import TITLES
+from experiments.rl.study import PROGRAM
+from experiments.running.record import Result, markdown
+from experiments.tables.accuracy import Changed, make_cell
+from experiments.tables.cells import Cell
+from experiments.tables.table import Page, Row, Table, grouped, heading
 
-TASKS = {"rotations": 10, "permutations": 10, "many-permutations": 50, "omniglot": 15}
-"""Half of each benchmark's tasks; of Omniglot's as many as it takes to see what lasts."""
-SEEDS = {"rotations": 2, "permutations": 2, "many-permutations": 2, "omniglot": 1}
 FIRST_SEED = 100
-"""Seeds from here on, thus tasks, images and networks, are in no table."""
-
-Values = dict[str, tuple[float, ...]]
-Line = tuple[str, int | None, Values]
-
-# For each method its memories and the values that were tried. A number of memories with which
-# nothing was tried takes what is best with the nearest.
-MNIST: list[Line] = [
-    ("agem", 500, {"alpha": (0.001, 0.003, 0.01, 0.03), "sample_size": (256,)}),
-    (
-        "exact-alignment",
-        500,
-        {"alpha": (0.01, 0.03, 0.1), "alignment": (0.001, 0.01, 0.1), "batch_size": (26,)},
-    ),
-    ("task-input", None, {"alpha": (0.001, 0.003, 0.01, 0.03, 0.1)}),
-]
-ONE_BATCH: Values = {"gamma": (1,), "num_batches": (1,), "batch_size": (26,)}
-MANY_BATCHES: Values = {"gamma": (1,), "num_batches": (10,), "batch_size": (11,)}
-# 15 of 50 alphabets with 1,536 of 5,120 memories, or 150 of 500, so that the memory holds the same
-# share of what was seen as in the runs that this is for.
-OMNIGLOT: list[Line] = [
-    ("online", None, {"alpha": (0.003, 0.01, 0.03, 0.1)}),
-    ("ewc", None, {"alpha": (0.01, 0.03), "strength": (0.1, 1, 10, 100), "num_memories": (10,)}),
-    ("er", 1536, {"alpha": (0.03, 0.1, 0.3), "batch_size": (26,)}),
-    ("er-by-task", 1536, {"alpha": (0.01, 0.03), "batch_size": (26,)}),
-    ("mer", 1536, {"alpha": (0.01,), "beta": (0.2, 0.5, 0.8), **ONE_BATCH}),
-    ("mer", 1536, {"alpha": (0.03,), "beta": (0.2, 0.5), **ONE_BATCH}),
-    ("mer", 1536, {"alpha": (0.03,), "beta": (0.1,), **MANY_BATCHES}),
-    ("mer", 150, {"alpha": (0.1,), "beta": (0.01, 0.03), **MANY_BATCHES}),
-    ("mer", 150, {"alpha": (0.03,), "beta": (0.1,), **MANY_BATCHES}),
-    ("mer", 150, {"alpha": (0.03, 0.1), "beta": (0.2,), **ONE_BATCH}),
-    ("mer-big-batch", 1536, {"alpha": (0.01, 0.03), "gamma": (0.5,), "batch_size": (26,)}),
-    (
-        "mer-current-rate",
-        1536,
-        {"alpha": (0.01,), "gamma": (0.1, 0.3), "s": (5,), "batch_size": (26,)},
-    ),
-    ("gem", 150, {"alpha": (0.03, 0.1), "margin": (0.5,), "ridge": (0,)}),
-    ("agem", 1536, {"alpha": (0.03, 0.1), "sample_size": (50,)}),
-    (
-        "exact-alignment",
-        1536,
-        {"alpha": (0.01, 0.03), "alignment": (0.001, 0.01), "batch_size": (11,)},
-    ),
-    ("independent", None, {"alpha": (0.01, 0.03, 0.1)}),
-    ("task-input", None, {"alpha": (0.01, 0.03, 0.1)}),
-]
+"""Seeds from here on, thus tasks, images and networks, are in no other table."""
+# {benchmark: number of tasks and of seeds}. Half of each benchmark's tasks; of Omniglot as many as
+# show which methods retain.
+DRAWS = {
+    "rotations": (10, 2), "permutations": (10, 2), "many-permutations": (50, 2), "omniglot": (15, 1)
+}  # fmt: skip
+# A method, its memories, and names with the values that were tried.
+MNIST = """
+agem 500 alpha 0.001 0.003 0.01 0.03 sample_size 256
+exact-alignment 500 alpha 0.01 0.03 0.1 alignment 0.001 0.01 0.1 batch_size 26
+task-input - alpha 0.001 0.003 0.01 0.03 0.1
+"""
+# 15 of 50 alphabets with 1,536 of 5,120 memories, or 150 of 500. The memory then holds the same
+# share of the stream as in the runs that the values are for.
+OMNIGLOT = """
+online - alpha 0.003 0.01 0.03 0.1
+ewc - alpha 0.01 0.03 strength 0.1 1 10 100 num_memories 10
+er 1536 alpha 0.03 0.1 0.3 batch_size 26
+er-by-task 1536 alpha 0.01 0.03 batch_size 26
+mer 1536 alpha 0.01 beta 0.2 0.5 0.8 gamma 1 num_batches 1 batch_size 26
+mer 1536 alpha 0.03 beta 0.2 0.5 gamma 1 num_batches 1 batch_size 26
+mer 1536 alpha 0.03 beta 0.1 gamma 1 num_batches 10 batch_size 11
+mer 150 alpha 0.1 beta 0.01 0.03 gamma 1 num_batches 10 batch_size 11
+mer 150 alpha 0.03 beta 0.1 gamma 1 num_batches 10 batch_size 11
+mer 150 alpha 0.03 0.1 beta 0.2 gamma 1 num_batches 1 batch_size 26
+mer-big-batch 1536 alpha 0.01 0.03 gamma 0.5 batch_size 26
+mer-current-rate 1536 alpha 0.01 gamma 0.1 0.3 s 5 batch_size 26
+gem 150 alpha 0.03 0.1 margin 0.5 ridge 0
+agem 1536 alpha 0.03 0.1 sample_size 50
+exact-alignment 1536 alpha 0.01 0.03 alignment 0.001 0.01 batch_size 11
+independent - alpha 0.01 0.03 0.1
+task-input - alpha 0.01 0.03 0.1
+"""
+# Six settings for each agent. DQN-MER always interpolates: with its single batch a frame, gamma and
+# beta 1 would be DQN with single examples. Flappy Bird has four seeds, since they differ more.
+GAMES = {"catcher": 2, "flappy-bird": 4}
+AGENTS = """
+catcher dqn alpha 0.003 0.01 0.03 0.1 0.2 0.5
+catcher dqn-reservoir alpha 0.003 0.01 0.03 0.1 0.2 0.5
+catcher dqn-mer alpha 0.01 0.03 0.1 gamma 0.1 0.3
+flappy-bird dqn alpha 0.01 0.02 0.03 0.05 0.1 0.2
+flappy-bird dqn-reservoir alpha 0.01 0.02 0.03 0.05 0.1 0.2
+flappy-bird dqn-mer alpha 0.003 0.006 0.01 gamma 0.3 0.6
+"""
 
 
-def cells() -> list[Cell]:
-    """One for each line above, which an accelerator learns at once, but for Omniglot, whose
-    settings take a while, one for each of those."""
-    return [
-        Cell(
-            benchmark,
-            method,
-            capacity,
-            group="sweeps",
-            changed=tuple(values.items()),
-            on=(("seed", FIRST_SEED), ("seeds", SEEDS[benchmark]), ("tasks", tasks)),
-        )
-        for benchmark, tasks in TASKS.items()
-        for method, capacity, values in (_singly(OMNIGLOT) if benchmark == "omniglot" else MNIST)
-    ]
+def _lines(text: str) -> list[tuple[str, str, Changed]]:
+    """The first two words of each line, and the values of its names."""
+    found = []
+    for first, second, *words in map(str.split, text.strip().splitlines()):
+        values: Changed = {}
+        for word in words:
+            if word[0].isalpha():
+                values[name := word] = ()
+            else:
+                values[name] += (float(word),)
+        found.append((first, second, values))
+    return found
 
 
-def _singly(lines: list[Line]) -> list[Line]:
-    """A line for each combination of a line's values."""
-    return [
-        (method, capacity, {name: (value,) for name, value in zip(values, some, strict=True)})
-        for method, capacity, values in lines
-        for some in itertools.product(*values.values())
-    ]
+def _supervised() -> list[Cell]:
+    """A cell for each line. Omniglot takes long, so each of its settings is a cell of its own."""
+    cells = []
+    for on, (tasks, seeds) in DRAWS.items():
+        for method, size, values in _lines(OMNIGLOT if on == "omniglot" else MNIST):
+            combinations = itertools.product(*([(v,) for v in some] for some in values.values()))
+            singles: list[Changed] = [dict(zip(values, one, strict=True)) for one in combinations]
+            flags = {"seed": FIRST_SEED, "seeds": seeds, "tasks": tasks}
+            memories = None if size == "-" else int(size)
+            for one in singles if on == "omniglot" else [values]:
+                cells.append(make_cell(on, method, memories, "sweeps", one, **flags))
+    return cells
 
 
-def best(entries: list[dict[str, Any]]) -> dict[str, Any]:
-    """The entry that retained most; of several that did, the one that learned most."""
-    learned = [entry for entry in entries if entry["retained_accuracy"]["mean"] is not None]
-    metrics = ("retained_accuracy", "learning_accuracy")
-    return max(learned, key=lambda entry: [entry[metric]["mean"] for metric in metrics])
+def _games() -> list[Cell]:
+    """A cell for each line."""
+    cells = []
+    for game, agent, values in _lines(AGENTS):
+        flags = {"game": game, "agent": agent, "films": False, "seed": FIRST_SEED, **values}
+        flags["seeds"] = GAMES[game]
+        heads = heading(game), TITLES[agent]
+        cells.append(Cell(f"sweeps/{game}/{agent}", PROGRAM, flags, heads))
+    return cells
 
 
-def _listed(entry: dict[str, Any], names: list[str]) -> str:
-    return ", ".join(f"{name} {entry['settings'][name]:g}" for name in names)
+def best(results: list[Result], *metrics: str) -> Result:
+    """The result with the highest first metric, and of equal ones the highest second."""
+    finite = [result for result in results if result.is_finite(metrics[0])]
+    return max(finite, key=lambda result: [result.spread(metric).mean for metric in metrics])
 
 
-def draw(name: str, folder: Path) -> None:
-    """Writes what came of every setting, as Markdown, JSON and bars, from the cells there are."""
-    known = load_all(cells(), folder / "cells")
-    tried: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for cell, kept in known.items():
-        entries = tried.setdefault((cell.benchmark, cell.title), [])
-        entries += kept["entries"].values()
-    table = [["Benchmark", "Method", "Settings", "Retained accuracy", "Learning accuracy"]]
-    panels: dict[str, list[plots.Bar]] = {}
-    for (benchmark, method), entries in tried.items():
-        chosen = best(entries)
-        names = [key for key in chosen["settings"] if key != "capacity"]
-        varied = [key for key in names if len({entry["settings"][key] for entry in entries}) > 1]
-        for entry in entries:
-            text = _listed(entry, names)
-            metric = entry["retained_accuracy"]
-            mark = "**" if entry is chosen else ""
-            table.append(
-                [
-                    heading(benchmark),
-                    method,
-                    f"{mark}{text}{mark}",
-                    f"{mark}{output.cell(metric)}{mark}",
-                    output.cell(entry["learning_accuracy"]),
-                ]
-            )
-            if metric["mean"] is not None:
-                label = ", ".join([method, *([_listed(entry, varied)] if varied else [])])
-                bar = plots.Bar(label, metric["mean"], metric["std"], None, entry is chosen)
-                panels.setdefault(heading(benchmark), []).append(bar)
-    caption = (
+def _listed(row: Row, names: Iterable[str]) -> str:
+    return ", ".join(f"{name} {row.result.settings[name]:g}" for name in names)
+
+
+def _page(file: str, title: str, heads: list[str], metrics: list[str], caption: str, rows: list[Row]
+          ) -> Page:  # fmt: skip
+    """A line for each setting. The best of each method by the first metric is bold."""
+    table = [heads]
+    panels: dict[str, list[Bar]] = {}
+    for (where, *words), same in grouped(rows, lambda row: row.cell.heads).items():
+        what = " ".join(words).strip()
+        chosen = best([row.result for row in same], *metrics)
+        names = [name for name in chosen.settings if name != "capacity"]
+        varied = [n for n in names if len({row.result.settings[n] for row in same}) > 1]
+        for row in same:
+            first, second = (row.result.spread(metric) for metric in metrics)
+            mark = "**" if row.result is chosen else ""
+            bold = [f"{mark}{text}{mark}" for text in (_listed(row, names), first.text())]
+            table.append([where, what, *bold, second.text()])
+            name = ", ".join(filter(None, (what, _listed(row, varied))))
+            panels.setdefault(where, []).append(Bar(name, first, None, row.result is chosen))
+    draw = functools.partial(bars, panels=panels, title=title, unit=heads[3])
+    return [markdown(table, caption)], {file: draw}
+
+
+SUPERVISED = Table(
+    _supervised(),
+    functools.partial(
+        _page,
+        "sweeps.png",
+        "Retained accuracy in the sweeps, %; red: chosen",
+        ["Benchmark", "Method", "Settings", "Retained accuracy", "Learning accuracy"],
+        ["retained_accuracy", "learning_accuracy"],
         f"In %, mean ± standard deviation over seeds from {FIRST_SEED} on (two for MNIST, one for "
-        f"Omniglot), on the first half of the tasks of MNIST's benchmarks and {TASKS['omniglot']} "
-        "of Omniglot's alphabets, which each seed draws anew; bold: the best, which tables use. "
-        f"`python -m experiments.tables {name}`"
-    )
-    output.write_text(folder / f"{name}.md", output.markdown(table, caption))
-    output.write_json(folder / f"{name}.json", brief(known))
-    title = "Retained accuracy in the sweeps, %; red: chosen"
-    output.write(folder / f"{name}.png", lambda part: plots.bars(part, panels, title))
+        f"Omniglot), on the first half of the tasks of MNIST's benchmarks and 15 of "
+        "Omniglot's alphabets, which each seed draws anew; bold: the best, which tables use.",
+    ),
+)
+RL = Table(
+    _games(),
+    functools.partial(
+        _page,
+        "rl-sweeps.png",
+        "Score in the last task of the sweeps; red: chosen",
+        ["Game", "Agent", "Settings", "Score in the last task", "Final score"],
+        ["late_score", "final_score"],
+        f"Sums of rewards over all tasks, mean ± standard deviation over 2 or 4 seeds from "
+        f"{FIRST_SEED} on (Catcher, Flappy Bird); in the last task: the mean of all evaluations "
+        "since it began; bold: the best by that, which the table of games uses.",
+    ),
+)

@@ -1,0 +1,1 @@
+"""The paper's tables: results beside published values."""
