@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 
 def as_product(lhs: jax.Array, rhs: jax.Array, *args: Any, **options: Any) -> jax.Array:
-    """What `jax.lax.conv_general_dilated` gives for stride 1 and padding "SAME".
+    """`jax.lax.conv_general_dilated` for stride 1 and padding "SAME".
 
     Args:
       lhs: `[b, height, width, c]`, images.

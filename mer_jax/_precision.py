@@ -38,7 +38,7 @@ def rounded(learned: Params, like: Params) -> Params:
 
 
 def master_of(learned: Params, like: Params) -> Params:
-    """What a state keeps beside the rounded parameters.
+    """The float32 copies that a state holds beside the rounded parameters.
 
     A leaf of `learned` where that of `like` has fewer than 32 bits, None where it has not.
     """

@@ -47,7 +47,7 @@ def _gradient(loss_fn: LossFn, like: Params) -> Callable[[Params, Any], Params]:
 
 @exportable
 class WatchedState(NamedTuple, Generic[State]):
-    """learner: the state of the learner that is watched; past: what it has seen."""
+    """learner: the state of the watched learner; past: a reservoir of its examples."""
 
     learner: State
     past: ReservoirState
@@ -59,13 +59,13 @@ class WatchedState(NamedTuple, Generic[State]):
 
     @property
     def step(self) -> jax.Array:
-        """How many examples that learner has learned from."""
+        """The number of examples that learner has learned from."""
         return self.learner.step
 
 
 @exportable
 class WatchedInfo(NamedTuple):
-    """How the incoming example's gradient, before the step, agrees with a past example's.
+    """Agreement of the incoming example's gradient, before the step, with a past example's.
 
     loss: `[]`, the incoming example's; past: the past example, a draw from all seen so far.
     dot, cosine: `[]`, of the two gradients before the step. The cosine with a gradient of 0 is 0.

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 Augment = Callable[[jax.Array, Any], Any]
-"""`augment(key, example) -> example`, on one example; what it gives is what the loss is shown."""
+"""`augment(key, example) -> example`, on one example. The loss sees its result."""
 
 _AUGMENT = 2**31 - 2
 """More parts than any learner splits its key into, so that its other draws stay the same."""

@@ -63,7 +63,7 @@ def backward_transfer(R: ArrayLike) -> jax.Array:
 
 
 def forward_transfer(R: ArrayLike) -> jax.Array:
-    """How much better a task is done just before its training than by the untrained network.
+    """Accuracy on a task just before its training, minus that of the untrained network.
 
     The mean is over all T tasks, the first of which adds 0, as in the authors' code; Lopez-Paz and
     Ranzato (2017) divide by T - 1.

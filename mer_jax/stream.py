@@ -108,8 +108,8 @@ def accuracy(
       present: `[n]` bool, which examples count; None for all of them. Where nothing is left out it
         costs nothing.
     Returns:
-      `[]` float32; NaN where `params` or a logit of an example that counts are not finite, which
-      is no network to judge.
+      `[]` float32; NaN where `params` or a logit of an example that counts are not finite. The
+      accuracy of a diverged network is undefined.
     Raises:
       ValueError: while tracing, if a label is not a single number, the logits are not `[C]`,
         `present` is not `[n]`, or `block_size` not a whole number of at least 1.

@@ -16,14 +16,14 @@ class TaskParams(NamedTuple):
 
 
 def of_task(params: Params, task: Any) -> Params:
-    """The parameters of one task's network; what are no `TaskParams` are every task's."""
+    """The parameters of one task's network. Those that are no `TaskParams` are every task's."""
     if not isinstance(params, TaskParams):
         return params
     return TaskParams(jax.tree.map(lambda rows: rows[task], params.own), params.shared)
 
 
 def with_task(params: Params, task: Any, network: Params) -> Params:
-    """The parameters with one task's network changed: what `of_task` would then give."""
+    """The parameters with one task's network, as `of_task` gives it, replaced."""
     if not isinstance(params, TaskParams):
         return network
     own = jax.tree.map(lambda rows, row: rows.at[task].set(row), params.own, network.own)

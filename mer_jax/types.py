@@ -42,7 +42,7 @@ class Example(NamedTuple):
 
 @exportable
 class Info(NamedTuple):
-    """What an onlooker may want to know about one step.
+    """Information about one step.
 
     loss: `[]`, the loss on the incoming example before the step.
     """
@@ -59,7 +59,7 @@ class LearnerState(Protocol):
 
     @property
     def step(self) -> jax.Array:
-        """How many examples it has learned from, `[]` int32."""
+        """The number of examples learned from, `[]` int32."""
 
 
 class LearnerInfo(Protocol):

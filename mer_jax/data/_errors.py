@@ -9,7 +9,7 @@ USE_FILES = "put its files into a folder and name that with --data-dir or MER_JA
 
 
 class DataError(ValueError):
-    """Data that can't be had or isn't what it should be; the message is one line."""
+    """Missing or malformed data, with a message of one line."""
 
 
 def imported(module: str) -> Any:
@@ -22,7 +22,7 @@ def imported(module: str) -> Any:
 
 
 def wrong(where: object, expected: str, got: str, fix: str) -> DataError:
-    """The error, in the order in which it is read: where, what should be, what is, what to do."""
+    """An error with place, expectation, finding and fix, in this order."""
     return DataError(f"{where}: expected {expected}, got {got}; {fix}")
 
 

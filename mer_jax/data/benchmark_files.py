@@ -28,7 +28,7 @@ def save(path: str | os.PathLike[str], tasks: Tasks) -> None:
 
 
 def load(path: str | os.PathLike[str], num_images: int, num_tests: int | None = None) -> Tasks:
-    """Reads what `save` wrote.
+    """Reads a file of `save`.
 
     Args:
       num_images: how many training images there are.

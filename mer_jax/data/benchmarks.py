@@ -19,7 +19,7 @@ from mer_jax.types import Example, Params
 
 
 class Tasks(NamedTuple):
-    """One draw of a benchmark of N tasks: what each does to an image, and what it shows.
+    """One draw of a benchmark of N tasks: the transformation and the images of each.
 
     pixels: `[N, D]` int32, pixel `p` of a task's image is base pixel `pixels[task, p]`.
     mask: `[N, D]` uint8, 0 where the task's image is empty whatever the base image, else 1.
@@ -59,7 +59,7 @@ def show(base: Base, tasks: Tasks, visit: Visit) -> Example:
 
 
 def absorb(loss: DenseFirstLoss, params: Params, tasks: Tasks, task: Any) -> Params:
-    """The network that does to base images what `params` does to a task's images.
+    """The network on base images that equals `params` on a task's images.
 
     A task's images are linear in the base images, so what it does to them can be done to the first
     layer's kernel instead: a test set then needs no transformed copy, only matrix products.
@@ -181,7 +181,7 @@ def _padded(rows: list[np.ndarray], length: int) -> np.ndarray:
 
 
 class Benchmark(NamedTuple):
-    """How a benchmark is drawn, and its published size."""
+    """The draw of a benchmark, and its published size."""
 
     draw: Callable[..., Tasks]
     num_tasks: int

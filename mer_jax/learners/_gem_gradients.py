@@ -95,7 +95,7 @@ def of_others(
 
 
 class _Rows(NamedTuple):
-    """How gradients are laid out as rows.
+    """A layout of gradients as rows.
 
     flatten: `flatten(grads) -> [P]`; unflatten undoes it.
     of_tasks: `of_tasks(examples [B, n, ...], shares [B, n]) -> pieces`, each `[B, ...]`, that make
@@ -168,7 +168,7 @@ def _by_rows(layout: _Rows, block: int, past: _Past, grads: Params) -> TaskGradi
 def _slopes(
     loss: DenseFirstLoss, params: Params, examples: Any, shares: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """What the gradients of B tasks' mean losses are made of.
+    """Factors of the gradients of B tasks' mean losses.
 
     Returns:
       The inputs `[B, n, d]`; the slopes at their pre-activations `[B, n, h]`, of which each

@@ -115,7 +115,7 @@ def agem(
 
 
 def dual(products: jax.Array, dots: jax.Array, margin: Any, ridge: Any = 0.0) -> jax.Array:
-    """How much of each earlier gradient makes the nearest direction that harms none of them.
+    """The share of each earlier gradient in the nearest direction that harms none of them.
 
     With G the earlier gradients as rows and g the new one, that direction is `g + G' v`, where v
     minimises `|g + G' v|^2 + ridge |v|^2` over `v >= margin`: a quadratic program in the
@@ -142,7 +142,7 @@ def _learner(
     augment: Augment | None,
     turned: Callable[[jax.Array, Incoming, TaskExamples], Params],
 ) -> Learner[GEMState, Info]:
-    """What both share: keep the example, turn its gradient, and step along it.
+    """The learner of both: store the example, turn its gradient, and step along it.
 
     Args:
       turned: `turned(key, at, memory) -> grads`.

@@ -213,7 +213,7 @@ def mer_current_rate(
 
 
 class _Step(NamedTuple):
-    """What a step draws its batches with and from."""
+    """Key, reservoir and example from which a step draws its batches."""
 
     key: jax.Array
     memory: ReservoirState
@@ -226,7 +226,7 @@ _Trained = tuple[Params, jax.Array]
 def _learner(
     loss_fn: LossFn, train: Callable[[LossFn, _Step, Params], _Trained], capacity: int
 ) -> Learner[MERState, Info]:
-    """What the three algorithms share: train, then offer the example to the reservoir.
+    """The learner of all three algorithms: train, then offer the example to the reservoir.
 
     Args:
       train: `train(loss_fn, step, params) -> (params, loss)`, the incoming example's loss before

@@ -35,7 +35,7 @@ class ByTaskState(NamedTuple):
 def independent(
     loss_fn: LossFn, *, optimizer: optax.GradientTransformation, augment: Augment | None = None
 ) -> Learner[ByTaskState, Info]:
-    """A network for each task, which starts from what the previous task's has become.
+    """A network for each task, which starts from the previous task's trained network.
 
     Args:
       loss_fn: `loss_fn(params, example) -> []`, where `params` is one task's network.

@@ -48,7 +48,7 @@ def keep_last(stored: TaskExamples, task: Any, example: Any) -> TaskExamples:
 
 
 def size(stored: TaskExamples) -> int:
-    """How many examples of a task there is room for."""
+    """The number of examples of a task that fit."""
     return jax.tree.leaves(stored.examples)[0].shape[1]
 
 

@@ -183,7 +183,7 @@ def add_batch(
 
 
 def sample(key: jax.Array, state: ReservoirState, n: int) -> tuple[Any, jax.Array]:
-    """Draws `n` examples, uniformly with replacement over what is stored.
+    """Draws `n` examples, uniformly with replacement over the stored ones.
 
     Args:
       key: random key, consumed.
@@ -241,7 +241,7 @@ def after(state: ReservoirState, result: Any) -> ReservoirState:
 
 
 def capacity(state: ReservoirState) -> int:
-    """How many examples the reservoir can hold."""
+    """The number of examples that the reservoir can hold."""
     return jax.tree.leaves(state.examples)[0].shape[0]
 
 
@@ -256,7 +256,7 @@ def check_row(state: ReservoirState, example: Any) -> None:
 
 
 def check_rows(state: ReservoirState, batch: Any) -> int:
-    """How many rows a batch has, or a `ValueError` unless they are like those of the state."""
+    """The number of rows of a batch, or a `ValueError` unless they are like those of the state."""
     shapes = _checks.shapes(batch)
     sizes = {leaf.shape[:1] for leaf in jax.tree.leaves(shapes)}
     if len(sizes) != 1 or sizes & {(), (0,)}:

@@ -33,7 +33,7 @@ class CatcherState:
 
 @struct.dataclass
 class CatcherParams:
-    """How hard it is; all may be traced.
+    """Difficulty. All may be traced.
 
     fall_speed: pixels a millisecond, 30 frames a second. Where a frame's fall is a whole number of
       pixels (0.63 makes 21), single precision may come to a pixel more or less than the original's
@@ -134,7 +134,7 @@ class Catcher(environment.Environment[CatcherState, CatcherParams]):
         return game.vector((state.paddle_x, state.paddle_vel, state.fruit_x, state.fruit_y))
 
     def render(self, state: CatcherState, params: CatcherParams | None = None) -> jax.Array:
-        """What the original shows, `[size, size, 3]` uint8.
+        """The original's screen, `[size, size, 3]` uint8.
 
         It draws from a box's centre on to the right and down, so that what is seen is not quite
         what collides.

@@ -18,7 +18,7 @@ NEW_PIPE_X = 397.6
 START_X = (340.0, 484.0, 628.0)
 SCROLL = 4.0
 GROUND_Y = 0.79 * HEIGHT
-"""Upper edge of the ground, and what the gaps are placed by."""
+"""Upper edge of the ground, relative to which gaps are placed."""
 
 FAR = 1e9
 """Further away than any pipe, and finite, since `jax.debug_infs` refuses an infinity."""
@@ -45,7 +45,7 @@ class FlappyBirdState:
 
 @struct.dataclass
 class FlappyBirdParams:
-    """How hard it is; both may be traced.
+    """Difficulty. Both may be traced.
 
     pipe_gap: height of the gaps in pixels.
     max_steps_in_episode: frames after which an episode is truncated; the game itself knows no end.
@@ -196,7 +196,7 @@ class FlappyBird(environment.Environment[FlappyBirdState, FlappyBirdParams]):
 
 
 def _count(true: jax.Array) -> jax.Array:
-    """How many are True, int32 also where x64 is on."""
+    """The number of True, int32 also where x64 is on."""
     return true.sum(dtype=jnp.int32)
 
 

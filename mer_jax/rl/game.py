@@ -70,7 +70,7 @@ class Scaled:
         return (observation - self.centre) / self.scale
 
     def reset(self, key: jax.Array, params: Any = None) -> tuple[jax.Array, Any]:
-        """The environment's own, but for what is seen; likewise the other three."""
+        """The environment's own with scaled observations, as in the other three."""
         obs, state = self.env.reset(key, params)
         return self.seen(obs), state
 
@@ -136,7 +136,7 @@ def penalty(lives: jax.Array) -> jax.Array:
 def outcome(
     env: Any, before: State, after: State, reward: jax.Array, params: Any
 ) -> tuple[jax.Array, State, jax.Array, jax.Array, dict[Any, Any]]:
-    """What gymnax's `step_env` gives; where the game was over before, nothing has changed."""
+    """The results of gymnax's `step_env`, unchanged where the game was over before."""
     was_over = env.is_terminated(before, params)
     after = jax.tree.map(lambda old, new: jnp.where(was_over, old, new), before, after)
     reward = jnp.where(was_over, 0, reward).astype(jnp.float32)
@@ -151,7 +151,7 @@ def screen(height: int, width: int, colour: tuple[int, int, int]) -> jax.Array:
 def paint(
     image: jax.Array, top: Any, left: Any, height: Any, width: Any, colour: tuple[int, int, int]
 ) -> jax.Array:
-    """A filled rectangle on it; what is beyond the edges is left out."""
+    """The image with a filled rectangle, cut at the edges."""
     row = jnp.arange(image.shape[0], dtype=jnp.float32)[:, None]
     column = jnp.arange(image.shape[1], dtype=jnp.float32)[None]
     top, left, height, width = (

@@ -16,7 +16,7 @@ from mer_jax.types import Info, Params, exportable
 
 @exportable
 class PlayState(NamedTuple):
-    """agent: the agent's; game: the environment's; obs: `[d]`, what the agent sees of it now.
+    """agent: the agent's; game: the environment's; obs: `[d]`, its observation now.
 
     episode_return: `[]` float32, the sum of rewards in the episode so far.
     """
@@ -29,7 +29,7 @@ class PlayState(NamedTuple):
 
 @exportable
 class PlayInfo(NamedTuple):
-    """What an onlooker may want to know about one frame.
+    """Information about one frame.
 
     agent: the info of the agent's update.
     episode_return: `[]` float32, the sum of rewards in the episode up to and with this frame.
@@ -110,7 +110,7 @@ def play(
 
 
 class Played(NamedTuple):
-    """What came of some episodes.
+    """Results of some episodes.
 
     score: `[num_episodes]` float32, the sum of rewards.
     gains: `[num_episodes]` int32, how often there was one above 0: fruits caught, pipes passed.
@@ -128,7 +128,7 @@ def evaluate(
     num_episodes: int,
     max_frames: int,
 ) -> Played:
-    """What a policy gains in some episodes, from which nothing is learned.
+    """Scores of a policy in some episodes, without learning.
 
     Args:
       key: random key, consumed.

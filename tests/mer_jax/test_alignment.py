@@ -90,3 +90,15 @@ def test_alignment_of_two_examples_is_symmetric():
         mer_jax.gradient_alignment(half_square, 1.0, *pair) for pair in ((3.0, 5.0), (5.0, 3.0))
     )
     assert one == other == pytest.approx(8)
+
+
+def test_gradient_alignment_is_the_dot_product_of_gradients():
+    """Loss (p . x)^2 / 2 has gradient (p . x) x: with p = (1, 2), at e1 and at (1, 1) it is e1 and
+    (3, 3), whose product is 3."""
+
+    def loss(params, x):
+        return jnp.dot(jnp.stack([params["a"], params["b"]]), x) ** 2 / 2
+
+    params = {"a": jnp.float32(1), "b": jnp.float32(2)}
+    aligned = mer_jax.gradient_alignment(loss, params, jnp.float32([1, 0]), jnp.float32([1, 1]))
+    assert aligned == 3

@@ -8,7 +8,7 @@ import pytest
 from mer_jax import networks
 from mer_jax.types import Example
 from tests.mer_jax.golden import at
-from tests.mer_jax.learners.test_mer import blobs
+from tests.mer_jax.problems import blobs
 
 
 def test_xavier_uniform_weights_and_zero_biases():

@@ -11,7 +11,7 @@ import pytest
 import mer_jax
 from mer_jax.types import Example, Info, Learner
 from tests.mer_jax.golden import at
-from tests.mer_jax.learners.test_mer import MODEL, blobs
+from tests.mer_jax.problems import MODEL, blobs
 
 
 class Counter(NamedTuple):
@@ -91,18 +91,6 @@ def test_accuracy_of_a_diverged_network_is_not_a_number():
     assert np.isnan(mer_jax.accuracy(MODEL.apply, params, blobs(0, 10)))
 
 
-def test_gradient_alignment_is_the_dot_product_of_gradients():
-    """Loss (p . x)^2 / 2 has gradient (p . x) x: with p = (1, 2), at e1 and at (1, 1) it is e1 and
-    (3, 3), whose product is 3."""
-
-    def loss(params, x):
-        return jnp.dot(jnp.stack([params["a"], params["b"]]), x) ** 2 / 2
-
-    params = {"a": jnp.float32(1), "b": jnp.float32(2)}
-    aligned = mer_jax.gradient_alignment(loss, params, jnp.float32([1, 0]), jnp.float32([1, 1]))
-    assert aligned == 3
-
-
 SIZES: dict[str, Any] = {"batch_size": 3, "capacity": 4000}
 LEARNERS = {
     "mer": mer_jax.mer(MODEL.loss, alpha=0.1, beta=0.1, gamma=1, num_batches=2, **SIZES),
@@ -144,10 +132,10 @@ def test_all_learners_share_one_shape(name):
     np.testing.assert_allclose(infos.loss[0], MODEL.loss(params, at(stream, 0)), rtol=1e-6)
 
 
-WITH_BUFFER = [name for name in LEARNERS if name not in ("online", "ewc")]
+WITH_RESERVOIR = [name for name in LEARNERS if name not in ("online", "ewc")]
 
 
-@pytest.mark.parametrize("name", WITH_BUFFER)
+@pytest.mark.parametrize("name", WITH_RESERVOIR)
 @pytest.mark.parametrize("seeds", [None, 3])
 def test_a_donated_step_copies_no_reservoir(name, seeds):
     """By the compiler's own account, a step of one seed or of several needs next to no room."""

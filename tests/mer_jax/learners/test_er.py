@@ -1,4 +1,4 @@
-"""Experience replay and online learning, by hand."""
+"""Experience replay by hand."""
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ import mer_jax
 from mer_jax.learners.er import task_mean_shares
 from mer_jax.types import Example
 from tests.mer_jax.golden import at
-from tests.mer_jax.learners.test_mer import MODEL, blobs, half_square
+from tests.mer_jax.problems import MODEL, blobs, half_square
 
 
 def by_example(params, example):
@@ -62,15 +62,6 @@ def test_any_optimizer_will_do_and_keeps_its_state():
         state
     )
     assert optax.tree.get(state.opt_state, "count") == state.step == 10
-
-
-def test_online_is_plain_sgd():
-    """Rate 1/2: 0 to 4, and from there half way to 0."""
-    learner = mer_jax.online(half_square, optimizer=optax.sgd(0.5))
-    state = learner.init(jnp.float32(0), jnp.float32(0))
-    state, infos = mer_jax.run(jax.random.key(0), learner, state, jnp.float32([8, 0]))
-    assert (state.params, state.step) == (2, 2)
-    np.testing.assert_array_equal(infos.loss, [32, 8])
 
 
 @pytest.mark.parametrize("name", ["batch_size", "capacity", "num_tasks"])

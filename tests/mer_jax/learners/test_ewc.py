@@ -8,7 +8,7 @@ import pytest
 
 import mer_jax
 from mer_jax.types import Example
-from tests.mer_jax.learners.test_mer import half_square
+from tests.mer_jax.problems import half_square
 
 
 def by_example(params, example):

@@ -8,7 +8,7 @@ import pytest
 
 import mer_jax
 from tests.mer_jax.golden import at
-from tests.mer_jax.learners.test_mer import MODEL, blobs
+from tests.mer_jax.problems import MODEL, blobs
 
 
 def loss(params, x):

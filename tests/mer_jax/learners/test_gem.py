@@ -14,7 +14,7 @@ from mer_jax.replay import by_task
 from mer_jax.replay.by_task import TaskExamples
 from mer_jax.types import Example
 from tests.mer_jax.golden import at
-from tests.mer_jax.learners.test_mer import MODEL, blobs
+from tests.mer_jax.problems import MODEL, blobs
 
 RNG = np.random.default_rng(0)
 

@@ -16,49 +16,12 @@ from mer_jax import networks
 from mer_jax.replay.reservoir import add, sample
 from mer_jax.types import Example
 from tests.mer_jax.golden import at
-
-
-def half_square(params, target):
-    """Its gradient is `params - target`: a step with rate 1 goes to the target."""
-    return (params - target) ** 2 / 2
+from tests.mer_jax.problems import MODEL, blobs, half_square
 
 
 def first_step(learner, target, start=0.0):
     state = learner.init(jnp.float32(start), jnp.float32(0))
     return jax.jit(learner.update)(jax.random.key(0), state, jnp.float32(target))
-
-
-def test_interpolate_reaches_both_ends():
-    start, end = {"a": jnp.float32([0.1, 3e8])}, {"a": jnp.float32([0.7, -1e-8])}
-    chex.assert_trees_all_equal(mer_jax.interpolate(start, end, 1.0), end)
-    chex.assert_trees_all_equal(mer_jax.interpolate(start, end, 0.0), start)
-    assert mer_jax.interpolate(2.0, 4.0, 0.25) == 2.5
-
-
-def test_interpolate_loses_nothing_in_half_precision():
-    """A small part of no way at all: where one stood."""
-    start = jnp.linspace(-2, 2, 1001).astype(jnp.bfloat16)
-    for rate in (0.01, 0.3, jnp.float32(0.001)):
-        there = mer_jax.interpolate(start, start, rate)
-        assert there.dtype == jnp.bfloat16
-        np.testing.assert_array_equal(there, start)
-
-
-def test_sgd_pass_by_hand():
-    """Rate 1/2: 0 to 4, then weight 0 stays, then weight 2 goes all the way to 10."""
-    params, losses = mer_jax.sgd_pass(
-        half_square, jnp.float32(0), jnp.float32([8, 99, 10]), jnp.float32([1, 0, 2]), 0.5
-    )
-    assert params == 10
-    np.testing.assert_array_equal(losses, [32, (4 - 99) ** 2 / 2, 18])
-
-
-def test_weight_0_leaves_out_what_is_not_finite():
-    def loss(params, x):
-        return jnp.sum(params * jnp.log(x))
-
-    params, _ = mer_jax.sgd_pass(loss, jnp.ones(2), jnp.zeros((3, 2)), jnp.zeros(3), 0.1)
-    np.testing.assert_array_equal(params, np.ones(2))
 
 
 def test_update_by_hand():
@@ -107,16 +70,6 @@ def test_current_rate_by_hand():
     values, counts = np.unique(after.params, return_counts=True)
     np.testing.assert_array_equal(values, [7, 8])
     assert abs(counts[0] - 200) < 5 * np.sqrt(400 / 4)
-
-
-MODEL = networks.mlp((6, 5, 3))
-
-
-def blobs(seed, *shape):
-    rng = np.random.default_rng(seed)
-    y = rng.integers(0, 3, shape).astype(np.int32)
-    x = rng.normal(size=(*shape, 6)).astype(np.float32) + y[..., None]
-    return Example(x, y, np.zeros(shape, np.int32))
 
 
 def learner(alpha=0.1, beta=0.3, gamma=0.7, **sizes):

@@ -11,7 +11,7 @@ from mer_jax import TaskParams, networks
 from mer_jax.task_params import of_task, with_task
 from mer_jax.types import Example
 from tests.mer_jax.golden import at
-from tests.mer_jax.learners.test_mer import blobs, half_square
+from tests.mer_jax.problems import blobs, half_square
 
 
 def by_example(params, example):

@@ -1,5 +1,6 @@
 """Catcher and Flappy Bird against recordings of the originals, frame by frame, and by hand."""
 
+import copy
 import os
 import subprocess
 import sys
@@ -349,6 +350,16 @@ def test_any_environment_can_be_scaled():
     obs, _ = board.reset(key, board.default_params)
     assert set(np.unique(obs)) == {-1, 1}
     assert obs.dtype == board.observation_space(board.default_params).dtype == jnp.float32
+
+
+def test_a_scaled_game_knows_its_bounds_and_can_be_copied():
+    env = copy.copy(rl.Scaled(rl.FlappyBird()))
+    assert env.num_actions == rl.FlappyBird().num_actions
+    space = env.observation_space(env.default_params)
+    keys = jax.random.split(jax.random.key(0), 200)
+    obs = jax.vmap(env.reset, (0, None))(keys, env.default_params)[0]
+    assert ((obs >= space.low) & (obs <= space.high)).all()
+    assert jnp.abs(jnp.stack([space.low, space.high])).max() < 10
 
 
 @pytest.mark.parametrize(

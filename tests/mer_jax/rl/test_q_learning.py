@@ -1,10 +1,4 @@
-"""Deep Q-learning and its MER form: by hand, against plain loops, and as parts of a program."""
-
-import copy
-import os
-import subprocess
-import sys
-from pathlib import Path
+"""Deep Q-learning and its MER form: by hand and against plain loops."""
 
 import jax
 import jax.numpy as jnp
@@ -17,33 +11,17 @@ pytest.importorskip("gymnax", reason="mer_jax.rl needs it")
 import mer_jax
 from mer_jax import rl
 from mer_jax.rl import Judged, Transition, _q_agent
-
-ROOT = Path(__file__).parents[3]
-ALWAYS_GREEDY = optax.constant_schedule(0.0)
-
-
-def linear(obs_size, num_actions):
-    """Q(s, a) = w[:, a] . s + b[a], whose steps can be written down."""
-    return rl.q_network((obs_size, num_actions))
-
-
-def weights(w, b):
-    return {"layers_0": {"kernel": jnp.float32(w), "bias": jnp.float32(b)}}
-
-
-def transition(obs, action, reward, next_obs, terminal=False):
-    return Transition(
-        jnp.float32(obs), jnp.int32(action), jnp.float32(reward), jnp.float32(next_obs),
-        jnp.bool_(terminal),
-    )  # fmt: skip
-
-
-def mer_agent(model, **changed):
-    settings = dict(
-        alpha=0.5, beta=0.4, gamma=0.5, num_batches=1, batch_size=2, capacity=4, discount=0.9,
-        epsilon=ALWAYS_GREEDY, target_every=1000,
-    )  # fmt: skip
-    return rl.dqn_mer(model, **(settings | changed))
+from tests.mer_jax.rl.agents import (
+    ALWAYS_GREEDY,
+    CAPACITY,
+    learned,
+    linear,
+    mer_agent,
+    small_agent,
+    stream,
+    transition,
+    weights,
+)
 
 
 def test_one_update_on_two_states_by_hand():
@@ -84,28 +62,6 @@ def test_a_q_learning_step_by_hand():
             lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), state.params, expected
         )
         jax.tree.map(np.testing.assert_array_equal, state.target, state.params)
-
-
-def stream(length, seed=0):
-    rng = np.random.default_rng(seed)
-    return Transition(
-        jnp.float32(rng.normal(size=(length, 3))),
-        jnp.int32(rng.integers(0, 2, length)),
-        jnp.float32(rng.normal(size=length)),
-        jnp.float32(rng.normal(size=(length, 3))),
-        jnp.asarray(rng.random(length) < 0.2),
-    )
-
-
-def learned(agent, model, frames, key=3):
-    """The state after the frames, and after the first half of them."""
-    first = jax.tree.map(lambda leaf: leaf[0], frames)
-    state = agent.init(model.init(jax.random.key(9)), first)
-
-    def step(state, frame):
-        return agent.update(jax.random.fold_in(jax.random.key(key), state.step), state, frame)
-
-    return jax.jit(lambda state: jax.lax.scan(step, state, frames))(state)
 
 
 def test_without_the_pulls_mer_is_per_example_q_learning():
@@ -154,146 +110,6 @@ def test_the_gram_form_and_the_plain_scan_agree(monkeypatch):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), *ends)
 
 
-def test_fifo_keeps_nothing_of_another_shape():
-    state = rl.fifo(5).init(jnp.zeros(3))
-    for example in (jnp.zeros(1), jnp.zeros(2), jnp.zeros(3, jnp.int32)):
-        with pytest.raises(ValueError, match=r"one row of the reservoir: expected float32\[3\]"):
-            rl.fifo(5).add(jax.random.key(0), state, example)
-
-
-@pytest.mark.parametrize(
-    ("n", "says"),
-    [
-        (6, "at most the capacity of the fifo, 5, got 6; draw fewer or make a larger fifo"),
-        (-1, "n must be a whole number of at least 0, got -1"),
-        (2.0, "n must be a whole number of at least 0, got 2.0"),
-    ],
-)
-def test_fifo_draws_no_more_than_it_can_hold(n, says):
-    state = rl.fifo(5).init(jnp.zeros(3))
-    with pytest.raises(ValueError, match=says):
-        rl.fifo(5).sample(jax.random.key(0), state, n)
-    with pytest.raises(ValueError, match="n "):
-        jax.jit(lambda n: rl.fifo(5).sample(jax.random.key(0), state, n))(2)
-
-
-def test_fifo_takes_a_batch_as_one_after_the_other():
-    memory = rl.fifo(5)
-    one = many = memory.init(jnp.int32(0))
-    for size in (2, 1, 4, 12):
-        batch = many.num_seen + jnp.arange(size, dtype=jnp.int32)
-        offered = batch % 3 != 2
-        for number, taken in zip(batch, offered, strict=True):
-            one = memory.add(None, one, number, taken)
-        many = memory.add_batch(None, many, batch, offered)
-        jax.tree.map(np.testing.assert_array_equal, many, one)
-    draw_key, _ = jax.random.split(jax.random.key(0))
-    drawn, valid, after = memory.sample_and_add(jax.random.key(0), one, jnp.int32(99), 4)
-    jax.tree.map(np.testing.assert_array_equal, (drawn, valid), memory.sample(draw_key, one, 4))
-    jax.tree.map(np.testing.assert_array_equal, after, memory.add(None, one, jnp.int32(99)))
-
-
-def test_fifo_is_flashbaxs_item_buffer():
-    """The same rows are drawn, in the same order, while it fills and afterwards."""
-    flashbax = pytest.importorskip("flashbax")
-    theirs = flashbax.make_item_buffer(5, min_length=1, sample_batch_size=4)
-    ours, kept, state = rl.fifo(5), theirs.init(jnp.int32(0)), rl.fifo(5).init(jnp.int32(0))
-    for number in range(13):
-        kept = theirs.add(kept, jnp.int32(number))
-        state = ours.add(None, state, jnp.int32(number))
-        key = jax.random.key(number)
-        drawn, valid = ours.sample(key, state, 4)
-        np.testing.assert_array_equal(drawn, theirs.sample(kept, key).experience)
-        np.testing.assert_array_equal(valid, np.arange(4) < number + 1)
-
-
-def test_fifo_keeps_the_newest_and_draws_evenly():
-    memory = rl.fifo(5)
-    state = memory.init(jnp.int32(0))
-    _, valid = memory.sample(jax.random.key(0), memory.add(None, state, jnp.int32(7)), 3)
-    np.testing.assert_array_equal(valid, [True, False, False])
-    for number in range(8):
-        state = memory.add(None, state, jnp.int32(number))
-    keys = jax.random.split(jax.random.key(0), 1000)
-    drawn, valid = jax.vmap(lambda key: memory.sample(key, state, 5))(keys)
-    assert valid.all()
-    counts = np.bincount(drawn.ravel(), minlength=8)
-    np.testing.assert_array_equal(counts[:3], 0)
-    assert abs(counts[3:] - 1000).max() < 150
-
-
-@pytest.fixture(scope="module")
-def catching():
-    """An agent that plays a small and short Catcher."""
-    env = rl.Scaled(rl.Catcher(64))
-    params = rl.CatcherParams(fall_speed=0.06, max_steps_in_episode=40)
-    model = rl.q_network((4, 16, 3))
-    agent = mer_agent(
-        model, alpha=0.02, gamma=1.0, batch_size=4, capacity=50, target_every=20,
-        epsilon=optax.linear_schedule(1.0, 0.1, 100),
-    )  # fmt: skip
-
-    def begin(seed):
-        network_key, game_key = jax.random.split(jax.random.key(seed))
-        return rl.start(game_key, agent, env, params, model.init(network_key))
-
-    def frames(seed, state, count):
-        return rl.play(jax.random.key(seed + 100), agent, env, params, state, count)
-
-    return env, params, model, jax.jit(begin), jax.jit(frames, static_argnums=2)
-
-
-def test_frames_in_pieces_give_the_same_bits(catching):
-    *_, begin, frames = catching
-    whole, infos = frames(1, begin(1), 90)
-    part, first = frames(1, begin(1), 60)
-    part, second = frames(1, part, 30)
-    jax.tree.map(np.testing.assert_array_equal, part, whole)
-    np.testing.assert_array_equal(np.concatenate([first.loss, second.loss]), infos.loss)
-
-
-def test_seeds_differ_and_repeat_and_may_be_vmapped(catching):
-    *_, begin, frames = catching
-    many, _ = jax.vmap(lambda seed: frames(seed, begin(seed), 50))(jnp.arange(3))
-    once, _ = frames(1, begin(1), 50)
-    again, _ = frames(1, begin(1), 50)
-    jax.tree.map(np.testing.assert_array_equal, once, again)
-    of_one = jax.tree.map(lambda leaf: leaf[1], many)
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
-        of_one.agent.params, once.agent.params,
-    )  # fmt: skip
-    kernels = many.agent.params["layers_0"]["kernel"]
-    assert abs(kernels[0] - kernels[1]).max() > 0.01
-
-
-def test_what_is_kept_is_what_was_seen_and_a_time_limit_is_no_end(catching):
-    """40 frames at most an episode: the frame that is cut short is followed by what it led to."""
-    env, *_, begin, frames = catching
-    state, _ = frames(2, begin(2), 50)  # all are kept
-    kept = jax.tree.map(lambda rows: np.asarray(rows), state.agent.memory.examples)
-    assert not kept.terminal[39]
-    fall = int(0.06 * 1000 / 30) / env.scale[3]
-    np.testing.assert_allclose(
-        kept.next_obs[39, 3] - kept.obs[39, 3], fall, atol=0.6 * fall, rtol=0
-    )
-    assert abs(kept.obs[40] - kept.next_obs[39]).max() > 0.1  # another episode has begun
-    same = np.r_[0:39, 40:49]
-    np.testing.assert_array_equal(kept.obs[same + 1], kept.next_obs[same])
-    starts = env.seen(rl.Catcher(64).get_obs(rl.CatcherState(25, 0.0, 0, 0, 3, 0)))
-    np.testing.assert_allclose(kept.obs[40, :2], starts[:2], atol=1e-6)
-
-
-def test_a_scaled_game_knows_its_bounds_and_can_be_copied():
-    env = copy.copy(rl.Scaled(rl.FlappyBird()))
-    assert env.num_actions == rl.FlappyBird().num_actions
-    space = env.observation_space(env.default_params)
-    keys = jax.random.split(jax.random.key(0), 200)
-    obs = jax.vmap(env.reset, (0, None))(keys, env.default_params)[0]
-    assert ((obs >= space.low) & (obs <= space.high)).all()
-    assert jnp.abs(jnp.stack([space.low, space.high])).max() < 10
-
-
 def test_exploration_goes_by_the_schedule():
     model = linear(2, 4)
     agent = mer_agent(model, epsilon=optax.linear_schedule(1.0, 0.0, 10))
@@ -305,32 +121,6 @@ def test_exploration_goes_by_the_schedule():
         actions = jax.vmap(lambda key: agent.act(key, now, seen.obs))(keys)  # noqa: B023
         assert abs((actions == 2).mean() - share) < 0.03
         assert actions.dtype == jnp.int32
-
-
-def test_scores_are_sums_of_rewards_up_to_the_end_or_the_cap():
-    """A paddle that stays on the left misses three fruits unless they fall on it: -3 - 5."""
-    env, params = rl.Catcher(), rl.CatcherParams()
-
-    def score(policy, cap):
-        return rl.evaluate(jax.random.key(0), policy, env, params, 8, cap)
-
-    stay = score(lambda obs: 0, 10_000)
-    assert (stay.score == stay.gains - 3 - 5).all()
-    assert (stay.gains == 0).any()
-    np.testing.assert_array_equal(score(lambda obs: 0, 20).score, 0)
-
-    def follow(obs):
-        ahead = obs[2] - obs[0] - 5 * obs[1]
-        return jnp.where(jnp.abs(ahead) < 20, 2, jnp.where(ahead > 0, 1, 0))
-
-    caught = score(follow, 1000)
-    assert caught.gains.mean() > 15
-    # The environment's own limit counts, too.
-    limited = rl.CatcherParams(max_steps_in_episode=200)
-    few = rl.evaluate(jax.random.key(0), follow, env, limited, 8, 1000)
-    same = score(follow, 200)
-    np.testing.assert_array_equal(few.gains, same.gains)
-    assert few.gains.max() < caught.gains.mean()
 
 
 @pytest.mark.parametrize(
@@ -360,22 +150,6 @@ def test_a_judgement_is_of_the_target_network():
     judged = judge(weights([[3, 4], [5, 6]], [0, 0]), batch)
     assert isinstance(judged, Judged)
     np.testing.assert_allclose(judged.target, [1 + 0.5 * 4, 2])
-
-
-CAPACITY = 20_000
-
-
-def small_agent(kind, capacity=CAPACITY, **changed):
-    model = rl.q_network((4, 16, 3))
-    shared = dict(discount=0.9, epsilon=optax.linear_schedule(1.0, 0.1, 20), target_every=20)
-    if kind == "mer":
-        return model, mer_agent(
-            model, num_batches=2, batch_size=4, capacity=capacity, **shared | changed
-        )
-    memory = {"fifo": rl.fifo, "reservoir": mer_jax.reservoir}[kind](capacity)
-    return model, rl.dqn(
-        model, optimizer=optax.sgd(0.01), batch_size=8, memory=memory, **shared | changed
-    )
 
 
 @pytest.mark.parametrize("kind", ["fifo", "reservoir", "mer"])
@@ -475,7 +249,7 @@ def test_each_row_is_augmented_anew_and_what_is_stored_is_not(kind):
     assert (after.memory.examples.reward == 0).all()
 
 
-def test_an_augmentation_that_changes_nothing_gives_the_same_bits(catching):
+def test_an_augmentation_that_changes_nothing_gives_the_same_bits():
     for kind in ("fifo", "mer"):
         ends = []
         for augment in (None, lambda key, seen: seen):
@@ -483,167 +257,3 @@ def test_an_augmentation_that_changes_nothing_gives_the_same_bits(catching):
             frames = stream(20)._replace(obs=jnp.ones((20, 4)), next_obs=jnp.zeros((20, 4)))
             ends.append(learned(agent, model, frames)[0])
         jax.tree.map(np.testing.assert_array_equal, *ends)
-
-
-class InDouble(rl.Catcher):
-    """Catcher with rewards and observations of double precision."""
-
-    default_params = rl.CatcherParams(fall_speed=0.06)
-
-    def get_obs(self, state, params=None, key=None):
-        return super().get_obs(state).astype(jnp.float64)
-
-    def step_env(self, key, state, action, params):
-        obs, state, reward, *rest = super().step_env(key, state, action, params)
-        return obs, state, reward.astype(jnp.float64), *rest
-
-
-@pytest.mark.parametrize("name", ["BernoulliBandit-misc", "UmbrellaChain-bsuite", None])
-def test_rewards_of_other_types(name):
-    """Integers in the second, in double precision in the last."""
-    import gymnax
-
-    with jax.enable_x64(name is None):
-        env = InDouble(64) if name is None else gymnax.make(name)[0]
-        params = env.default_params
-        sizes = (*env.observation_space(params).shape, env.num_actions)
-        model = rl.q_network(sizes)
-        agent = mer_agent(model)
-        key = jax.random.key(0)
-        state = rl.start(key, agent, env, params, model.init(key))
-        state, infos = rl.play(key, agent, env, params, state, 30)
-        assert jax.tree.leaves(state.agent.memory.examples.reward)[0].dtype == jnp.float32
-        assert infos.episode_return.dtype == jnp.float32
-        played = rl.evaluate(key, rl.greedy(model, state.agent.params), env, params, 3, 20)
-        assert (played.score.dtype, played.gains.dtype) == (jnp.float32, jnp.int32)
-        assert np.isfinite(played.score).all()
-
-
-@pytest.mark.parametrize(
-    ("name", "outputs", "says"),
-    [
-        ("CartPole-v1", 3, r"each of the 2 actions of env, shape \[2\], got shape \[3\]"),
-        ("Pendulum-v1", 1, "must be discrete .* got Box"),
-    ],
-)
-def test_a_network_and_an_environment_that_do_not_fit(name, outputs, says):
-    import gymnax
-
-    env, params = gymnax.make(name)
-    model = rl.q_network((*env.observation_space(params).shape, outputs))
-    key = jax.random.key(0)
-    with pytest.raises(ValueError, match=says):
-        rl.start(key, mer_agent(model), env, params, model.init(key))
-
-
-def test_returns_of_finished_episodes(catching):
-    """Sums of what was kept, over the frames between the ends of two episodes."""
-    *_, begin, frames = catching
-    first, early = frames(3, begin(3), 30)
-    state, late = frames(3, first, 20)  # 50 frames, and all are kept
-    infos = jax.tree.map(lambda *parts: np.concatenate(parts), early, late)
-    kept = jax.tree.map(np.asarray, state.agent.memory.examples)
-    assert infos.episode_over.sum() > 0
-    assert infos.loss.shape == (50,)
-    total = 0.0
-    for frame in range(50):
-        total += kept.reward[frame]
-        assert infos.episode_return[frame] == total
-        assert infos.episode_over[frame] or not kept.terminal[frame]
-        total *= not infos.episode_over[frame]
-    assert state.episode_return == total
-    ends = np.flatnonzero(infos.episode_over)
-    assert (np.diff([-1, *ends]) <= 40).all()  # the time limit
-
-
-def test_the_greedy_policy():
-    model = linear(2, 3)
-    policy = rl.greedy(model, weights([[1, 0, 2], [0, 3, 1]], [0, 0, 0]))
-    actions = jax.vmap(policy)(jnp.float32([[1, 0], [0, 1], [0, 0]]))
-    np.testing.assert_array_equal(actions, [2, 1, 0])
-    assert actions.dtype == jnp.int32
-
-
-def whole_run(kind, make_key=jax.random.key):
-    """A function of a seed: its network after 30 frames, the infos, and what it then gains."""
-    env = rl.Scaled(rl.Catcher(64))
-    params = rl.CatcherParams(fall_speed=0.06, max_steps_in_episode=40)
-    model, agent = small_agent(kind, 25)
-
-    def run(seed):
-        network_key, *keys = jax.random.split(make_key(seed), 4)
-        state = rl.start(keys[0], agent, env, params, model.init(network_key))
-        state, infos = rl.play(keys[1], agent, env, params, state, 30)
-        policy = rl.greedy(model, state.agent.params)
-        return state, infos, rl.evaluate(keys[2], policy, env, params, 3, 50)
-
-    return run
-
-
-MODES = {
-    "x64": lambda: jax.enable_x64(True),
-    "strict": lambda: jax.numpy_dtype_promotion("strict"),
-    "rank": lambda: jax.numpy_rank_promotion("raise"),
-    "nans": lambda: jax.debug_nans(True),
-    "infs": lambda: jax.debug_infs(True),
-    "leaks": lambda: jax.checking_leaks(),
-}
-
-
-@pytest.fixture(scope="module")
-def plain_run():
-    return jax.jit(whole_run("mer"))(jnp.uint32(3))
-
-
-@pytest.mark.parametrize("mode", MODES)
-def test_modes_of_jax_change_no_number(mode, plain_run):
-    with MODES[mode]():
-        came = jax.jit(whole_run("mer"))(jnp.uint32(3))
-    assert jax.tree.map(jnp.result_type, came) == jax.tree.map(jnp.result_type, plain_run)
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), came, plain_run
-    )
-
-
-def test_old_keys_are_the_same_and_other_generators_work(plain_run):
-    came = jax.jit(whole_run("mer", jax.random.PRNGKey))(jnp.uint32(3))
-    jax.tree.map(np.testing.assert_array_equal, came, plain_run)
-    rbg = jax.jit(whole_run("mer", lambda seed: jax.random.key(seed, impl="rbg")))(jnp.uint32(3))
-    assert np.isfinite(rbg[1].loss).all()
-
-
-ON_MESHES = """
-import contextlib, sys
-import jax, numpy as np
-from jax.sharding import NamedSharding, PartitionSpec as P
-from tests.mer_jax.rl.test_q_learning import whole_run
-
-assert jax.device_count() == 4
-run = jax.vmap(whole_run(sys.argv[1]))
-seeds = np.arange(4, dtype=np.uint32)
-expected = jax.jit(run)(seeds)
-mesh = jax.make_mesh((4,), ("seed",))
-placed = jax.device_put(seeds, NamedSharding(mesh, P("seed")))
-manual = jax.shard_map(run, mesh=mesh, in_specs=P("seed"), out_specs=P("seed"))
-for program, context in (
-    (run, contextlib.nullcontext()), (run, jax.set_mesh(mesh)), (manual, contextlib.nullcontext())
-):
-    with context:
-        came = jax.jit(program)(placed)
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), came, expected
-    )
-    assert {leaf.sharding.spec[0] for leaf in jax.tree.leaves(came)} == {"seed"}
-print("the same")
-"""
-
-
-@pytest.mark.parametrize("kind", ["fifo", "mer"])
-def test_seeds_on_a_mesh_give_the_same(kind):
-    """Under a vmap with explicit axes, with and without a mesh of the context, and by hand."""
-    flags = "--xla_force_host_platform_device_count=4"
-    result = subprocess.run(
-        [sys.executable, "-c", ON_MESHES, kind], cwd=ROOT, capture_output=True, text=True,
-        env=os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
-    assert result.stdout.strip() == "the same", result.stderr[-2000:]

@@ -1,4 +1,4 @@
-"""Reptile around any optimizer."""
+"""Reptile: interpolation, and pulls in any optimizer."""
 
 import subprocess
 import sys
@@ -44,6 +44,22 @@ def train(optimizer, params, num_steps):
         return jax.lax.scan(step, start, jnp.arange(num_steps, dtype=jnp.float32))
 
     return go(params)
+
+
+def test_interpolate_reaches_both_ends():
+    start, end = {"a": jnp.float32([0.1, 3e8])}, {"a": jnp.float32([0.7, -1e-8])}
+    chex.assert_trees_all_equal(mer_jax.interpolate(start, end, 1.0), end)
+    chex.assert_trees_all_equal(mer_jax.interpolate(start, end, 0.0), start)
+    assert mer_jax.interpolate(2.0, 4.0, 0.25) == 2.5
+
+
+def test_interpolate_loses_nothing_in_half_precision():
+    """A small part of no way at all: where one stood."""
+    start = jnp.linspace(-2, 2, 1001).astype(jnp.bfloat16)
+    for rate in (0.01, 0.3, jnp.float32(0.001)):
+        there = mer_jax.interpolate(start, start, rate)
+        assert there.dtype == jnp.bfloat16
+        np.testing.assert_array_equal(there, start)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
