@@ -1,65 +1,69 @@
-"""Kills runs at random moments, goes on with them, and compares what they end with.
+"""Kills runs at random moments, resumes them, and compares their results with undisturbed runs.
 
 python -m experiments.survival                # twenty kills
 """
 
 import dataclasses
-import json
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console
 
-from experiments import bars, checkpoints, command_line, output
-from mer_jax import _checks as checks
+from experiments.running import checkpoints, files, progress, record
+from experiments.running.command_line import command, deciding, errors, parse
+from experiments.running.options import Out
+from experiments.running.program import running
 
+MODULE = "experiments.survival"
 RUNS = {
-    "supervised": (
-        "--method er mer --seeds 2 --tasks 20 --examples-per-task 400 --test-images 100 "
-        "--checkpoint-every 400"
-    ),
-    "rl": (
-        "--agent dqn-mer --seeds 2 --tasks 3 --frames-per-task 20000 --checkpoint-every 1000 "
-        "--no-films"
-    ),
-    "language": (
-        "--steps 100 --seeds 2 --width 16 --layers 1 --train-bytes 20000 --test-bytes 2000 "
-        "--checkpoint-every 20"
-    ),
+    "supervised": "--method er mer --seeds 2 --tasks 20 --examples-per-task 400 --test-images 100 "
+    "--checkpoint-every 400",
+    "rl": "--agent dqn-mer --seeds 2 --tasks 3 --frames-per-task 20000 --checkpoint-every 1000 "
+    "--no-films",
+    "language": "--steps 100 --seeds 2 --width 16 --layers 1 --train-bytes 20000 --test-bytes 2000 "
+    "--checkpoint-every 20",
 }
-"""The programs that are killed, in turn, and what they are given."""
-VARYING = {"seconds", "command", "out", "resume", "git_revision"}
-"""What may differ between a run that was killed and one that was not; a commit in between, too."""
+"""The programs that are killed in turn, and their flags."""
+VARYING = {"seconds", "git_revision"}
+"""Entries of a record that may differ between a killed run and an undisturbed one."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
-    """Kills runs at random moments, goes on with them, and compares what they end with.
+class Config(Out):
+    """Kills runs at random moments, resumes them, and compares their results with undisturbed runs.
 
-    A run that is done before its moment has come is begun anew, with another moment.
+    A run that ends before its moment is started again with another moment.
     """
 
     kills: int = 20
-    """How many runs are killed, each once."""
+    """Number of runs that are killed, once each."""
     seed: int = 0
-    """Makes the moments."""
+    """Seed of the moments."""
     out: Path = Path("runs/survival")
-    """Folder for the runs, and survival.json and survival.md on what came of them."""
+    """Folder for the runs, and for survival.json and survival.md with the results."""
+
+    def check(self) -> None:
+        super().check()
+        self.positive("kills")
+        self.rates("seed")
+        if self.out.exists():
+            raise ValueError(f"--out: {self.out} exists already; delete it or name another")
 
 
 def start(name: str, out: Path, *more: str) -> subprocess.Popen[bytes]:
-    """One of the programs, as a process."""
-    command = [sys.executable, "-m", f"experiments.{name}", *RUNS[name].split()]
-    return subprocess.Popen([*command, "--out", str(out), *more], stdout=subprocess.DEVNULL)
+    """Starts one of the programs."""
+    args = [sys.executable, "-m", f"experiments.{name}", *RUNS[name].split(), "--out", str(out)]
+    return subprocess.Popen([*args, *more], stdout=subprocess.DEVNULL)
 
 
 def ended(name: str, out: Path, *more: str) -> tuple[float, Any]:
-    """Runs one to its end: its seconds, and what it measured, checksums of its networks too.
+    """Runs one to its end. Returns its seconds and its record, without what may vary.
 
     Raises:
       ValueError: if it fails.
@@ -67,8 +71,7 @@ def ended(name: str, out: Path, *more: str) -> tuple[float, Any]:
     began = time.monotonic()
     if status := start(name, out, *more).wait():
         raise ValueError(f"experiments.{name} in {out} ended with status {status}")
-    metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
-    return time.monotonic() - began, without(metrics, VARYING)
+    return time.monotonic() - began, without(files.read_json(out / "metrics.json"), VARYING)
 
 
 def without(value: Any, names: set[str]) -> Any:
@@ -79,7 +82,7 @@ def without(value: Any, names: set[str]) -> Any:
 
 
 def kill(name: str, out: Path, after: float) -> bool:
-    """Starts one and kills it after so many seconds; whether it was still running then."""
+    """Starts one and kills it after some seconds. Returns whether it was still running then."""
     process = start(name, out)
     try:
         process.wait(timeout=after)
@@ -91,68 +94,52 @@ def kill(name: str, out: Path, after: float) -> bool:
 
 
 def kill_one(name: str, out: Path, rng: np.random.Generator, seconds: float) -> dict[str, Any]:
-    """Kills one at a random moment of the seconds that it takes, and tells when that was."""
+    """Kills one at a random moment of the seconds that it takes. Returns when that was."""
     while not kill(name, out, after := rng.uniform(0, seconds)):
         shutil.rmtree(out)
-    kept = [path for path in checkpoints.folder(out).glob("*/*") if path.name.isdigit()]
-    newest = max(kept, key=lambda path: path.stat().st_mtime, default=None)
-    return {
-        "program": name,
-        "killed_after": round(after, 2),
-        "of_seconds": round(seconds, 2),
-        "newest_checkpoint": newest and f"{newest.parent.name}/{newest.name}",
-    }
+    saved = [path for path in checkpoints.folder(out).glob("*/*") if path.name.isdigit()]
+    newest = max(saved, key=lambda path: path.stat().st_mtime, default=None)
+    newest_name = newest and f"{newest.parent.name}/{newest.name}"
+    times = {"killed_after": round(after, 2), "of_seconds": round(seconds, 2)}
+    return {"program": name, **times, "newest_checkpoint": newest_name}
 
 
-def write(config: Config, told: list[dict[str, Any]]) -> str:
-    """survival.json and survival.md of the kills so far; returns what they come to."""
-    same = sum(run["same_bits"] for run in told)
+def write(config: Config, runs: list[dict[str, Any]]) -> str:
+    """Writes survival.json and survival.md of the kills so far. Returns a summary."""
+    same = sum(run["same_bits"] for run in runs)
     summary = (
-        f"{same} of {len(told)} runs, killed at a random moment and gone on with, ended with the "
-        "bits of one that was not."
+        f"{same} of {len(runs)} runs, killed at a random moment and resumed, ended with the bits "
+        "of an undisturbed run."
     )
-    table = [
-        ["Program", "Killed after, s", "Of, s", "Newest checkpoint", "Same bits"],
-        *([str("none" if value is None else value) for value in run.values()] for run in told),
-    ]
-    command = command_line.command("experiments.survival", config)
-    output.write_text(config.out / "survival.md", output.markdown(table, f"{summary} `{command}`"))
-    about = {"config": command_line.deciding(config), "command": command}
-    content = {"runs": told, "programs": RUNS, **about}
-    output.write_json(config.out / "survival.json", content | output.environment())
+    head = ["Program", "Killed after, s", "Of, s", "Newest checkpoint", "Same bits"]
+    lines = [[str("none" if cell is None else cell) for cell in run.values()] for run in runs]
+    about = {"config": deciding(config), "command": command(MODULE, config)}
+    table = record.markdown([head, *lines], f"{summary} `{about['command']}`")
+    files.write_text(config.out / "survival.md", table)
+    content = {"runs": runs, "programs": RUNS, **about, **record.environment()}
+    files.write_json(config.out / "survival.json", content)
     return summary
 
 
-def main(args: list[str] | None = None) -> None:
-    console = Console()
-    config = command_line.parse(Config, args)
-    with command_line.errors():
-        checks.positive_int("--kills", config.kills)
-        if config.seed < 0:
-            raise ValueError(f"--seed must be at least 0, got {config.seed}")
-        if config.out.exists():
-            raise ValueError(f"--out: {config.out} is there already; delete it or name another")
+def main(args: Sequence[str] | None = None) -> None:
+    """Kills, resumes and compares."""
+    console, config = Console(), parse(MODULE, Config, args)
+    with errors(MODULE):
+        config.check()
     rng = np.random.default_rng(config.seed)
     names = [list(RUNS)[number % len(RUNS)] for number in range(config.kills)]
-    told: list[dict[str, Any]] = []
-    try:
-        with command_line.errors(), bars.display(console) as shown:
-            bar = shown.add_task("runs killed", total=config.kills, about="")
-            whole = {
-                name: ended(name, config.out / f"{name}-whole") for name in RUNS if name in names
-            }
-            for number, name in enumerate(names):
-                seconds, wanted = whole[name]
-                out = config.out / f"{name}-{number}"
-                killed = kill_one(name, out, rng, seconds)
-                _, found = ended(name, out, "--resume")
-                told.append(killed | {"same_bits": found == wanted})
-                summary = write(config, told)
-                about = f"{name} after {killed['killed_after']:.1f} s"
-                shown.update(bar, completed=number + 1, about=about)
-    except KeyboardInterrupt:
-        console.print(f"stopped; what came of the kills so far is in {config.out}")
-        raise SystemExit(130) from None
+    runs: list[dict[str, Any]] = []
+    stopped = f"results so far are in {config.out}"
+    with running(MODULE, console, stopped), progress.display(console) as bars:
+        bar = bars.add_task("runs killed", total=config.kills, about="")
+        whole = {name: ended(name, config.out / f"{name}-whole") for name in dict.fromkeys(names)}
+        for number, name in enumerate(names):
+            seconds, wanted = whole[name]
+            killed = kill_one(name, out := config.out / f"{name}-{number}", rng, seconds)
+            runs.append(killed | {"same_bits": ended(name, out, "--resume")[1] == wanted})
+            summary = write(config, runs)
+            about = f"{name} after {killed['killed_after']:.1f} s"
+            bars.update(bar, completed=number + 1, about=about)
     console.print(summary, highlight=False)
 
 

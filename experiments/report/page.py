@@ -9,43 +9,41 @@ from typing import Any
 
 from markdown_it import MarkdownIt
 
-from experiments import output
+from experiments.running import files
+from experiments.running.record import markdown
 
 
 class Page:
-    """Markdown whose pictures are kept apart, so that it can be written in two ways."""
+    """Markdown texts, and pictures by file name."""
 
     def __init__(self) -> None:
         self.parts: list[str] = []
         self.pictures: dict[str, bytes] = {}
 
-    def text(self, text: str) -> None:
-        self.parts.append(text)
+    def table(self, table: list[list[str]], caption: str) -> None:
+        """Adds a table with its head."""
+        self.parts.append(markdown(table, caption).strip())
 
-    def table(self, table: list[list[str]], caption: str = "") -> None:
-        self.parts.append(output.markdown(table, caption).strip())
-
-    def picture(self, title: str, draw: Callable[[Any], object]) -> None:
-        file = io.BytesIO()
-        draw(file)
-        name = f"{len(self.pictures) + 1}.png"
+    def draw(self, draw: Callable[..., object], title: str, **how: Any) -> None:
+        """Adds the picture that `draw(file, title=title, **how)` makes."""
+        file, name = io.BytesIO(), f"{len(self.pictures) + 1}.png"
+        draw(file, title=title, **how)
         self.pictures[name] = file.getvalue()
         self.parts.append(f"![{title}]({name})")
 
     def write(self, folder: Path, title: str) -> None:
-        """report.md with its pictures, and report.html with all of them in it."""
+        """Writes report.md with its pictures, and report.html, which includes them."""
         text = f"# {title}\n\n" + "\n\n".join(self.parts) + "\n"
         folder.mkdir(parents=True, exist_ok=True)
+        files.write_text(folder / "report.md", text)
         for name, content in self.pictures.items():
-            output.write(folder / name, lambda part: part.write_bytes(content))  # noqa: B023
-        output.write_text(folder / "report.md", text)
-        for name, content in self.pictures.items():
+            files.write(folder / name, lambda part: part.write_bytes(content))  # noqa: B023
             inline = "data:image/png;base64," + base64.b64encode(content).decode()
             text = text.replace(f"]({name})", f"]({inline})")
-        markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
-        markdown.validateLink = lambda url: True  # type: ignore[method-assign]  # data: too
-        body = markdown.render(text)
-        output.write_text(folder / "report.html", HTML.format(title=html.escape(title), body=body))
+        reader = MarkdownIt("commonmark", {"html": False}).enable("table")
+        reader.validateLink = lambda url: True  # type: ignore[method-assign]  # data: too
+        page = HTML.format(title=html.escape(title), body=reader.render(text))
+        files.write_text(folder / "report.html", page)
 
 
 HTML = """<!DOCTYPE html>

@@ -1,0 +1,1 @@
+"""Times of MER, and ratios that hold on other machines too."""

@@ -1,0 +1,143 @@
+"""Measures the cost of MER, as times and as ratios that hold on other machines too.
+
+python -m experiments.bench                        # about two minutes
+python -m experiments.bench --data-dir ~/mnist     # and a whole seed on MNIST Rotations
+python -m experiments.bench --compare              # beside the recorded values
+"""
+
+import dataclasses
+import os
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+from rich.console import Console
+
+from experiments.bench.rows import parts
+from experiments.bench.timing import RATIO, Row
+from experiments.running import devices, files, progress, record
+from experiments.running.command_line import command, deciding, errors, parse
+from experiments.running.interrupt import asked_to_stop
+from experiments.running.options import Data, Out
+from experiments.running.program import running, tell
+from mer_jax.data import datasets
+
+MODULE = "experiments.bench"
+RECORDED = Path(__file__).parents[1] / "results" / "bench" / "bench.json"
+TOLERANCE = 1.5
+"""How many times the recorded ratio is still accepted."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(Out, Data):
+    """Measures the cost of MER, as times and as ratios that hold on other machines too.
+
+    Whole runs on MNIST are measured if there is a folder with mnist.npz.
+    """
+
+    repeats: int = 7
+    """Number of measurements. Medians are shown. Ratios are taken pair by pair."""
+    long: bool = False
+    """Also time whole seeds of DQN-MER on Catcher and of MER 5120 on MNIST Rotations."""
+    compare: tuple[Path, ...] | None = None
+    """Show the values of this bench.json, by default the recorded one, beside the new ones. The
+    program ends with status 1 if a ratio is more than 1.5 times the recorded one. Times are not
+    compared, since they depend on the machine."""
+    out: Path = Path("runs/bench")
+    """Folder for bench.json and bench.md."""
+
+    def check(self) -> None:
+        super().check()
+        self.positive("repeats")
+        if self.compare is not None and len(self.compare) > 1:
+            raise ValueError(f"--compare takes one file, got {len(self.compare)}")
+
+
+def number(value: float) -> str:
+    """Three significant digits."""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+
+
+def recorded(path: Path) -> dict[str, Row]:
+    """The rows of a bench.json by name.
+
+    Raises:
+      ValueError: if it is none.
+    """
+    try:
+        rows = [Row(**one) for one in files.read_json(path)["rows"]]
+        return {one.what: one._replace(median=float(one.median)) for one in rows}
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ValueError(
+            f"--compare needs a bench.json which this program has written, got {path} "
+            f"({type(error).__name__}: {error})"
+        ) from None
+
+
+def grown(rows: list[Row], before: dict[str, Row]) -> list[tuple[Row, float]]:
+    """The ratios that are too many times the recorded ones, and those."""
+    known = [(one, before[one.what].median) for one in rows if one.what in before]
+    return [(r, then) for r, then in known if r.unit == RATIO and r.median > TOLERANCE * then]
+
+
+def table(rows: list[Row], before: dict[str, Row] | None = None) -> list[list[str]]:
+    """A table with its head. Recorded rows have a column of their own."""
+    lines = [["What", "Median", ""], *([one.what, number(one.median), one.unit] for one in rows)]
+    if before is not None:
+        medians = [number(before[one.what].median) if one.what in before else "" for one in rows]
+        for line, median in zip(lines, ["Recorded", *medians], strict=True):
+            line.insert(1, median)
+    return lines
+
+
+def write(config: Config, rows: list[Row]) -> None:
+    """Writes bench.json and bench.md of the rows so far."""
+    machine, first = record.environment(), jax.devices()[0]
+    place = f"{machine['cpu_count']} cores ({platform.machine()})"
+    if first.platform != "cpu":
+        place = f"{first.device_kind} with {place}"
+    about = {"config": deciding(config), "command": command(MODULE, config)}
+    caption = (
+        f"Medians of {config.repeats} on {place}, jax {machine['versions']['jax']}; whole runs "
+        f"once. `{about['command']} --data-dir DIR`"
+    )
+    content = {"rows": [one._asdict() for one in rows], **about, **machine}
+    files.write_json(config.out / "bench.json", content)
+    files.write_text(config.out / "bench.md", record.markdown(table(rows), caption))
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Measures everything, and compares."""
+    config, console, before = parse(MODULE, Config, args), Console(), None
+    folder = config.data_dir or os.environ.get("MER_JAX_DATA_DIR")
+    data_dir = Path(folder) if folder else None
+    with errors(MODULE):
+        config.check()
+        if config.compare is not None:
+            before = recorded(*config.compare or (RECORDED,))
+        if data_dir:  # rather now than after minutes
+            datasets.load("mnist", data_dir)
+        config.out.mkdir(parents=True, exist_ok=True)
+    devices.use_all_cores()
+    rows: list[Row] = []
+    stopped = f"rows so far are in {config.out}"
+    with running(MODULE, console, stopped), progress.display(console) as bars:
+        chosen = parts(config.repeats, config.long, data_dir)
+        bar = bars.add_task("measuring", total=len(chosen), about="compiling")
+        for part in chosen:
+            rows += part()
+            bars.update(bar, advance=1, about=rows[-1].what)
+            write(config, rows)
+            if asked_to_stop():
+                raise KeyboardInterrupt
+    tell(console, config.out, table(rows, before))
+    for one, then in (worse := grown(rows, before or {})):
+        text = f"{number(one.median)}, more than {TOLERANCE} times the recorded {number(then)}"
+        console.print(f"{one.what}: {text}", highlight=False)
+    if worse:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()

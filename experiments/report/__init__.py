@@ -1,0 +1,1 @@
+"""Reports: one page of the results of runs."""
