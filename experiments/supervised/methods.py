@@ -1,5 +1,6 @@
 """The methods by name, and their settings on a benchmark."""
 
+import inspect
 import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -13,96 +14,64 @@ from experiments.supervised.settings import CHOSEN, PUBLISHED
 from mer_jax.types import Learner, LossFn
 
 RATES = ("alpha", "beta", "gamma", "s", "strength", "margin", "ridge", "alignment")
-"""Settings that may be traced, so that a sweep over them is one program; the others are sizes."""
+"""Settings that may be traced, so that a sweep over them is one program. The others are sizes."""
 
 
 class Method(NamedTuple):
     """A method of the paper, or one to compare with.
 
-    make: `make(loss_fn, num_tasks, **settings) -> Learner`.
-    settings: the names of what it can be given.
-    title: for tables and pictures.
+    learner: of mer_jax. settings: names of its hyper-parameters. title: for tables and pictures.
     """
 
-    make: Callable[..., Learner]
+    learner: Callable[..., Learner]
     settings: tuple[str, ...]
     title: str
 
+    def make(self, loss_fn: LossFn, num_tasks: int, **settings: Any) -> Learner:
+        """The learner. One that takes an optimizer gets plain SGD with rate alpha.
 
-def _with_sgd(learner: Callable[..., Learner]) -> Callable[..., Learner]:
-    """A learner that takes any optimizer, with plain SGD of learning rate `alpha`."""
-
-    def make(loss_fn: LossFn, num_tasks: int, *, alpha: Any, **settings: Any) -> Learner:
-        del num_tasks
-        return learner(loss_fn, optimizer=optax.sgd(alpha), **settings)
-
-    return make
-
-
-def _told_tasks(learner: Callable[..., Learner]) -> Callable[..., Learner]:
-    """The same for a learner that must know how many tasks there are."""
-
-    def make(loss_fn: LossFn, num_tasks: int, *, alpha: Any, **settings: Any) -> Learner:
-        return learner(loss_fn, optimizer=optax.sgd(alpha), num_tasks=num_tasks, **settings)
-
-    return make
-
-
-def _shared_out(learner: Callable[..., Learner]) -> Callable[..., Learner]:
-    """The same for a learner that keeps equally many examples of each task."""
-
-    def make(loss_fn: LossFn, num_tasks: int, *, capacity: int, **settings: Any) -> Learner:
-        if capacity < num_tasks:
-            raise ValueError(
-                f"the memory is shared out among the tasks: capacity must be at least {num_tasks}, "
-                f"got {capacity}"
-            )
-        memories = capacity // num_tasks
-        return _told_tasks(learner)(loss_fn, num_tasks, num_memories=memories, **settings)
-
-    return make
+        A learner with as many examples of each task shares `capacity` among the tasks.
+        """
+        takes = inspect.signature(self.learner).parameters
+        if "optimizer" in takes:
+            settings["optimizer"] = optax.sgd(settings.pop("alpha"))
+        if "alignment" in settings:
+            settings["alpha"] = settings.pop("alignment")
+        if "num_tasks" in takes:
+            settings["num_tasks"] = num_tasks
+        if "num_memories" in takes and "capacity" in settings:
+            if (capacity := settings.pop("capacity")) < num_tasks:
+                raise ValueError(
+                    "the memory is shared out among the tasks: capacity must be at least "
+                    f"{num_tasks}, got {capacity}"
+                )
+            settings["num_memories"] = int(capacity) // num_tasks
+        return self.learner(loss_fn, **settings)
 
 
-def _exact(loss_fn: LossFn, *, alignment: Any, **settings: Any) -> Learner:
-    return mer_jax.exact_alignment(loss_fn, alpha=alignment, **settings)
-
-
-def _without_tasks(learner: Callable[..., Learner]) -> Callable[..., Learner]:
-    """A learner with rates of its own instead of an optimizer."""
-    return lambda loss_fn, num_tasks, **settings: learner(loss_fn, **settings)
+def _method(learner: Callable[..., Learner], title: str, settings: str) -> Method:
+    return Method(learner, tuple(settings.split()), title)
 
 
 METHODS = {
-    "mer": Method(
-        _without_tasks(mer_jax.mer),
-        ("alpha", "beta", "gamma", "num_batches", "batch_size", "capacity"),
-        "MER",
+    "mer": _method(mer_jax.mer, "MER", "alpha beta gamma num_batches batch_size capacity"),
+    "mer-big-batch": _method(
+        mer_jax.mer_big_batch, "MER (algorithm 6)", "alpha gamma batch_size capacity"
     ),
-    "mer-big-batch": Method(
-        _without_tasks(mer_jax.mer_big_batch),
-        ("alpha", "gamma", "batch_size", "capacity"),
-        "MER (algorithm 6)",
+    "mer-current-rate": _method(
+        mer_jax.mer_current_rate, "MER (algorithm 7)", "alpha gamma s batch_size capacity"
     ),
-    "mer-current-rate": Method(
-        _without_tasks(mer_jax.mer_current_rate),
-        ("alpha", "gamma", "s", "batch_size", "capacity"),
-        "MER (algorithm 7)",
+    "er": _method(mer_jax.er, "ER", "alpha batch_size capacity"),
+    "er-by-task": _method(mer_jax.er_by_task, "ER by task", "alpha batch_size capacity"),
+    "gem": _method(mer_jax.gem, "GEM", "alpha margin ridge capacity"),
+    "agem": _method(mer_jax.agem, "A-GEM", "alpha sample_size capacity"),
+    "ewc": _method(mer_jax.ewc, "EWC", "alpha num_memories strength"),
+    "exact-alignment": _method(
+        mer_jax.exact_alignment, "Exact alignment", "alpha alignment batch_size capacity"
     ),
-    "er": Method(_with_sgd(mer_jax.er), ("alpha", "batch_size", "capacity"), "ER"),
-    "er-by-task": Method(
-        _told_tasks(mer_jax.er_by_task), ("alpha", "batch_size", "capacity"), "ER by task"
-    ),
-    "gem": Method(_shared_out(mer_jax.gem), ("alpha", "margin", "ridge", "capacity"), "GEM"),
-    "agem": Method(_shared_out(mer_jax.agem), ("alpha", "sample_size", "capacity"), "A-GEM"),
-    "ewc": Method(_told_tasks(mer_jax.ewc), ("alpha", "num_memories", "strength"), "EWC"),
-    "exact-alignment": Method(
-        _with_sgd(_exact),
-        ("alpha", "alignment", "batch_size", "capacity"),
-        "Exact alignment",
-    ),
-    "independent": Method(_with_sgd(mer_jax.independent), ("alpha",), "Independent"),
-    "task-input": Method(_with_sgd(mer_jax.task_input), ("alpha",), "Task Input"),
-    "online": Method(_with_sgd(mer_jax.online), ("alpha",), "Online"),
+    "independent": _method(mer_jax.independent, "Independent", "alpha"),
+    "task-input": _method(mer_jax.task_input, "Task Input", "alpha"),
+    "online": _method(mer_jax.online, "Online", "alpha"),
 }
 
 
