@@ -13,6 +13,7 @@ from experiments.running import batches, checkpoints, devices, files, progress, 
 from experiments.running.batches import Study
 from experiments.running.command_line import NothingLeft, command, deciding, errors, parse
 from experiments.running.interrupt import interruptible
+from experiments.running.lock import locked
 from experiments.running.options import Distributed, flag
 
 Say = Callable[[str], object]
@@ -64,11 +65,20 @@ def main(program: Program, args: Sequence[str] | None = None) -> None:
         study.about.update(record.environment())
     resumes = "" if is_distributed else ". --resume goes on from the last checkpoint"
     stopped = f"finished results are in {config.out}{resumes}"
-    with running(program.module, console, stopped), progress.display(console) as bars:
+    with (
+        running(program.module, console, stopped),
+        alone(config),
+        progress.display(console) as bars,
+    ):
         if devices.is_first_process() and not checkpoints.folder(config.out).exists():
             files.write_json(config.out / "run.json", {"format": record.FORMAT} | study.about)
         known = batches.run(study, config, bars)
     tell(console, config.out, known.table(study.digits))
+
+
+def alone(config: Any) -> contextlib.AbstractContextManager[None]:
+    """The lock on --out, held by the first process."""
+    return locked(config.out) if devices.is_first_process() else contextlib.nullcontext()
 
 
 def check_free(config: Any) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from experiments.running import devices, loop, record
 from experiments.running.checkpoints import Checkpoints, Diverged, folder
 from experiments.running.interrupt import interruptible, stop
+from experiments.running.lock import locked
 from experiments.running.problem import Own, chunk_size, every
 from experiments.running.program import main
 from tests.experiments import toy
@@ -168,6 +170,19 @@ def test_an_unfinished_run_is_resumed_by_its_own_command_alone(tmp_path, stopped
     ):  # fmt: skip
         says = f"was begun with other values of {name}: give those of"
         assert says in refused(capsys, tmp_path, *FLAGS, "--resume", *flags)
+
+
+def test_a_folder_serves_one_run_at_a_time(tmp_path, capsys):
+    """A second one names the first. A lock that a killed process left does not count."""
+    (tmp_path / ".lock").write_text("process 1 on elsewhere since ever\n")
+    with locked(tmp_path):
+        with pytest.raises(SystemExit) as end:
+            run(tmp_path, "--seeds", 1)
+        assert end.value.code == 2
+        said = capsys.readouterr().err
+        assert f"{tmp_path} is in use by process {os.getpid()} on {socket.gethostname()}" in said
+    assert run(tmp_path, "--seeds", 1)
+    assert not (tmp_path / ".lock").exists()
 
 
 def test_a_finished_run_is_not_written_over(tmp_path, capsys):
