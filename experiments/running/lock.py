@@ -26,9 +26,9 @@ def locked(folder: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             file.seek(0)
+            holder = file.read().strip() or "another process"
             raise ValueError(
-                f"{folder} is in use by {file.read().strip() or 'another process'}: wait for it, or "
-                "choose another --out"
+                f"{folder} is in use by {holder}: wait for it, or choose another --out"
             ) from None
         file.truncate(0)
         since = time.strftime("%Y-%m-%d %H:%M:%S")
