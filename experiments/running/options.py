@@ -66,7 +66,8 @@ class Seeds(Flags):
     def check(self) -> None:
         super().check()
         self.positive("seeds", "seed_batch")
-        if not 0 <= self.seed <= (last := 2**32 - self.seeds):
+        last = 2**32 - self.seeds
+        if not 0 <= self.seed <= last:
             raise ValueError(
                 f"--seed must be in [0, {last}] with --seeds {self.seeds}, got {self.seed}"
             )
