@@ -1,4 +1,4 @@
-"""Kills runs at random moments, resumes them, and compares their results with undisturbed runs.
+"""Survival of kills: runs that are killed at random moments and resumed.
 
 python -m experiments.survival                # twenty kills
 """
@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 
 from experiments.running import checkpoints, files, progress, record
 from experiments.running.command_line import command, deciding, errors, parse
@@ -123,7 +122,7 @@ def write(config: Config, runs: list[dict[str, Any]]) -> str:
 
 def main(args: Sequence[str] | None = None) -> None:
     """Kills, resumes and compares."""
-    console, config = Console(), parse(MODULE, Config, args)
+    console, config = progress.console(), parse(MODULE, Config, args)
     with errors(MODULE):
         config.check()
     rng = np.random.default_rng(config.seed)
@@ -140,7 +139,7 @@ def main(args: Sequence[str] | None = None) -> None:
             summary = write(config, runs)
             about = f"{name} after {killed['killed_after']:.1f} s"
             bars.update(bar, completed=number + 1, about=about)
-    console.print(summary, highlight=False)
+    console.print(summary)
 
 
 if __name__ == "__main__":

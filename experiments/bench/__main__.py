@@ -1,4 +1,4 @@
-"""Measures the cost of MER, as times and as ratios that hold on other machines too.
+"""The cost of MER, as times and as ratios that hold on other machines too.
 
 python -m experiments.bench                        # about two minutes
 python -m experiments.bench --data-dir ~/mnist     # and a whole seed on MNIST Rotations
@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import jax
-from rich.console import Console
 
 from experiments.bench.rows import parts
 from experiments.bench.timing import RATIO, Row
@@ -109,7 +108,7 @@ def write(config: Config, rows: list[Row]) -> None:
 
 def main(args: Sequence[str] | None = None) -> None:
     """Measures everything, and compares."""
-    config, console, before = parse(MODULE, Config, args), Console(), None
+    config, console, before = parse(MODULE, Config, args), progress.console(), None
     folder = config.data_dir or os.environ.get("MER_JAX_DATA_DIR")
     data_dir = Path(folder) if folder else None
     with errors(MODULE):
@@ -119,7 +118,8 @@ def main(args: Sequence[str] | None = None) -> None:
         if data_dir:  # rather now than after minutes
             datasets.load("mnist", data_dir)
         config.out.mkdir(parents=True, exist_ok=True)
-    devices.use_all_cores()
+        devices.use_all_cores()
+        devices.check()
     rows: list[Row] = []
     stopped = f"rows so far are in {config.out}"
     with running(MODULE, console, stopped), progress.display(console) as bars:
@@ -134,7 +134,7 @@ def main(args: Sequence[str] | None = None) -> None:
     tell(console, config.out, table(rows, before))
     for one, then in (worse := grown(rows, before or {})):
         text = f"{number(one.median)}, more than {TOLERANCE} times the recorded {number(then)}"
-        console.print(f"{one.what}: {text}", highlight=False)
+        console.print(f"{one.what}: {text}")
     if worse:
         raise SystemExit(1)
 

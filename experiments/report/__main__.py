@@ -1,4 +1,4 @@
-"""Makes one page of the results of one run or several, for any browser.
+"""Program `python -m experiments.report`: one page of the results of runs, for any browser.
 
 python -m experiments.report runs/mer runs/er --out runs/report
 """

@@ -31,7 +31,7 @@ def run(jobs: list[Job], console: Console) -> None:
             place = free.get()
             try:
                 with devices.on(place):
-                    console.print(job(bars), highlight=False)
+                    console.print(job(bars))
             finally:
                 free.put(place)
             bars.advance(bar)

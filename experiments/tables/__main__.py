@@ -1,4 +1,4 @@
-"""Makes the paper's tables, with published values beside the results.
+"""Program `python -m experiments.tables`: the paper's tables beside the published values.
 
     python -m experiments.tables retained-accuracy --data-dir ~/mnist
     python -m experiments.tables retained-accuracy --cells rotations/mer-200 rotations/gem-200
@@ -13,9 +13,8 @@ from typing import Annotated, Literal
 
 import jax
 import tyro
-from rich.console import Console
 
-from experiments.running import devices, pool
+from experiments.running import devices, pool, progress
 from experiments.running.command_line import errors, parse
 from experiments.running.options import Data
 from experiments.running.program import running
@@ -80,7 +79,7 @@ class Config(Data):
 
 def main(args: Sequence[str] | None = None) -> None:
     """Runs the missing cells of a table and draws it."""
-    console = Console()
+    console = progress.console()
     config = parse(MODULE, Config, args)
     with errors(MODULE):
         config.check()
@@ -92,10 +91,11 @@ def main(args: Sequence[str] | None = None) -> None:
     at_once = config.seed_batch or (1 if jax.default_backend() == "cpu" else None)
     wanted = [cell for cell in table.cells if cell.name in (config.cells or [cell.name])]
     with running(MODULE, console, "the same command resumes it"):
+        devices.check()
         missing = [] if config.only_draw else wanted
         pool.run([job for one in missing for job in jobs(one, given, config.out, at_once)], console)
         table.write(config.table, config.out)
-    console.print(f"{config.out}: {config.table}.md, .json and pictures", highlight=False)
+    console.print(f"{config.out}: {config.table}.md, .json and pictures")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from rich.progress import Progress as Bars
 from experiments.running import batches, checkpoints, record
 from experiments.running.batches import Study
 from experiments.running.command_line import command, deciding
+from experiments.running.lock import locked
 from experiments.running.options import flag
 from experiments.running.pool import Job
 from experiments.running.program import Program
@@ -89,19 +90,22 @@ def learn(cell: Cell, config: Any, seeds: list[int], lock: threading.Lock, bars:
     """
     out = config.out / f"seed-{seeds[0]}"
     part = dataclasses.replace(config, seed=seeds[0], seeds=len(seeds), out=out)
-    study = cell.program.study(part, functools.partial(bars.console.print, highlight=False))
-    check_same(config.out, load(config.out), config, study)
+    study = cell.program.study(part, bars.console.print)
+    check_same(config.out, known := load(config.out), config, study)
+    title = f"{cell.name}, seed {' '.join(map(str, seeds))}"
+    if known and seeds[0] in known.seeds:  # finished before, and joined by an earlier part
+        return f"{title}: finished"
     leave = study.leave if seeds[0] == config.seed else None
     plan = study._replace(
         may_diverge=study.may_diverge or cell.may_diverge,
         leave=leave and (lambda _, *run: leave(config.out, *run)),
         about=study.about | record.environment(),
     )
-    title = f"{cell.name}, seed {' '.join(map(str, seeds))}"
     new = load(out)
     if new is None or new.seeds != seeds:
         out.mkdir(parents=True, exist_ok=True)
-        new = batches.run(plan, part, bars, title, draws=False)
+        with locked(out):
+            new = batches.run(plan, part, bars, title, draws=False)
     with lock:
         join(cell, config, study)
     metric, result = next(iter(new.metrics)), new.results[0]

@@ -81,8 +81,8 @@ def test_its_sentence_on_products_is_of_the_ablation():
 
 
 def test_its_signs_are_of_the_ablation():
-    cell = read("cells/ablation/rotations/mer-500-beta-gamma.json")
-    known = {(e["settings"]["beta"], e["settings"]["gamma"]): e for e in cell["entries"].values()}
+    cell = read("ablation.json")["ablation/rotations/mer-500-beta-gamma"]
+    known = {(e["settings"]["beta"], e["settings"]["gamma"]): e for e in cell["results"]}
     rows = table("| Sign")[1:]
     assert len(rows) == 5
     for _, seen, *numbers, _ in rows:
@@ -123,12 +123,13 @@ def test_its_costs_are_of_the_bench_and_the_tables():
     over = f"{step[4:]} over an {share}"
     at_11, at_101 = of(f"{step}, s = 10, k = 11"), of(f"{step}, s = 10, k = 101")
     omniglot = of(f"{step}, s = 1, k = 26, Omniglot's network")
-    retained, learned = read("retained-accuracy.json"), read("learning-accuracy.json")
+    cells = read("retained-accuracy.json").items()
+    retained = {name: cell["results"][0] for name, cell in cells}
 
     def both(cell):
         return f"{retained[cell]['seconds'] / 60:.1f} minutes and"
 
-    bti = [learned[f"rotations/mer-{size}"]["bti"]["mean"] for size in (200, 500, 5120)]
+    bti = [retained[f"rotations/mer-{size}"]["bti"]["mean"] for size in (200, 500, 5120)]
     for sentence in (
         f"takes {at_11:.1f} µs at k 11 and {at_101:.1f} µs at k 101, a step of Omniglot's network "
         f"{omniglot:,.0f} µs",

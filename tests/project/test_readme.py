@@ -12,7 +12,8 @@ import pytest
 from flax import nnx
 
 import mer_jax
-from experiments import bench
+from experiments.bench.__main__ import number
+from experiments.running import record
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -88,19 +89,16 @@ def table(*first):
 def test_the_first_command_is_recorded():
     """Its table and its picture, with MER ahead of ER, and ER ahead of online learning."""
     folder = ROOT / "experiments" / "results" / "first-command"
-    recorded = json.loads((folder / "metrics.json").read_text())
-    assert recorded["command"] == "python -m experiments.supervised"
-    assert len(recorded["seeds"]) == 3
-    methods = {result["title"]: result for result in recorded["methods"].values()}
-    retained = {name: result["retained_accuracy"]["mean"] for name, result in methods.items()}
+    recorded = record.load(folder / "metrics.json")
+    assert recorded.about["command"] == "python -m experiments.supervised"
+    assert len(recorded.seeds) == 3
+    methods = {result.title: result for result in recorded.results}
+    retained = {name: result.spread("retained_accuracy").mean for name, result in methods.items()}
     assert retained["MER"] > retained["ER"] + 5
     assert retained["ER"] > retained["Online"]
     shown = README[: README.index("## In your own program")]
     for name, result in methods.items():
-        cells = [
-            f"{result[metric]['mean']:.2f} ± {result[metric]['std']:.2f}"
-            for metric in ("retained_accuracy", "learning_accuracy", "bti")
-        ]
+        cells = [result.spread(metric).text() for metric in recorded.metrics]
         assert f"| {name} | {' | '.join(cells)} |" in shown
     assert "experiments/results/first-command/accuracy.png" in shown
 
@@ -111,7 +109,7 @@ def test_its_times_are_the_recorded_ones():
     assert 8 <= len(shown) <= 12
     for row in recorded:
         if row["what"] in shown:
-            assert shown[row["what"]] == [bench.number(row["median"]), row["unit"]]
+            assert shown[row["what"]] == [number(row["median"]), row["unit"]]
 
 
 def test_its_table_has_the_numbers_of_the_results():
@@ -130,10 +128,10 @@ def test_its_table_has_the_numbers_of_the_results():
         for benchmark, text in zip(benchmarks, cells.split(" | "), strict=True):
             if not text.strip():
                 continue
-            kept = results[f"{benchmark}/{name}"]
+            (kept,) = results[f"{benchmark}/{name}"]["results"]
             ours = kept["retained_accuracy"]
             assert f"{ours['mean']:.2f} ± {ours['std']:.2f}" in text
-            if kept["published"]:
+            if "published" in kept:
                 mean, spread = kept["published"]
                 assert f"({mean:.2f} ± {spread:.2f})" in text
             compared += 1

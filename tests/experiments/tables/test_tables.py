@@ -1,0 +1,337 @@
+"""Tables: what they show of records, and their program."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from experiments.plots.bars import WIDEST, Bar, bars
+from experiments.rl.agents import CHOSEN as RATES
+from experiments.running.command_line import deciding
+from experiments.running.interrupt import stop
+from experiments.running.record import Record, Result, markdown
+from experiments.running.statistics import spread
+from experiments.supervised.settings import CHOSEN
+from experiments.tables import accuracy, alignment, games, published, sweeps
+from experiments.tables.__main__ import TABLES, main
+from experiments.tables.cells import Cell, load
+from experiments.tables.table import Row, Table
+from mer_jax.data.benchmarks import BENCHMARKS
+from tests.experiments import toy
+
+RESULTS = Path(accuracy.__file__).parents[1] / "results"
+
+
+def accuracies(rng, tasks=2, seeds=2):
+    """Per-seed values as of a supervised run."""
+    R = rng.uniform(0, 100, (seeds, tasks + 1, tasks))
+    learned = np.diagonal(R[:, 1:], axis1=1, axis2=2).mean(1)
+    pairs = {name: rng.normal(size=(seeds, tasks, 5)).tolist() for name in ("dot", "cosine")}
+    by_task = pairs | {name: rng.normal(size=(seeds, tasks)).tolist()
+                       for name in ("mean_dot_after", "below_zero")}  # fmt: skip
+    means = ("mean_dot", "mean_dot_after", "median_cosine", "below_zero")
+    watched = {name: rng.normal(size=seeds).tolist() for name in means}
+    return {
+        "seed": list(range(seeds)), "retained_accuracy": R[:, -1].mean(1).tolist(),
+        "learning_accuracy": learned.tolist(), "bti": (R[:, -1].mean(1) - learned).tolist(),
+        "accuracy_matrix": R.tolist(), "examples_per_task": [[10] * tasks] * seeds,
+        "alignment": watched | {"by_task": {"same": by_task, "other": by_task}},
+    }  # fmt: skip
+
+
+def scores(rng, tasks=2, seeds=3):
+    """Per-seed values as of a run of a game."""
+    x = rng.normal(size=(seeds, 2 * tasks + 1, tasks))
+    return {
+        "seed": list(range(seeds)), "final_score": x[:, -1].mean(1).tolist(),
+        "late_score": x[:, -2:].mean((1, 2)).tolist(), "score_by_task": x[:, -1].tolist(),
+        "gains_by_task": (x[:, -1] + 9).tolist(), "scores": x.tolist(),
+    }  # fmt: skip
+
+
+def write(folder, cell, settings, rng=None):
+    """Writes a record of a cell with random values."""
+    rng = rng or np.random.default_rng(len(cell.name))
+    is_game = "game" in cell.flags
+    names = (
+        ("final_score", "late_score")
+        if is_game
+        else ("retained_accuracy", "learning_accuracy", "bti")
+    )
+    results = [
+        Result(f"{number}", cell.heads[1], one, 60.0, values(rng), {"arm": "mer"})
+        for number, one in enumerate(settings)
+    ]
+    config = cell.program.config(**cell.flags)
+    about = {
+        "config": deciding(config),
+        "command": "python",
+        "devices": ["cuda:0"],
+        "frames": [0, 10, 20, 30, 40],
+    }
+    Record(about, {name: name for name in names}, results).write(
+        folder / "cells" / cell.name / "metrics.json"
+    )
+    return results
+
+
+def draw(name, folder):
+    """The table's lines and its digest."""
+    main([name, "--only-draw", "--out", str(folder)])
+    text = (folder / f"{name}.md").read_text()
+    assert text.endswith(f"`python -m experiments.tables {name}`\n")
+    for picture in folder.glob("*.png"):
+        assert picture.read_bytes().startswith(b"\x89PNG")
+    return text.splitlines(), json.loads((folder / f"{name}.json").read_text())
+
+
+def cell_of(table, name):
+    return next(cell for cell in table.cells if cell.name == name)
+
+
+def test_accuracies_stand_beside_what_was_published(tmp_path):
+    cells = [
+        cell_of(accuracy.RETAINED, f"rotations/{name}") for name in ("online", "mer-500", "er-500")
+    ]
+    online, mer, er = (write(tmp_path, cell, [{"alpha": 0.1}])[0] for cell in cells)
+    lines, digest = draw("retained-accuracy", tmp_path)
+    assert (
+        f"| Online |  | {online.spread('retained_accuracy').text()} (46.40 ± 0.78), 1.0 min |  |  |"
+        in lines
+    )
+    assert f"| ER | 500 | {er.spread('retained_accuracy').text()}, 1.0 min |  |  |" in lines
+    (shown,) = digest["rotations/mer-500"]["results"]
+    assert shown["retained_accuracy"] == mer.spread("retained_accuracy")._asdict()
+    assert shown["published"] == [81.82, 0.52]
+    assert (shown["settings"], shown["seconds"]) == ({"alpha": 0.1}, 60.0)
+    assert digest["rotations/mer-500"]["command"] == "python"
+    assert "published" not in digest["rotations/er-500"]["results"][0]
+    assert "over 2 seeds; in brackets what was published; then how long" in lines[-1]
+    assert "(2 min in all for" in lines[-1]
+    lines, _ = draw("learning-accuracy", tmp_path)
+    texts = [mer.spread(name).text() for name in ("learning_accuracy", "bti")]
+    assert f"| MER | 500 | {texts[0]} ({texts[1]}), 1.0 min |  |  |" in lines
+    names = ("learning-accuracy.png", "retained-accuracy.png", "rotations-500.png")
+    assert sorted(path.name for path in tmp_path.glob("*.png")) == sorted(names)
+
+
+def test_alignment_stands_beside_what_was_published(tmp_path):
+    (result,) = write(tmp_path, alignment.CELLS[0], [{}])
+    (line,), digest = draw("alignment", tmp_path)[0][2:3], draw("alignment", tmp_path)[1]
+    told = result.per_seed["alignment"]
+    texts = [spread(told[name]).text(3) for name in ("mean_dot", "mean_dot_after")]
+    assert line.startswith(f"| Rotations | ER | {' | '.join(texts)} | -0.569 ± 0.077 |")
+    (shown,) = digest["rotations/er-5120"]["results"]
+    assert shown["mean_dot"]["per_seed"] == told["mean_dot"]
+    assert shown["published"] == [-0.569, 0.077]
+
+
+def test_ablation_is_two_grids(tmp_path):
+    rates, first, *_ = (cell for cell in TABLES["ablation"].cells)
+    pairs = [{"beta": b, "gamma": g} for b in rates.flags["beta"] for g in rates.flags["gamma"]]
+    assert len(pairs) == 18
+    swept = write(tmp_path, rates, pairs)
+    (one,) = write(tmp_path, first, [{"num_batches": 1, "batch_size": 2}])
+    lines, _ = draw("ablation", tmp_path)
+    row = [result.spread("retained_accuracy").text() for result in swept[:3]]
+    assert lines[:3:2] == ["| β \\ γ | 0.1 | 0.3 | 1 |", f"| 0.003 | {' | '.join(row)} |"]
+    assert f"| 1 | {one.spread('retained_accuracy').text()} |" in lines
+
+
+def test_omniglot_has_a_table_for_each_number_of_alphabets(tmp_path):
+    for name in ("omniglot/mer-5120", "first-10/omniglot/gem-1020"):
+        write(tmp_path, cell_of(TABLES["omniglot"], name), [{}])
+    lines, _ = draw("omniglot", tmp_path)
+    (mer,) = [line for line in lines if line.startswith("| MER | 5120 |")]
+    assert mer.endswith("| 75.23 ± 0.52 | 1.0 (cuda) |")
+    assert any(line.startswith("| GEM | 1020 |") and "| 18.03 ± 0.15 |" in line for line in lines)
+    assert "Omniglot, all 50 alphabets; 2 seeds" in lines
+    assert len([*tmp_path.glob("omniglot*.png")]) == 3
+
+
+def test_games_are_compared_seed_by_seed(tmp_path):
+    found = [
+        write(tmp_path, cell, [{}])[0] for cell in games.CELLS if cell.flags["game"] == "catcher"
+    ]
+    lines, _ = draw("rl", tmp_path)
+    first, second, _ = found
+    for metric, when in (
+        ("final_score", "at the end"),
+        ("late_score", "while the last task was learned"),
+    ):
+        change = np.subtract(second.per_seed[metric], first.per_seed[metric])
+        reach = 4.3027 * change.std(ddof=1) / 3**0.5  # t of 2 degrees of freedom
+        row = f"| DQN with a reservoir over DQN | {when} | {change.mean():+.2f} | "
+        (line,) = [line for line in lines if line.startswith(row)]
+        low, high = map(float, line.removeprefix(row).removesuffix(" |").split(" to "))
+        assert (low, high) == pytest.approx(
+            (change.mean() - reach, change.mean() + reach), abs=0.01
+        )
+    mean = np.mean(second.array("scores")) - np.mean(first.array("scores"))
+    assert any(f"over DQN | over the whole run | {mean:+.2f} |" in line for line in lines)
+    gained = spread(first.array("gains_by_task")[:, 1]).text(1)
+    assert any(line.startswith("| DQN | ") and line.endswith(f"{gained} |") for line in lines)
+    assert "Catcher: fruits caught, an episode." in lines
+    assert (tmp_path / "rl-catcher.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "metric"), [("sweeps", "retained_accuracy"), ("rl-sweeps", "late_score")]
+)
+def test_a_sweep_marks_its_best(name, metric, tmp_path):
+    table, rng = TABLES[name], np.random.default_rng(0)
+    first = {}
+    for cell in table.cells:
+        first.setdefault(cell.heads[:2], cell)
+    cells = list(first.values())[:3]
+    settings = [{"alpha": alpha, "capacity": 5} for alpha in (0.1, 0.01, 0.001)]
+    tried = [write(tmp_path, cell, settings, rng) for cell in cells]
+    tried[0][1].per_seed[metric][:] = [None] * len(tried[0][1].seeds)
+    Record({"config": {}, "command": ""}, {metric: metric}, tried[0]).write(
+        tmp_path / "cells" / cells[0].name / "metrics.json"
+    )
+    lines, _ = draw(name, tmp_path)
+    bold = [line for line in lines if "**" in line]
+    assert len(bold) == len(tried)
+    for line, results in zip(bold, tried, strict=True):
+        best = max(result.spread(metric).mean for result in results if result.is_finite(metric))
+        assert f"| **{best:.2f} ± " in line
+        assert "| **alpha 0." in line
+    assert sum("| diverged |" in line for line in lines) == 1
+
+
+def test_the_tables_have_every_published_cell():
+    have = {cell.name: cell.published for cell in accuracy.CELLS}
+    for (method, size), row in published.RETAINED_ACCURACY.items():
+        name = f"{method}-{size}" if size else method
+        for benchmark, value in row.items():
+            if benchmark in BENCHMARKS:
+                assert have[f"{benchmark}/{name}"] == value
+    watched = {cell.name for cell in accuracy.CELLS if cell.flags["watch"]}
+    assert watched == {cell.name for cell in alignment.CELLS}
+    assert len(watched) == len(BENCHMARKS) * len(published.ALIGNMENT)
+
+
+def test_all_cells_have_flags_of_their_programs():
+    cells = [cell for table in TABLES.values() for cell in table.cells]
+    for cell in cells:
+        cell.program.config(**cell.flags).check()
+    assert len({cell.name for cell in cells}) == len(set(cells)) - len(alignment.CELLS)
+
+
+def recorded(table):
+    found = ((cell, load(RESULTS / "cells" / cell.name)) for cell in table.cells)
+    return [Row(cell, known.about, one) for cell, known in found for one in known.results]
+
+
+@pytest.mark.parametrize("name", ["alignment", "ablation", "rl", "rl-sweeps", "sweeps"])
+def test_the_recorded_tables_are_of_the_recorded_cells(name):
+    texts, _ = TABLES[name].page(recorded(TABLES[name]))
+    written = (RESULTS / f"{name}.md").read_text()
+    assert written == "\n".join(texts).rstrip() + f" `python -m experiments.tables {name}`\n"
+
+
+def test_chosen_settings_are_the_best_of_the_sweeps():
+    """Of each method and benchmark that was swept, with the memories that come nearest."""
+    tried = {}
+    for row in recorded(sweeps.SUPERVISED):
+        flags = row.cell.flags
+        sizes = tried.setdefault((flags["method"][0], flags["benchmark"]), {})
+        sizes.setdefault(flags.get("capacity", 0), []).append(row.result)
+    chosen = {(method, on): rows for method, table in CHOSEN.items() for on, rows in table.items()}
+    assert chosen.keys() == tried.keys()
+    for swept, sizes in tried.items():
+        for capacity, settings in chosen[swept].items():
+            nearest = min(sizes, key=lambda size: abs(size - (capacity or 0)))
+            best = sweeps.best(sizes[nearest], "retained_accuracy", "learning_accuracy").settings
+            assert settings == {n: value for n, value in best.items() if n != "capacity"}
+
+
+def test_chosen_rates_are_the_best_of_the_sweeps():
+    for cell in sweeps.RL.cells:
+        results = [row.result for row in recorded(Table([cell], sweeps.RL.page))]
+        assert len(results) == 6
+        best = sweeps.best(results, "late_score", "final_score")
+        assert RATES[cell.flags["game"], cell.flags["agent"]] == best.settings
+
+
+@pytest.fixture
+def toys(monkeypatch):
+    """A table of two toys under the name of another."""
+
+    def page(rows):
+        lines = [[row.cell.heads[1], row.result.spread("final_error").text()] for row in rows]
+        picture = {"toys.png": lambda path: path.write_bytes(b"drawn")}
+        return [markdown([["", "Error"], *lines], "Toys.")], picture
+
+    cells = [Cell(f"toy/{n}", toy.PROGRAM, {"tasks": n}, ("Toy", f"{n}", "")) for n in (1, 2)]
+    monkeypatch.setitem(TABLES, "rl", Table(cells, page))
+
+
+def test_the_program_runs_what_is_missing(toys, tmp_path, capsys):
+    main(["rl", "--cells", "toy/2", "--seeds", "2", "--out", str(tmp_path)])
+    assert load(tmp_path / "cells/toy/2").seeds == [0, 1]
+    assert not (tmp_path / "cells/toy/1").exists()
+    main(["rl", "--seeds", "2", "--seed-batch", "2", "--out", str(tmp_path)])
+    said = capsys.readouterr().out
+    assert "toy/1, seed 0 1:" in said
+    assert said.count("toy/2, seed 0:") == 2  # progress and result
+    lines = (tmp_path / "rl.md").read_text().splitlines()
+    assert [line[:5] for line in lines[2:4]] == ["| 1 |", "| 2 |"]
+    assert (tmp_path / "toys.png").read_bytes() == b"drawn"
+
+
+def test_the_program_stops_at_a_checkpoint(toys, tmp_path, monkeypatch, capsys):
+    study = toy.PROGRAM.prepare
+    monkeypatch.setattr(toy, "prepare", lambda *args: stop() or study(*args))
+    stopping = toy.PROGRAM._replace(prepare=lambda *args: stop() or study(*args))
+    cell = Cell("toy/1", stopping, {}, ("Toy", "1", ""))
+    monkeypatch.setitem(TABLES, "rl", TABLES["rl"]._replace(cells=[cell]))
+    with pytest.raises(SystemExit) as end:
+        main(["rl", "--out", str(tmp_path)])
+    assert end.value.code == 130
+    assert "the same command resumes it" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["accuracy"], "invalid choice"),
+        (["--seeds", "0"], "--seeds must be a whole number"),
+        (["--seed-batch", "0"], "--seed-batch must be a whole number"),
+        (["--cells", "rotations/sgd"], "--cells: retained-accuracy has no rotations/sgd; it has"),
+        (["ablation", "--cells", "rotations/mer-200"], "ablation has no rotations/mer-200"),
+        (["--only-draw", "--out", "{empty}"], "holds none of the table's cells"),
+        (["rl", "--test-images", "3"], "--test-images is not used by catcher/dqn"),
+        (["--cells", "rotations/online", "--data-dir", "{empty}"], "mnist.npz"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_gets_one_clear_line(args, says, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    args = [arg.format(empty=tmp_path / "empty") for arg in args]
+    out = [] if "--out" in args else ["--out", str(tmp_path)]
+    with pytest.raises(SystemExit) as end:
+        main([*args, *out])
+    assert end.value.code == 2
+    complaint = capsys.readouterr().err
+    assert says in complaint
+    assert complaint.count("\n") == 1
+
+
+def test_bars_stand_side_by_side_unless_their_names_are_long(tmp_path):
+    """Of one that diverged there is none."""
+    some = [
+        Bar("MER 200", spread([75.0, 77.0]), 77.0, True),
+        Bar("Online", spread([46.0]), None, False),
+        Bar("ER", spread([np.nan]), None, False),
+    ]
+    bars(tmp_path / "bars.png", {"Rotations": some, "Permutations": some[2:]}, "title")
+    with Image.open(tmp_path / "bars.png") as picture:
+        assert picture.width > 2 * picture.height
+    long = [some[0]._replace(label="a method and its many settings " * 4)]
+    bars(tmp_path / "bars.png", dict.fromkeys(("one", "two", "three"), long), "title")
+    with Image.open(tmp_path / "bars.png") as picture:
+        assert picture.width < WIDEST * 150 / 2
