@@ -1,9 +1,4 @@
-"""Learns a stream of tasks with several methods and compares what they retain.
-
-    python -m experiments.supervised                       # 5,000 of MNIST's digits, a minute
-    python -m experiments.supervised --dataset mnist --benchmark permutations --method mer \\
-        --capacity 500 --seeds 3 --data-dir ~/mnist --out runs/permutations
-"""
+"""Flags, data, metrics and pictures of the supervised program."""
 
 import dataclasses
 import functools
