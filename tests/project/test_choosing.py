@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import mer_jax
-from experiments import supervised
-from experiments.methods import PUBLISHED
+from experiments.running.program import main
+from experiments.supervised.settings import PUBLISHED
+from experiments.supervised.study import PROGRAM
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "experiments/results"
@@ -178,7 +179,7 @@ def test_its_command_runs(tmp_path):
     assert [python, module, name] == ["python", "-m", "experiments.supervised"]
     args[args.index("--tasks") + 1] = "2"
     args[args.index("--out") + 1] = str(tmp_path)
-    supervised.main([*args, "--examples-per-task", "20", "--test-images", "50"])
+    main(PROGRAM, [*args, "--examples-per-task", "20", "--test-images", "50"])
     rows = (tmp_path / "table.md").read_text(encoding="utf-8").splitlines()[2:8]
     assert [row.split("|")[1].strip() for row in rows] == [
         f"MER, alpha {alpha}, beta {beta}" for alpha in (0.03, 0.1) for beta in (0.01, 0.03, 0.1)
