@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import optax
 
 import mer_jax
-from experiments.plots.curves import draw_by_task
+from experiments.plots import stream
 from experiments.running import batches, options, problem, program
 
 TASKS, LENGTH, CHUNK = 6, 500, 100
@@ -31,8 +31,8 @@ def problem_of(learner):
 
     def advance(state, own, shared, place):
         learn_key, data_key = jax.random.split(jax.random.key(own.seed))
-        stream = points(jax.random.fold_in(data_key, place), place // LENGTH)
-        state, infos = mer_jax.run(learn_key, learner, state, stream)
+        examples = points(jax.random.fold_in(data_key, place), place // LENGTH)
+        state, infos = mer_jax.run(learn_key, learner, state, examples)
         return state, None, jnp.isfinite(infos.loss).all()
 
     def evaluate(params, own, shared, place, tasks):
@@ -51,7 +51,7 @@ ARMS = [batches.Arm("mer", "MER", problem_of(MER)), batches.Arm("er", "ER", prob
 def prepare(config, say):
     schedule = problem.every("points", TASKS, LENGTH, CHUNK, between=CHUNK)
     text = f"Mean squared error on all {TASKS} tasks after {LENGTH} points of each."
-    draw = draw_by_task("error", [*schedule.evaluations], schedule.unit)
+    draw = stream.by_task("error_curve", "squared error", "error.png", schedule)
     titles = {"error": "Squared error"}
     return batches.Study(ARMS, schedule, config.all_seeds(), titles, text, digits=4, draw=draw)
 

@@ -1,8 +1,8 @@
 """Curves along the stream."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from matplotlib import colormaps
@@ -12,8 +12,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from experiments.running import files
-from experiments.running.record import Record, Result
+from experiments.running.record import Result
 
 
 def accuracy_over_stream(path: Path, results: list[Result], title: str) -> None:
@@ -147,16 +146,19 @@ def by_task(
     lines = -(-len(shown) // columns)
     figure = Figure((2 + 2.6 * columns, 0.8 + 2.1 * lines), layout="constrained")
     axes = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
+    shades = colormaps["viridis"](np.linspace(0, 1, len(curves)))
+    colors = [f"C{number}" for number in range(len(curves))] if len(curves) <= 10 else shades
     for task, axis in zip(shown, axes.flat, strict=False):
         if along.spans:
             axis.axvspan(*along.spans[task], color="black", alpha=0.07, lw=0)
-        for number, (label, values) in enumerate(curves.items()):
+        for color, (label, values) in zip(colors, curves.items(), strict=True):
             known = np.flatnonzero(~np.isnan(values[:, :, task]).any(0))
-            _band(axis, np.asarray(along.places)[known], values[:, known, task], number, label)
+            _band(axis, np.asarray(along.places)[known], values[:, known, task], color, label)
         axis.set_title(names[task] if names else f"task {task + 1}", fontsize=8)
         axis.grid(alpha=0.3)
     for axis in axes.flat[len(shown) :]:
         axis.set_axis_off()
+    axes[0, 0].xaxis.set_major_locator(MaxNLocator("auto", integer=True))
     if along.places[-1] >= 10_000:
         axes[0, 0].xaxis.set_major_formatter(EngFormatter(sep=""))  # shared by all: 50k
     figure.supxlabel(along.label, fontsize=9)
@@ -166,24 +168,9 @@ def by_task(
     figure.savefig(path, dpi=130, format="png")
 
 
-def _band(axis: Axes, x: np.ndarray, values: np.ndarray, number: int, label: str) -> None:
+def _band(axis: Axes, x: np.ndarray, values: np.ndarray, color: Any, label: str) -> None:
     """The mean of `[S, E]` values and their standard deviation."""
     mean, std = values.mean(0), values.std(0, ddof=1) if len(values) > 1 else 0
     marker = "." if len(x) <= 30 else ""
-    axis.plot(x, mean, color=f"C{number}", lw=1.2, marker=marker, label=label)
-    axis.fill_between(x, mean - std, mean + std, color=f"C{number}", alpha=0.2, lw=0)
-
-
-def draw_by_task(
-    metric: str, places: Sequence[float], label: str
-) -> Callable[[Record, Path], None]:
-    """`Study.draw` of a metric's curves, see `batches.last_row`."""
-
-    def draw(record: Record, out: Path) -> None:
-        known = {result.title: result.array(f"{metric}_curve") for result in record.results}
-        files.write(
-            out / f"{metric}.png",
-            lambda part: by_task(part, known, Axis(places, label), metric, record.about["caption"]),
-        )
-
-    return draw
+    axis.plot(x, mean, color=color, lw=1.2, marker=marker, label=label)
+    axis.fill_between(x, mean - std, mean + std, color=color, alpha=0.2, lw=0)

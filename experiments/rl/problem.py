@@ -1,29 +1,26 @@
-"""A game's tasks, one after another, in many runs side by side, judged on all tasks as they go."""
+"""The problem of a game: one agent plays its tasks and is evaluated on every task."""
 
-from collections.abc import Callable, Iterator
+import functools
+import operator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 import mer_jax
-from experiments import devices
-from experiments.checkpoints import Checkpoints, asked_to_stop, check_finite
-from experiments.devices import SEED
-from experiments.training import is_finite, size_bytes
+from experiments.rl.agents import Play
+from experiments.running.problem import Own, Problem, Rows, is_finite
 from mer_jax.networks import Model
-
-FILM_FRAMES = 450
+from mer_jax.types import Params
 
 
 class Game(NamedTuple):
     """A game with tasks of growing difficulty.
 
-    make: makes the environment. params: `params(task)` gives its parameters; task may be traced.
-    max_frames: after which an episode that is judged ends, if nothing else is said.
-    most_tasks: how many there are, before it gets so hard that nobody could play.
-    gains: what rewards above 0 are for.
+    make: makes the environment. params: `params(task)`, its parameters. The task may be traced.
+    max_frames: of an episode in an evaluation, by default. most_tasks: tasks that can be played.
+    gains: name of rewards above 0.
     """
 
     make: Callable[[], Any]
@@ -33,197 +30,81 @@ class Game(NamedTuple):
     gains: str
 
 
-# mer_jax.rl is imported when a game is made: gymnax starts JAX's backend, which by then knows that
-# each core is to be a device.
+# mer_jax.rl is imported when a game is made, not before: gymnax starts JAX's backend, which must
+# know by then that each core is a device.
 GAMES = {
     "catcher": Game(
         lambda: mer_jax.rl.Catcher(),
         lambda task: mer_jax.rl.CatcherParams(fall_speed=0.608 + 0.03 * task),
-        1000,
-        30,
-        "fruits caught",
+        max_frames=1000, most_tasks=30, gains="fruits caught",
     ),
     "flappy-bird": Game(
         lambda: mer_jax.rl.FlappyBird(),
         lambda task: mer_jax.rl.FlappyBirdParams(pipe_gap=100.0 - 5 * task),
-        2000,
-        15,
-        "pipes passed",
+        max_frames=2000, most_tasks=15, gains="pipes passed",
     ),
-}
+}  # fmt: skip
 
 
-class Plan(NamedTuple):
-    """What all runs share.
+@functools.lru_cache(maxsize=32)
+def environment(play: Play) -> tuple[Any, Model]:
+    """The environment, and a network that fits it."""
+    env = mer_jax.rl.Scaled(GAMES[play.game].make())
+    observed = env.observation_space(GAMES[play.game].params(0)).shape
+    return env, mer_jax.rl.q_network((*observed, *play.hidden, env.num_actions))
 
-    game: with its tasks.
-    make_agent: `make_agent(model, rates) -> Agent`; the model is a `q_network`.
-    hidden: units of its hidden layers.
-    tasks, frames_per_task: how much is played, in the order of difficulty.
-    evaluate_every: frames between two evaluations on all tasks.
-    episodes: of each task in an evaluation; the last has four times as many.
-    max_frames: after which an episode that is judged ends.
+
+def keys(seed: jax.Array) -> jax.Array:
+    """Keys of the network, the first game, learning and evaluations, `[4]`."""
+    return jax.random.split(jax.random.key(seed), 4)
+
+
+@functools.lru_cache(maxsize=32)
+def problem(play: Play) -> Problem:
+    """An agent in a game. Runs share nothing and differ in seed and rates.
+
+    In evaluations it plays greedily and learns nothing. Metrics are means over episodes: "score",
+    the sum of rewards, NaN for a network that is not finite, and "gains", the number of rewards
+    above 0. The last evaluation has four times as many episodes.
     """
+    task_params = GAMES[play.game].params
+    max_frames = play.max_frames or GAMES[play.game].max_frames
 
-    game: Game
-    make_agent: Callable[[Model, dict[str, Any]], Any]
-    hidden: tuple[int, ...]
-    tasks: int
-    frames_per_task: int
-    evaluate_every: int
-    episodes: int
-    max_frames: int
+    def network(seed: jax.Array) -> Params:
+        return environment(play)[1].init(keys(seed)[0])
 
+    def start(params: Params, own: Own, shared: Any) -> Any:
+        env, model = environment(play)
+        agent = play.make_agent(model, own.rates)
+        return mer_jax.rl.start(keys(own.seed)[1], agent, env, task_params(0), params)
 
-class Draw(NamedTuple):
-    """What makes one run differ from the others; a leading axis holds many.
+    def advance(state: Any, own: Own, shared: Any, place: jax.Array) -> Any:
+        env, model = environment(play)
+        agent, learn_key = play.make_agent(model, own.rates), keys(own.seed)[2]
+        task = task_params(place // play.frames_per_task)
+        state, info = mer_jax.rl.play(learn_key, agent, env, task, state, play.evaluate_every)
+        return state, None, jnp.isfinite(info.loss).all()
 
-    seed: `[]` uint32. rates: `{name: []}`.
-    """
+    def evaluate(
+        episodes: int, params: Params, own: Own, shared: Any, place: jax.Array, tasks: jax.Array
+    ) -> dict[str, jax.Array]:
+        env, model = environment(play)
+        policy = mer_jax.rl.greedy(model, params)
+        place_key = jax.random.fold_in(keys(own.seed)[3], place)
 
-    seed: Any
-    rates: dict[str, Any]
-
-
-class Programs(NamedTuple):
-    """What is compiled, for one run.
-
-    start: `start(draw) -> state`.
-    advance: `advance(state, draw, task) -> (state, fine)`, `evaluate_every` frames of a task;
-      fine: `[]` bool, whether all losses on them were finite.
-    judge: `judge(params, draw, number) -> Played` of `[tasks, episodes]`, by the greedy agent; the
-      score is NaN of one that has diverged, whose play would mean nothing.
-    show: `show(params, draw, task) -> [FILM_FRAMES, ...]`, the games that it goes through.
-    """
-
-    start: Callable[..., Any]
-    advance: Callable[..., Any]
-    judge: Callable[..., Any]
-    show: Callable[..., Any]
-
-
-def programs(plan: Plan, episodes: int) -> Programs:
-    game = plan.game
-    env = mer_jax.rl.Scaled(game.make())
-    params = game.params(0)
-    sizes = (*env.observation_space(params).shape, *plan.hidden, env.num_actions)
-    model = mer_jax.rl.q_network(sizes)
-
-    def keys(draw: Draw) -> jax.Array:
-        return jax.random.split(jax.random.key(draw.seed), 4)
-
-    def start(draw: Draw) -> Any:
-        network_key, game_key, *_ = keys(draw)
-        agent = plan.make_agent(model, draw.rates)
-        return mer_jax.rl.start(game_key, agent, env, params, model.init(network_key))
-
-    def advance(state: Any, draw: Draw, task: jax.Array) -> Any:
-        play_key = keys(draw)[2]
-        agent = plan.make_agent(model, draw.rates)
-        state, infos = mer_jax.rl.play(
-            play_key, agent, env, game.params(task), state, plan.evaluate_every
-        )
-        return state, jnp.isfinite(infos.loss).all()
-
-    def policy(params: Any) -> Callable[[jax.Array], jax.Array]:
-        return mer_jax.rl.greedy(model, params)
-
-    def judge(params: Any, draw: Draw, number: jax.Array) -> Any:
         def one_task(task: jax.Array) -> Any:
-            key = jax.random.fold_in(jax.random.fold_in(keys(draw)[3], number), task)
-            return mer_jax.rl.evaluate(
-                key, policy(params), env, game.params(task), episodes, plan.max_frames
-            )
+            key, level = jax.random.fold_in(place_key, task), task_params(task)
+            return mer_jax.rl.evaluate(key, policy, env, level, episodes, max_frames)
 
-        played = jax.lax.map(one_task, jnp.arange(plan.tasks))
-        return played._replace(score=jnp.where(is_finite(params), played.score, jnp.nan))
+        played = jax.lax.map(one_task, tasks)  # [m, episodes]
+        score = jnp.where(is_finite(params), played.score.mean(-1), jnp.nan)
+        return {"score": score, "gains": played.gains.mean(-1)}
 
-    def show(params: Any, draw: Draw, task: jax.Array) -> Any:
-        reset_key, play_key = jax.random.split(keys(draw)[3])
-        obs, state = env.reset(reset_key, game.params(task))
-
-        def frame(carry: tuple[Any, Any], key: jax.Array) -> tuple[tuple[Any, Any], Any]:
-            obs, state = carry
-            following = env.step(key, state, policy(params)(obs), game.params(task))[:2]
-            return following, state
-
-        return jax.lax.scan(frame, (obs, state), jax.random.split(play_key, FILM_FRAMES))[1]
-
-    return Programs(start, advance, judge, show)
+    middle, last = (functools.partial(evaluate, many * play.episodes) for many in (1, 4))
+    params = operator.attrgetter("agent.params")
+    return Problem(network, start, advance, middle, last, params, tell)
 
 
-def bytes_per_run(plan: Plan, draws: Draw) -> int:
-    """What one run holds on its device: its state, while it is written anew."""
-    draw = jax.tree.map(lambda leaf: leaf[0], draws)
-    return 2 * size_bytes(jax.eval_shape(programs(plan, plan.episodes).start, draw))
-
-
-class Progress(NamedTuple):
-    """frames: of each run so far; scores: `[R, tasks]` at each evaluation; gains: `[R, tasks]` at
-    the latest, how many an episode; params: `[R, ...]`.
-    """
-
-    frames: int
-    scores: list[np.ndarray]
-    gains: np.ndarray
-    params: Any
-
-
-def learn(
-    plan: Plan, draws: Draw, kept: Checkpoints | None, may_diverge: bool = True
-) -> Iterator[Progress]:
-    """Plays the tasks one after another, in many runs side by side.
-
-    Args:
-      kept: keeps the runs, and knows those that are to be gone on with.
-      may_diverge: see `training.learn`, as for what is raised.
-    Yields:
-      Progress, after each evaluation; the last is of more episodes.
-    """
-    num_runs = len(draws.seed)
-    mesh = devices.mesh(num_runs)
-    padded = np.resize(np.arange(num_runs), devices.pad(num_runs, mesh))
-    seeds = np.asarray(draws.seed).tolist()
-    draws = devices.put(jax.tree.map(lambda leaf: leaf[padded], draws), mesh, SEED)
-    single = programs(plan, plan.episodes)
-    start = devices.over_seeds(single.start, mesh, own=1)
-    advance = devices.over_seeds(single.advance, mesh, own=2, donate=(0,), num_runs=num_runs)
-    judge = devices.over_seeds(single.judge, mesh, own=2, num_runs=num_runs)
-    judge_last = programs(plan, 4 * plan.episodes).judge
-    last = devices.over_seeds(judge_last, mesh, own=2, num_runs=num_runs)
-
-    def fetched(leaf: jax.Array) -> np.ndarray:
-        return devices.fetch(leaf)[:num_runs]
-
-    shapes = jax.eval_shape(start, draws)
-    at, arrays = (kept and kept.newest()) or (0, {})
-    scores: list[np.ndarray] = arrays.get("scores", [])
-    (gains,) = arrays.get("gains", [np.zeros((num_runs, plan.tasks))])
-    if arrays:
-        leaves = [leaf[padded] for leaf in arrays["state"]]
-        state = devices.put(jax.tree.unflatten(jax.tree.structure(shapes), leaves), mesh, SEED)
-    else:
-        state = start(draws)
-    total = plan.tasks * plan.frames_per_task
-    losses_fine = np.ones(num_runs, bool)
-    while len(scores) <= total // plan.evaluate_every:
-        if scores:
-            state, fine = advance(state, draws, np.int32(at // plan.frames_per_task))
-            losses_fine &= fetched(fine)
-            at += plan.evaluate_every
-        judged = (last if at == total else judge)(state.agent.params, draws, np.int32(at))
-        scores.append(fetched(judged.score).mean(-1))
-        gains = fetched(judged.gains).mean(-1)
-        if kept and (at == total or kept.due(at)):
-            if not may_diverge:
-                names = [f"seed {seed}" for seed in seeds]
-                where = f"after {at} frames, in task {max(0, at - 1) // plan.frames_per_task + 1}"
-                fine = losses_fine & np.isfinite(scores[-1]).all(-1)
-                check_finite(fine, names, where, kept)
-            if at < total or kept.lasting:
-                leaves = [fetched(leaf) for leaf in jax.tree.leaves(state)]
-                kept.save(at, {"state": leaves, "scores": scores, "gains": [gains]})
-        if not kept and asked_to_stop():
-            raise KeyboardInterrupt
-        yield Progress(at, scores, gains, state.agent.params)
-    yield Progress(at, scores, gains, state.agent.params)
+def tell(rows: list[Rows]) -> str:
+    """The newest score."""
+    return f"score {rows[-1]['score'].mean():.1f} over all tasks"

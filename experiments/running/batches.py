@@ -1,7 +1,8 @@
 """Settings times seeds, learned in batches of runs that fit into memory."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,6 +33,19 @@ class Setting(NamedTuple):
         listed = ", ".join(f"{name} {value:g}" for name, value in self.settings.items())
         source = self.about.get("settings_source")
         return f"{listed} ({source})" if source else listed
+
+
+def combinations(given: Mapping[str, tuple[float, ...]]) -> list[Setting]:
+    """A setting for each combination of the given values. All of them may be traced.
+
+    Its label has the values of those names that were given several.
+    """
+    swept = [name for name, values in given.items() if len(values) > 1]
+    found = []
+    for values in itertools.product(*given.values()):
+        one = dict(zip(given, values, strict=True))
+        found.append(Setting(one, one, ", ".join(f"{name} {one[name]:g}" for name in swept)))
+    return found
 
 
 class Arm(NamedTuple):

@@ -100,8 +100,8 @@ class Problem(NamedTuple):
     advance: `advance(state, own, shared, place) -> (state, info, is_finite)`. It learns the chunk
       that begins at `place`, `[]` int32. info: pytree of `[chunk, ...]`, which the loop stores, or
       None. is_finite: `[]` bool, whether all losses were.
-    evaluate: `evaluate(params, own, shared, place, tasks [m]) -> {metric: [m]}`. The first metric
-      is the one that progress shows.
+    evaluate: `evaluate(params, own, shared, place, tasks [m]) -> {metric: [m]}`. JAX sorts the
+      metrics by name. Progress shows the first one, see `tell`.
     last: `evaluate` for the end of the stream. None if it is the same.
     params: `params(state) -> params`.
     tell: `tell(rows) -> str` for the progress bar.

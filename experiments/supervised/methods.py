@@ -1,14 +1,13 @@
 """The methods by name, and their settings on a benchmark."""
 
 import inspect
-import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import optax
 
 import mer_jax
-from experiments.running.batches import Setting
+from experiments.running.batches import Setting, combinations
 from experiments.running.options import flag
 from experiments.supervised.settings import CHOSEN, PUBLISHED
 from mer_jax.types import Learner, LossFn
@@ -79,13 +78,10 @@ def sweep(
     method: str, benchmark: str, capacity: int, given: dict[str, tuple[float, ...]]
 ) -> list[Setting]:
     """Settings for every combination of the given values, see `choose`."""
-    swept = [name for name, values in given.items() if len(values) > 1]
-    found = []
-    for values in itertools.product(*given.values()):
-        one = dict(zip(given, values, strict=True))
-        label = ", ".join(f"{name} {one[name]:g}" for name in swept)
-        found.append(choose(method, benchmark, capacity, one)._replace(label=label))
-    return found
+    return [
+        choose(method, benchmark, capacity, one.settings)._replace(label=one.label)
+        for one in combinations(given)
+    ]
 
 
 def choose(method: str, benchmark: str, capacity: int, given: dict[str, float]) -> Setting:

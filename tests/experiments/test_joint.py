@@ -1,96 +1,98 @@
-"""The program that trains on all drawings at once, on made characters."""
+"""The program that trains on all drawings at once, with made characters."""
 
-import json
-
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import checkpoints, joint
+from experiments import joint
+from experiments.joint import NETWORKS, PROGRAM
+from experiments.running import interrupt, record
+from experiments.running.checkpoints import Checkpoints
+from experiments.running.problem import Own
+from experiments.running.program import main
+from mer_jax.data.benchmarks import Base, Tasks
+from mer_jax.networks import Model
+
+SMALL = ["--tasks", "2", "--passes", "4", "--batch-size", "6"]
 
 
 @pytest.fixture(autouse=True)
-def small(monkeypatch):
-    """Networks of two small modules, which compile fast."""
-    networks = {name: how | {"features": (8, 8)} for name, how in joint.NETWORKS.items()}
-    monkeypatch.setattr(joint, "NETWORKS", networks)
+def small(monkeypatch, made_omniglot):
+    """One network of two small modules. The others compile as long."""
+    how = NETWORKS["SAME, normalized"] | {"features": (8, 8)}
+    monkeypatch.setattr(joint, "NETWORKS", {"SAME, normalized": how})
 
 
-def test_every_network_learns(tmp_path, made_omniglot):
-    joint.main(["--tasks", "2", "--passes", "4", "--batch-size", "6", "--out", str(tmp_path)])
-    told = json.loads((tmp_path / "joint.json").read_text())
-    for name in ("VALID", "SAME", "SAME, normalized"):
-        accuracies = told[name]["test_accuracy"]
-        assert len(accuracies) == 4
-        assert accuracies[-1] > 80
-    assert told["command"] == "python -m experiments.joint --tasks 2 --passes 4 --batch-size 6"
-    assert (tmp_path / "joint.md").read_text().count("\n| ") == 4
-    assert (tmp_path / "joint.png").stat().st_size > 1000
+def test_a_network_learns_and_resumes_with_the_same_bits(tmp_path, monkeypatch):
+    """The second run is stopped after two of four passes."""
+    out, again = tmp_path / "whole", tmp_path / "again"
+    main(PROGRAM, [*SMALL, "--out", str(out)])
+    known = record.load(out / "metrics.json")
+    (result,) = known.results
+    assert (result.title, result.seeds) == ("SAME, normalized", [100])
+    assert result.array("accuracies").shape == (1, 4)
+    assert result.per_seed["test_accuracy"][0] == result.per_seed["accuracies"][0][-1] > 80
+    assert known.about["command"] == f"python -m experiments.joint {' '.join(SMALL)}"
+    assert "4 passes over all training drawings" in (out / "table.md").read_text()
+    assert (out / "accuracy.png").read_bytes().startswith(b"\x89PNG")
+    save = Checkpoints.save
 
-
-def test_it_learns_from_a_part_of_them(tmp_path, made_omniglot, monkeypatch):
-    learned = []
-
-    def learn(model, train, test, config, kept):
-        learned.append(len(train.y))
-        yield [50.0] * config.passes, np.zeros(1)
-
-    monkeypatch.setattr(joint, "learn", learn)
-    flags = ["--tasks", "2", "--memories", "12", "--passes", "2", "--batch-size", "6"]
-    joint.main([*flags, "--out", str(tmp_path)])
-    assert learned == [12] * 3
-    told = (tmp_path / "joint.md").read_text()
-    assert "trained on 12 training drawings" in told
-    assert "--tasks 2 --memories 12" in told
-
-
-FEW = ["--tasks", "2", "--passes", "3", "--batch-size", "6"]
-
-
-def test_an_interrupted_one_goes_on_with_the_same_numbers(tmp_path, made_omniglot, monkeypatch):
-    joint.main([*FEW, "--out", str(tmp_path / "whole")])
-    save, out = checkpoints.Checkpoints.save, tmp_path / "cut"
-
-    def interrupted(self, at, arrays):
-        if at == 2 and self.folder.name == "SAME":
-            checkpoints.stop()
-        save(self, at, arrays)
+    def stopping(store, place, arrays):
+        if place == 2:
+            interrupt.stop()
+        save(store, place, arrays)
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoints.Checkpoints, "save", interrupted)
+        patch.setattr(Checkpoints, "save", stopping)
         with pytest.raises(SystemExit) as stop:
-            joint.main([*FEW, "--out", str(out)])
+            main(PROGRAM, [*SMALL, "--out", str(again)])
     assert stop.value.code == 130
-    with pytest.raises(SystemExit):  # which says that --resume must be given
-        joint.main([*FEW, "--out", str(out)])
-    with pytest.raises(SystemExit):  # another rate's run
-        joint.main([*FEW, "--alpha", "0.2", "--resume", "--out", str(out)])
-    joint.main([*FEW, "--resume", "--out", str(out)])
-    assert not checkpoints.folder(out).exists()
-    ends = [json.loads((tmp_path / name / "joint.json").read_text()) for name in ("whole", "cut")]
-    for name in joint.NETWORKS:
-        whole, cut = ({**end[name], "seconds": None} for end in ends)
-        assert whole == cut
+    main(PROGRAM, [*SMALL, "--resume", "--out", str(again)])
+    resumed = record.load(again / "metrics.json").results[0]
+    assert resumed.per_seed == result.per_seed
 
 
-def test_a_network_that_diverges_stops_the_run(tmp_path, made_omniglot, capsys):
-    with pytest.raises(SystemExit):
-        joint.main([*FEW, "--alpha", "1e20", "--out", str(tmp_path)])
-    assert "VALID: no longer finite after pass 1" in " ".join(capsys.readouterr().err.split())
+def test_draws_of_seeds():
+    """A sample of each size, other for each seed, and tests by other drawers."""
+    data, config = joint.omniglot.load(), joint.Config(tasks=2, memories=20, batch_size=6)
+    draws = [joint.draw(config, data, seed) for seed in (100, 101)]
+    assert (draws[0].images != draws[1].images).any()
+    for tasks in draws:
+        learned, tested = tasks.images[0], tasks.tests[tasks.tests >= 0]
+        assert len(np.unique(learned)) == 20
+        assert len(np.unique(tested)) == len(tested) == 30
+        assert not set(data.drawers[learned]) & set(data.drawers[tested])
 
 
-def test_what_makes_no_sense(tmp_path, made_omniglot, capsys):
+def test_a_pass_shows_each_drawing_once():
+    """With a loss that is linear, the sum of all steps is that of all drawings but the last one."""
+    seen = Model(
+        lambda key: jnp.zeros(8), lambda params, x, task: params,
+        lambda params, example: -params[example.y],
+    )  # fmt: skip
+    part = joint.problem(seen, batch_size=3, alpha=3.0)
+    base = Base(np.zeros((8, 1), np.uint8), np.arange(8))
+    own = Own(np.uint32(0), {}, Tasks(None, None, None, np.arange(7)[None]))
+    params, _, fine = jax.jit(part.advance)(jnp.zeros(8), own, (base, base), 0)
+    assert sorted(params.tolist()) == pytest.approx([0, 0, 1, 1, 1, 1, 1, 1])
+    assert fine
+
+
+def test_bad_flags_get_one_clear_line(tmp_path, capsys):
     for flags, says in (
         (["--passes", "0"], "--passes must be a whole number"),
         (["--alpha", "-1"], "--alpha must be"),
         (["--seed", "4294967296"], "--seed must be in [0, 4294967295]"),
         (["--tasks", "3"], "got 3"),
-        (["--tasks", "2", "--batch-size", "91"], "--batch-size must be at most 90"),
-        (["--tasks", "2", "--memories", "0"], "--memories must be a whole number"),
-        (["--tasks", "2", "--memories", "91"], "--memories must be at most 90"),
-        (["--tasks", "2", "--memories", "20"], "--batch-size must be at most 20"),
+        (["--tasks", "1", "--seeds", "9"], "give --memories"),
+        (["--batch-size", "91"], "--batch-size must be at most 90"),
+        (["--memories", "0"], "--memories must be a whole number"),
+        (["--memories", "91"], "--memories must be at most 90"),
+        (["--memories", "20", "--batch-size", "21"], "--batch-size must be at most 20"),
     ):
         with pytest.raises(SystemExit) as stop:
-            joint.main([*flags, "--out", str(tmp_path)])
+            main(PROGRAM, [*SMALL, *flags, "--out", str(tmp_path / "out")])
         assert stop.value.code == 2
         complaint = capsys.readouterr().err
         assert says in complaint

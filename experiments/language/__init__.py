@@ -1,0 +1,1 @@
+"""A language model on one kind of text after another, with and without MER's two parts."""

@@ -1,0 +1,1 @@
+"""Continual reinforcement learning: a game that gets harder from task to task."""
