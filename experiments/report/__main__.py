@@ -141,7 +141,7 @@ def add_differences(page: Page, runs: dict[str, Record]) -> None:
         over = " over ".join(names if len(runs) > 1 else [a.title, b.title])
         for metric, title in run_a.metrics.items() if stream(run_a) == stream(run_b) else ():
             if found := difference(a.by_seed(metric), b.by_seed(metric)):
-                table.append([over, title.lower(), f"{found.mean:+.2f}", found.text()])
+                table.append([over, title, f"{found.mean:+.2f}", found.text()])
     if len(table) > 1:
         text = "Seed by seed: the mean difference of results on the same tasks, and its interval."
         page.parts.append("## Differences")

@@ -53,15 +53,12 @@ def scores(rng, tasks=2, seeds=3):
 
 def write(folder, cell, settings, rng=None):
     """Writes a record of a cell with random values."""
-    rng = rng or np.random.default_rng(len(cell.name))
-    is_game = "game" in cell.flags
-    names = (
-        ("final_score", "late_score")
-        if is_game
-        else ("retained_accuracy", "learning_accuracy", "bti")
-    )
+    is_game, rng = "game" in cell.flags, rng or np.random.default_rng(len(cell.name))
+    names = ["retained_accuracy", "learning_accuracy", "bti"]
+    names = ["final_score", "late_score"] if is_game else names
+    make = scores if is_game else accuracies
     results = [
-        Result(f"{number}", cell.heads[1], one, 60.0, values(rng), {"arm": "mer"})
+        Result(f"{number}", cell.heads[1], one, 60.0, make(rng), {"arm": "mer"})
         for number, one in enumerate(settings)
     ]
     config = cell.program.config(**cell.flags)

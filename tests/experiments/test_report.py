@@ -1,0 +1,244 @@
+"""The page of results: its numbers, its pictures, and that it needs nothing else."""
+
+import json
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+
+from experiments.report.__main__ import main
+from experiments.running import program, record
+from experiments.running.record import Record, Result
+from tests.experiments import toy
+
+METRICS = {name: name for name in ("retained_accuracy", "learning_accuracy", "bti")}
+
+
+def result(title, seed, num_seeds=5, tasks=3, watched=False):
+    """Random accuracies."""
+    rng = np.random.default_rng(seed)
+    R = np.sort(rng.uniform(10, 90, (num_seeds, tasks + 1, tasks)), axis=1)
+    learned = np.diagonal(R[:, 1:], axis1=1, axis2=2).mean(1)
+    by_task = {
+        "dot": rng.normal(size=(num_seeds, tasks, 5)).tolist(),
+        "cosine": np.sort(rng.uniform(-1, 1, (num_seeds, tasks, 5)), axis=2).tolist(),
+        "below_zero": rng.uniform(0, 100, (num_seeds, tasks)).tolist(),
+        "mean_dot_after": rng.normal(size=(num_seeds, tasks)).tolist(),
+    }
+    alignment = {"alignment": {"by_task": {"same": by_task, "other": by_task}}}
+    retained = R[:, -1].mean(1)
+    per_seed = {
+        "seed": [*range(num_seeds)], "retained_accuracy": retained.tolist(),
+        "learning_accuracy": learned.tolist(), "bti": (retained - learned).tolist(),
+        "accuracy_matrix": R.tolist(), **(alignment if watched else {}),
+    }  # fmt: skip
+    settings = {"alpha": 0.1, "capacity": 200}
+    about = {"arm": title.lower(), "bytes_per_run": 4_500_000}
+    return Result(title, title, settings, 12.3, per_seed, about)
+
+
+def folder(path, *results, metrics=METRICS, **about):
+    """Writes a run."""
+    config = {"dataset": "digits", "benchmark": "rotations", "tasks": None, "alpha": []}
+    known = {"config": config, "command": "python -m experiments", "caption": "Digits."} | about
+    Record(known, metrics, [*results]).write(path / "metrics.json")
+    return path
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    """Two methods in one folder, a third on the same tasks in another, and one on other tasks.
+
+    The folders, the folder of their report, its Markdown and its HTML.
+    """
+    tmp_path = tmp_path_factory.mktemp("runs")
+    other = {"config": {"benchmark": "permutations"}}
+    paths = (
+        folder(tmp_path / "both", result("MER", 0, watched=True), result("Online", 1)),
+        folder(tmp_path / "alone", result("ER <b>", 2)),
+        folder(tmp_path / "elsewhere", result("ER", 3), **other),
+    )
+    return paths, tmp_path / "report", *make(tmp_path / "report", *paths)
+
+
+def make(out, *folders):
+    main([*map(str, folders), "--out", str(out)])
+    return (out / "report.md").read_text(), (out / "report.html").read_text()
+
+
+def differences(markdown):
+    """Mean and ends of each difference by its title and metric."""
+    rows = [
+        line.strip("| ").split(" | ")
+        for line in markdown.splitlines()
+        if line.startswith("| ") and " over " in line
+    ]
+    return {(row[0], row[1]): row[2:] for row in rows}
+
+
+def test_its_numbers_are_those_of_the_records(compared):
+    paths, _, markdown, page = compared
+    for path in paths:
+        for one in record.load(path / "metrics.json").results:
+            for metric in METRICS:
+                assert f"| {one.spread(metric).text()} |" in markdown
+                assert one.spread(metric).text() in page
+    found = differences(markdown)
+    for metric in METRICS:
+        pairs = result("MER", 0).array(metric) - result("ER", 2).array(metric)
+        mean, ends = found["MER (both) over ER <b> (alone)", metric]
+        assert float(mean) == pytest.approx(pairs.mean(), abs=0.005)
+        reach = 2.7764 * pairs.std(ddof=1) / 5**0.5  # t of 4 degrees of freedom
+        low, high = map(float, ends.split(" to "))
+        assert (low, high) == pytest.approx((pairs.mean() - reach, pairs.mean() + reach), abs=0.01)
+    # Other tasks are not compared seed by seed.
+    assert not any("elsewhere" in title for title, _ in found)
+    assert "| MER | 12 | 4.5 | alpha 0.1, capacity 200 |" in markdown
+    assert "Student's t. Digits." in markdown
+    assert '- configuration: `{"dataset": "digits", "benchmark": "rotations"}`' in markdown
+    assert "- seeds: `[0, 1, 2, 3, 4]`" in markdown
+    assert "data: " not in markdown
+
+
+def test_it_needs_nothing_beside_it(compared):
+    _, out, markdown, page = compared
+    assert "<b>" not in page
+    assert not re.search(r'(src|href)="(?!data:image/png;base64,)', page)
+    assert len(re.findall("<img ", page)) == len(re.findall(r"!\[", markdown)) == 10
+    for name in re.findall(r"\]\((\d+\.png)\)", markdown):
+        assert (out / name).read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="chromium is not installed")
+def test_a_browser_shows_every_picture(compared, tmp_path):
+    """It counts those that are broken, and those that are not, in the page's title."""
+    *_, page = compared
+    count = (
+        "<script>onload = () => { const all = [...document.images];"
+        "document.title = all.filter(i => i.naturalWidth < 100).length + ' of ' + all.length }"
+        "</script>"
+    )
+    counting = tmp_path / "counting.html"
+    counting.write_text(page.replace("</html>", count + "</html>"))
+    shown = subprocess.run(
+        ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=10000",
+         "--dump-dom", counting.as_uri()],
+        capture_output=True, text=True, check=True, timeout=120,
+    ).stdout  # fmt: skip
+    assert "<title>0 of 10</title>" in shown
+
+
+def test_a_run_as_a_program_leaves_it(tmp_path):
+    """A sweep, whose values are no curves that the page draws."""
+    flags = ["--tasks", "2", "--seeds", "2", "--alpha", "0.5", "0.1"]
+    program.main(toy.PROGRAM, [*flags, "--out", str(tmp_path / "run")])
+    markdown, _ = make(tmp_path / "report", tmp_path / "run")
+    known = record.load(tmp_path / "run/metrics.json")
+    for one in known.results:
+        assert f"| {one.title} | {one.spread('final_error').text()} | " in markdown
+    assert "| One, alpha 0.5 over One, alpha 0.1 | Final error |" in markdown
+    assert "![" not in markdown
+
+
+def test_results_are_compared_over_the_seeds_that_both_have(tmp_path):
+    """One that has done the first two and another that has done one of them."""
+    one, other = result("MER", 0, 2), result("ER", 0, 1)
+    other.per_seed["seed"] = [1]
+    markdown, _ = make(tmp_path / "report", folder(tmp_path / "runs", one, other))
+    change = one.per_seed["retained_accuracy"][1] - other.per_seed["retained_accuracy"][0]
+    found = differences(markdown)["MER over ER", "retained_accuracy"]
+    assert found[0].strip() == f"{change:+.2f}"
+    assert found[1:] in ([], [""])
+
+
+def test_what_diverged_is_said_and_not_drawn(tmp_path):
+    lost = result("Online", 1)
+    for metric in METRICS:
+        lost.per_seed[metric] = [None] * 5
+    markdown, _ = make(tmp_path / "report", folder(tmp_path / "runs", result("MER", 0), lost))
+    assert "| Online | diverged |" in markdown
+    assert "## Differences" not in markdown
+    markdown, _ = make(tmp_path / "report", folder(tmp_path / "lost", lost))
+    assert "![" not in markdown
+
+
+def test_games_have_a_score_for_each_task(tmp_path):
+    """Two seeds of two tasks, evaluated at the start and after each."""
+    x = np.random.default_rng(0).uniform(0, 30, (2, 2, 3, 2))
+    agents = [
+        Result(title, title, {"alpha": 0.1}, 1.0, {
+            "seed": [0, 1], "final_score": one[:, -1].mean(1).tolist(),
+            "scores": one.tolist(), "score_by_task": one[:, -1].tolist(),
+        })
+        for title, one in zip(("DQN", "DQN-MER"), x, strict=True)
+    ]  # fmt: skip
+    path = folder(tmp_path / "g", *agents, metrics={"final_score": "Final score"},
+                  frames=[0, 50, 100])  # fmt: skip
+    markdown, _ = make(tmp_path / "report", path)
+    for agent in agents:
+        task = agent.array("score_by_task")[:, 1]
+        text = f"{task.mean():.1f} ± {task.std(ddof=1):.1f} |"
+        assert f"| {agent.title} | {agent.spread('final_score').text()} |" in markdown
+        assert text in markdown
+    change = (agents[0].array("final_score") - agents[1].array("final_score")).mean()
+    assert f"| DQN over DQN-MER | Final score | {change:+.2f} |" in markdown
+    assert markdown.count("![") == 1
+
+
+def test_losses_have_three_digits(tmp_path):
+    """Two seeds of two kinds of text, evaluated before and after each."""
+    losses = np.random.default_rng(0).uniform(1, 8, (2, 3, 2))
+    per_seed = {"seed": [0, 1], "final_loss": losses[:, -1].mean(1).tolist(),
+                "losses": losses.tolist()}  # fmt: skip
+    one = Result("both", "both", {}, 1.0, per_seed)
+    path = folder(tmp_path / "texts", one, metrics={"final_loss": "Final loss"},
+                  domains=[{"name": "Python"}, {"name": "licences"}])  # fmt: skip
+    markdown, _ = make(tmp_path / "report", path)
+    assert f"| both | {one.spread('final_loss').text(3)} |" in markdown
+    assert markdown.count("![") == 1
+
+
+def test_runs_are_named_by_what_differs(tmp_path, capsys):
+    paths = [folder(tmp_path / name / "run", result("MER", 0)) for name in ("first", "second")]
+    markdown, _ = make(tmp_path / "report", *paths)
+    assert "## first/run" in markdown
+    assert "| MER (first/run) over MER (second/run) |" in markdown
+    for flags, says in (
+        ([], "name the folder of at least one run"),
+        ([paths[0], tmp_path / "second/../first/run"], "named more than once"),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            make(tmp_path / "report", *flags)
+        assert stop.value.code == 2
+        complaint = capsys.readouterr().err
+        assert says in complaint
+        assert complaint.count("\n") == 1
+
+
+WHOLE = {"format": 2, "command": "python", "metrics": METRICS}
+PART = result("ER", 0).to_json()
+SHORT = PART | {"per_seed": {n: v for n, v in PART["per_seed"].items() if n != "bti"}}
+FLAT = PART | {"per_seed": PART["per_seed"] | {"accuracy_matrix": 3}}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        None, "", "[]", "{}", json.dumps(WHOLE | {"results": 3}), json.dumps(WHOLE),
+        json.dumps(WHOLE | {"results": [SHORT]}), json.dumps(WHOLE | {"results": [FLAT]}),
+        json.dumps(WHOLE | {"results": [PART], "format": 1}),
+        json.dumps({n: v for n, v in WHOLE.items() if n != "command"} | {"results": [PART]}),
+    ],
+    ids=range(10),
+)  # fmt: skip
+def test_what_is_no_run_gets_one_clear_line(content, tmp_path, capsys):
+    if content is not None:
+        (tmp_path / "metrics.json").write_text(content)
+    with pytest.raises(SystemExit) as stop:
+        make(tmp_path / "report", tmp_path)
+    assert stop.value.code == 2
+    complaint = capsys.readouterr().err
+    assert "metrics.json" in complaint
+    assert complaint.count("\n") == 1

@@ -1,0 +1,101 @@
+"""The program that kills runs: what it compares, and its flags."""
+
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from experiments import survival
+from experiments.running.command_line import parse
+
+
+def test_what_may_differ_is_left_out_at_any_depth():
+    metrics = {"a": 1, "seconds": 2, "b": [{"seconds": 3, "c": {"git_revision": 4, "d": 5}}, 6]}
+    assert survival.without(metrics, survival.VARYING) == {"a": 1, "b": [{"c": {"d": 5}}, 6]}
+
+
+def test_bad_input_gets_one_clear_line(tmp_path, capsys):
+    for args, says in (
+        (["--kills", "0", "--out", str(tmp_path / "new")], "--kills must be a whole number"),
+        (
+            ["--seed", "-1", "--out", str(tmp_path / "new")],
+            "--seed must be a finite number of at least 0",
+        ),
+        (["--out", str(tmp_path)], "exists already; delete it or name another"),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            survival.main(args)
+        assert stop.value.code == 2
+        complaint = capsys.readouterr().err
+        assert says in complaint
+        assert complaint.count("\n") == 1
+
+
+def test_a_run_is_killed_or_ends_before(tmp_path, monkeypatch):
+    """A program that does next to nothing stands for the others."""
+    code = "import pathlib, sys; p = pathlib.Path(sys.argv[1]); p.mkdir(exist_ok=True); "
+    code += "(p / 'metrics.json').write_text('{\"a\": 1, \"seconds\": 2}'); sys.exit(%d)"
+
+    def start(name, out, *more):
+        return subprocess.Popen([sys.executable, "-S", "-c", code % int(name), str(out)])
+
+    monkeypatch.setattr(survival, "start", start)
+    assert survival.kill("0", tmp_path, after=0.0)
+    assert not survival.kill("0", tmp_path, after=120.0)
+    assert survival.ended("0", tmp_path)[1] == {"a": 1}
+    with pytest.raises(ValueError, match="ended with status 2"):
+        survival.ended("2", tmp_path)
+
+
+@pytest.mark.parametrize("name", survival.RUNS)
+def test_its_runs_are_flags_of_the_programs(name, monkeypatch):
+    started = []
+    monkeypatch.setattr(subprocess, "Popen", lambda args, **how: started.append(args))
+    survival.start(name, Path("out"), "--resume")
+    _, _, module, *flags = started[0]
+    study = importlib.import_module(f"{module}.study")
+    config = parse(module, study.Config, flags)
+    config.check()
+    assert config.resume
+    assert config.checkpoint_every
+
+
+def test_one_that_is_done_too_soon_is_begun_anew(tmp_path, monkeypatch):
+    """The first is done before its moment, the second has come to a checkpoint."""
+    moments = []
+
+    def kill(name, out, after):
+        assert not out.exists()
+        (out / "checkpoints/mer-0" / f"{100 * len(moments)}").mkdir(parents=True)
+        moments.append(after)
+        return len(moments) == 2
+
+    monkeypatch.setattr(survival, "kill", kill)
+    told = survival.kill_one("rl", tmp_path / "rl-0", np.random.default_rng(0), 10.0)
+    assert told["killed_after"] == round(moments[1], 2)
+    assert told["newest_checkpoint"] == "mer-0/100"
+
+
+def test_what_is_done_so_far_is_on_the_disk_after_every_kill(tmp_path, monkeypatch, capsys):
+    """One run goes on as it should, one does not, and one fails."""
+    ends = iter(["these bits", "these bits", "other bits"])
+
+    def ended(name, out, *more):
+        out.mkdir(parents=True)
+        if (found := next(ends, None)) is None:
+            raise ValueError(f"experiments.{name} in {out} ended with status 1")
+        return 10.0, found
+
+    monkeypatch.setattr(survival, "RUNS", {"rl": ""})
+    monkeypatch.setattr(survival, "ended", ended)
+    monkeypatch.setattr(survival, "kill", lambda *args: True)
+    with pytest.raises(SystemExit):
+        survival.main(["--kills", "3", "--out", str(tmp_path / "out")])
+    assert "ended with status 1" in capsys.readouterr().err
+    told = json.loads((tmp_path / "out/survival.json").read_text())
+    assert [run["same_bits"] for run in told["runs"]] == [True, False]
+    assert "1 of 2 runs" in (tmp_path / "out/survival.md").read_text()
