@@ -139,12 +139,13 @@ def prepare(config: Config, say: Say) -> Study:
         "evaluations": {str(place): which.tolist() for place, which in when.evaluations.items()},
         "watched": config.watch,
     }
+    tests = material.test.labels if tasks.tests is None else tasks.tests
     return Study(
         arms, when, config.all_seeds(), METRICS, describe(config, tasks, material.test), tasks,
         shared=(material.train, material.test),
         about={
             "num_tasks": num_tasks,
-            "test_images": np.shape(material.test.labels if tasks.tests is None else tasks.tests)[-1],
+            "test_images": tests.shape[-1],
             "network": material.networks.description,
             "data_checksum": data_checksum,
         },
