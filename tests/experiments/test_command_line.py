@@ -7,7 +7,8 @@ import pytest
 
 pytest.importorskip("gymnax", reason="mer_jax.rl needs it")
 
-from experiments import bench, joint, survival
+from experiments import joint, survival
+from experiments.bench import __main__ as bench
 from experiments.language import study as language
 from experiments.rl import study as rl
 from experiments.running import command_line

@@ -1,12 +1,15 @@
 """Memory of the programs' evaluation, by the compiler's own account."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import mer_jax
-from experiments import training
+from experiments.running.problem import size_bytes
+from experiments.supervised.problem import accuracies
 from mer_jax.data import benchmarks
 from mer_jax.data.benchmarks import Base
 
@@ -28,9 +31,9 @@ def test_the_programs_own_evaluation_holds_no_more(ragged):
     )
     if ragged:
         tasks = tasks._replace(tests=jax.ShapeDtypeStruct((20, 10_000), jnp.int32))
-    evaluate = jax.jit(training.evaluation(MODEL))
+    evaluate = jax.jit(functools.partial(accuracies, MODEL))
     visits = jax.ShapeDtypeStruct((20,), jnp.int32)
     compiled = evaluate.lower(PARAMS, tasks, IMAGES, visits).compile()
     block = 1000 * sum(SIZES) * 4
     temporary = compiled.memory_analysis().temp_size_in_bytes
-    assert temporary < 2 * block + 2 * training.size_bytes(PARAMS)
+    assert temporary < 2 * block + 2 * size_bytes(PARAMS)
