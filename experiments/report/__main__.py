@@ -14,7 +14,7 @@ from experiments.plots import curves, maps, transfer
 from experiments.report.page import Page
 from experiments.running import record
 from experiments.running.command_line import errors, parse
-from experiments.running.record import Record, Result
+from experiments.running.record import Record
 from experiments.running.statistics import difference, interval, spread
 
 ALONG = {
@@ -26,6 +26,10 @@ ALONG = {
 STREAM = ("dataset", "benchmark", "game", "tasks", "examples_per_task", "frames_per_task",
           "test_images", "benchmark_file", "max_frames", "steps")  # fmt: skip
 """Flags that make results comparable seed by seed."""
+CAPTION = (
+    "Mean ± standard deviation over seeds, and the mean's 95 % interval by Student's t. Seconds of "
+    "all seeds together. MB: two copies of a seed's state, computed."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,100 +56,82 @@ def load(folders: Sequence[Path]) -> dict[str, Record]:
             raise ValueError(f"DIR: {path} is named more than once")
         if not (path / "metrics.json").exists():
             raise ValueError(f"{path} has no metrics.json; give the folder that a run wrote")
-    depth = 1
-    while len({path.parts[-depth:] for path in paths}) < len(paths):
-        depth += 1
+    depths = range(1, 99)
+    depth = next(n for n in depths if len({path.parts[-n:] for path in paths}) == len(paths))
     return {"/".join(path.parts[-depth:]): record.load(path / "metrics.json") for path in paths}
 
 
-def add_results(page: Page, run: Record) -> None:
-    """Adds the headline metrics with intervals, and games' scores on each task."""
+def table(run: Record) -> list[list[str]]:
+    """Headline metrics with intervals, games' scores on each task, costs and settings."""
     digits = 3 if "losses" in run.results[0].per_seed else 2
-
-    def line(result: Result) -> list[str]:
-        cells = [result.title]
+    tasks = len(run.results[0].per_seed.get("score_by_task", [[]])[0])
+    heads = [text for title in run.metrics.values() for text in (title, "95 %")]
+    heads += [*(f"Task {task + 1}" for task in range(tasks)), "Seconds", "MB a run", "Settings"]
+    lines = [["", *heads]]
+    for one in run.results:
+        line = [one.title]
         for metric in run.metrics:
-            values = result.array(metric).tolist()
-            ends = interval(values).text(digits) if result.is_finite(metric) else ""
-            cells += [result.spread(metric).text(digits), ends]
-        tasks = np.transpose(result.per_seed.get("score_by_task", []))
-        return cells + [spread(values).text(1) for values in tasks]
-
-    lines = [line(result) for result in run.results]
-    heads = ["", *itertools.chain(*((title, "95 %") for title in run.metrics.values()))]
-    heads += [f"Task {task + 1}" for task in range(len(lines[0]) - len(heads))]
-    text = "Mean ± standard deviation over seeds, and the mean's 95 % interval by Student's t."
-    page.table([heads, *lines], f"{text} {run.about.get('caption', '')}".strip())
+            ends = interval(one.array(metric).tolist()) if one.is_finite(metric) else None
+            line += [one.spread(metric).text(digits), ends.text(digits) if ends else ""]
+        line += [spread(one.array("score_by_task")[:, task]).text(1) for task in range(tasks)]
+        size, settings = one.about.get("bytes_per_run", 0) / 1e6, one.settings.items()
+        line += [f"{one.seconds:.0f}", f"{size:.1f}" if size else ""]
+        lines.append([*line, ", ".join(f"{name} {value:g}" for name, value in settings)])
+    return lines
 
 
-def add_pictures(page: Page, name: str, run: Record) -> None:
+def pictures(page: Page, name: str, run: Record) -> None:
     """Adds pictures of the results without diverged seeds."""
     finite = [one for one in run.results if one.is_finite(next(iter(run.metrics)))]
     for key, (unit, counted) in ALONG.items():
         having = [one for one in finite if key in one.per_seed]
         if not having:
             continue
-        values = {one.title: one.array(key) for one in having}
-        _, length, tasks = values[having[0].title].shape
+        _, length, tasks = having[0].array(key).shape
         places = run.about.get("frames", range(length))
         first = int(key == "losses")  # those of an untrained network are far above all others
-        along = curves.Axis(
-            places[first:],
-            f"{counted}; shaded: the task is learned",
-            [*itertools.pairwise(np.linspace(0, places[-1], tasks + 1))],
-        )
+        spans = [*itertools.pairwise(np.linspace(0, places[-1], tasks + 1))]
         page.draw(
-            curves.by_task, f"{name}: each task", along=along, ylabel=unit,
-            curves={label: array[:, first:] for label, array in values.items()},
+            curves.by_task, f"{name}: each task", ylabel=unit,
+            curves={one.title: one.array(key)[:, first:] for one in having},
+            along=curves.Axis(places[first:], f"{counted}; shaded: the task is learned", spans),
             names=[domain["name"] for domain in run.about.get("domains", [])],
         )  # fmt: skip
         if key == "accuracy_matrix":
-            page.draw(
-                curves.retained, "Mean accuracy on the tasks seen so far", panels={name: having}
-            )
-            page.draw(
-                maps.accuracy_matrices, f"{name}: every task after every task", results=having
-            )
+            page.draw(curves.retained, "Mean accuracy on the tasks seen so far",
+                      panels={name: having})  # fmt: skip
+            page.draw(maps.accuracy_matrices, f"{name}: every task after every task",
+                      results=having)  # fmt: skip
     watched = [one for one in finite if "alignment" in one.per_seed]
     if panels := {(name, one.title): one.per_seed["alignment"]["by_task"] for one in watched}:
         page.draw(lambda file, title: transfer.alignment(file, panels), "Transfer and interference")
 
 
-def add_costs(page: Page, run: Record) -> None:
-    """Adds time, memory, settings and configuration."""
-    table = [["", "Seconds", "MB a run", "Settings"]]
-    for result in run.results:
-        size = result.about.get("bytes_per_run")
-        settings = ", ".join(f"{name} {value:g}" for name, value in result.settings.items())
-        memory = f"{size / 1e6:.1f}" if size else ""
-        table.append([result.title, f"{result.seconds:.0f}", memory, settings])
-    page.table(table, "Seconds of all seeds together. MB: computed, two copies of a seed's state.")
-    config = run.about.get("config", {}).items()
+def origin(run: Record) -> str:
+    """Command, configuration, seeds, versions and data, as a list in Markdown."""
+    config, about = run.about.get("config", {}).items(), run.about
     known = {
-        "command": run.about["command"],
+        "command": about["command"],
         "configuration": json.dumps({n: v for n, v in config if v is not None and v != []}),
         "seeds": json.dumps(run.seeds),
-        "versions": json.dumps(run.about.get("versions")),
-        "revision": run.about.get("git_revision"),
-        "data": run.about.get("data_checksum"),
+        "versions": json.dumps(about.get("versions")),
+        "revision": about.get("git_revision"),
+        "data": about.get("data_checksum"),
     }
-    page.parts.append("\n".join(f"- {name}: `{value}`" for name, value in known.items() if value))
+    return "\n".join(f"- {name}: `{value}`" for name, value in known.items() if value)
 
 
-def add_differences(page: Page, runs: dict[str, Record]) -> None:
-    """Adds the differences of each two results on the same stream, over their common seeds."""
-    table = [["Difference", "Of", "Mean", "95 %"]]
-    known = [(name, run, one) for name, run in runs.items() for one in run.results]
+def differences(runs: dict[str, Record]) -> list[list[str]]:
+    """The differences of each two results on the same stream, over their common seeds."""
+    lines = [["Difference", "Of", "Mean", "95 %"]]
+    known = [(f" ({name})" if len(runs) > 1 else "", run, one)
+             for name, run in runs.items() for one in run.results]  # fmt: skip
     for (name_a, run_a, a), (name_b, run_b, b) in itertools.combinations(known, 2):
-        names = [f"{a.title} ({name_a})", f"{b.title} ({name_b})"]
-        over = " over ".join(names if len(runs) > 1 else [a.title, b.title])
         for metric, title in run_a.metrics.items() if stream(run_a) == stream(run_b) else ():
             if found := difference(a.by_seed(metric), b.by_seed(metric)):
-                table.append([over, title, f"{found.mean:+.2f}", found.text()])
-    if len(table) > 1:
-        text = "Seed by seed: the mean difference of results on the same tasks, and its interval."
-        page.parts.append("## Differences")
-        page.table(table, text)
+                over = f"{a.title}{name_a} over {b.title}{name_b}"
+                lines.append([over, title, f"{found.mean:+.2f}", found.text()])
+    return lines
 
 
 def stream(run: Record) -> list[Any]:
@@ -160,14 +146,15 @@ def main(args: Sequence[str] | None = None) -> None:
     with errors("experiments.report"):
         runs = load(config.runs)
         for folder, (name, run) in zip(config.runs, runs.items(), strict=True):
-            page.parts.append(f"## {name}")
             try:
-                add_results(page, run)
-                add_pictures(page, name, run)
-                add_costs(page, run)
+                page.table(f"## {name}", table(run), f"{CAPTION} {run.about.get('caption', '')}")
+                pictures(page, name, run)
+                page.parts.append(origin(run))
             except (ValueError, LookupError, TypeError, AttributeError) as error:
                 raise ValueError(f"{folder}/metrics.json is damaged ({error!r})") from None
-        add_differences(page, runs)
+        if len(found := differences(runs)) > 1:
+            text = "Seed by seed: mean differences of results on the same tasks, and intervals."
+            page.table("## Differences", found, text)
         page.write(config.out, f"Results of {', '.join(runs)}")
     print(f"{config.out}: report.html, report.md")
 

@@ -20,9 +20,9 @@ class Page:
         self.parts: list[str] = []
         self.pictures: dict[str, bytes] = {}
 
-    def table(self, table: list[list[str]], caption: str) -> None:
-        """Adds a table with its head."""
-        self.parts.append(markdown(table, caption).strip())
+    def table(self, heading: str, table: list[list[str]], caption: str) -> None:
+        """Adds a table below a heading."""
+        self.parts.append(f"{heading}\n\n{markdown(table, caption).strip()}")
 
     def draw(self, draw: Callable[..., object], title: str, **how: Any) -> None:
         """Adds the picture that `draw(file, title=title, **how)` makes."""
@@ -47,13 +47,11 @@ class Page:
 
 
 HTML = """<!DOCTYPE html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{title}</title>
 <style>
 body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: auto; padding: 1rem }}
-table {{ border-collapse: collapse; margin: 1rem 0 }}
+table {{ border-collapse: collapse; margin: 1rem 0; display: block; overflow-x: auto }}
 th, td {{ padding: .25rem .75rem; border-bottom: 1px solid #ddd; text-align: right }}
 th:first-child, td:first-child {{ text-align: left }}
 img {{ max-width: 100%; height: auto }}

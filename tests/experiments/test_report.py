@@ -95,8 +95,8 @@ def test_its_numbers_are_those_of_the_records(compared):
         assert (low, high) == pytest.approx((pairs.mean() - reach, pairs.mean() + reach), abs=0.01)
     # Other tasks are not compared seed by seed.
     assert not any("elsewhere" in title for title, _ in found)
-    assert "| MER | 12 | 4.5 | alpha 0.1, capacity 200 |" in markdown
-    assert "Student's t. Digits." in markdown
+    assert "| 12 | 4.5 | alpha 0.1, capacity 200 |" in markdown
+    assert "computed. Digits." in markdown
     assert '- configuration: `{"dataset": "digits", "benchmark": "rotations"}`' in markdown
     assert "- seeds: `[0, 1, 2, 3, 4]`" in markdown
     assert "data: " not in markdown
