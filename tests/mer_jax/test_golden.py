@@ -183,29 +183,24 @@ def test_protocol():
         jnp.broadcast_to(jnp.arange(num_tasks)[:, None], arrays["y_test"].shape),
     )
 
+    @jax.jit
     def evaluate(params):
         def apply(params, x, task):
             return golden.logits(params, x)
 
-        return [
-            mer_jax.accuracy(apply, params, golden.at(tests, task), block_size=10)
-            for task in range(num_tasks)
-        ]
+        return jax.vmap(lambda of_task: mer_jax.accuracy(apply, params, of_task, block_size=10))(
+            tests
+        )
 
-    _, infos = jax.lax.scan(
-        lambda params, example: (
-            sgd_pass(
-                golden.loss,
-                params,
-                golden.at(example, None),
-                jnp.ones(1),
-                run.hyper["lr"],
-            )[0],
-            params,
-        ),
-        golden.start(run),
-        run.stream,
-    )
+    @jax.jit
+    def learn(params, stream):
+        def step(params, example):
+            batch = golden.at(example, None)
+            return sgd_pass(golden.loss, params, batch, jnp.ones(1), run.hyper["lr"])[0], params
+
+        return jax.lax.scan(step, params, stream)
+
+    infos = jax.device_get(learn(golden.start(run), run.stream)[1])
     before = arrays["eval_before_step"]
     final = {name: arrays[f"final_{name}"] for name in run.start}
     at = [golden.at(infos, step) if step < len(arrays["t"]) else final for step in before]
