@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib.figure import Figure
 
+from experiments.plots.panels import figure
 from experiments.running.statistics import Spread
 
 WIDEST = 24
@@ -27,30 +27,21 @@ def bars(path: Path, panels: dict[str, list[Bar]], title: str, unit: str = "%") 
     The panels stand side by side, or one above the other where that would be too wide. Bars of
     which a seed diverged are left out.
     """
-    panels = {
-        name: [bar for bar in panel if np.isfinite(bar.spread.mean)]
-        for name, panel in panels.items()
-    }
-    counts = [max(1, len(panel)) for panel in panels.values()]
-    widest = max((len(bar.label) for panel in panels.values() for bar in panel), default=0)
-    width = 2.7 + 0.06 * widest
-    rows = 1 if width * len(panels) <= WIDEST else len(panels)
-    columns = len(panels) // rows
-    ratios = counts if columns == 1 else [max(counts)]
-    size = (1 + width * columns, 0.3 + 0.9 * rows + 0.22 * sum(ratios))
-    figure = Figure(size, layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False, height_ratios=ratios).flat
-    for axis, (name, panel) in zip(axes, panels.items(), strict=True):
-        ordered = sorted(panel, key=lambda bar: bar.spread.mean)
-        for place, bar in enumerate(ordered):
-            color = "C3" if bar.marked else "C7"
-            axis.barh(place, bar.spread.mean, xerr=bar.spread.std, color=color, alpha=0.8)
-            if bar.published is not None:
-                axis.plot(bar.published, place, "k|", ms=9, mew=2)
-        axis.set_yticks(range(len(ordered)), [bar.label for bar in ordered], fontsize=8)
-        axis.set_ylim(-0.8, len(ordered) - 0.2)
-        axis.set_title(name, fontsize=10)
-        axis.set_xlabel(unit)
-        axis.grid(alpha=0.3, axis="x")
-    figure.suptitle(title, fontsize=10)
-    figure.savefig(path, dpi=150, format="png")
+    finite = [[bar for bar in bars if np.isfinite(bar.spread.mean)] for bars in panels.values()]
+    counts = [max(1, len(bars)) for bars in finite]
+    width = 2.7 + 0.06 * max((len(bar.label) for bars in finite for bar in bars), default=0)
+    columns = len(counts) if width * len(counts) <= WIDEST else 1
+    ratios, style = counts if columns == 1 else [max(counts)], {"axes.grid.axis": "x"}
+    size, margins = (width, 0.9 + 0.22 * sum(ratios) / len(ratios)), (1, 0.3)
+    with figure(
+        path, len(counts), size, margins, columns, title, style=style, height_ratios=ratios
+    ) as (_, axes):
+        for axis, name, bars in zip(axes.flat, panels, finite, strict=True):
+            ordered = sorted(bars, key=lambda bar: bar.spread.mean)
+            for place, (_, spread, published, marked) in enumerate(ordered):
+                color = "C3" if marked else "C7"
+                axis.barh(place, spread.mean, xerr=spread.std, color=color, alpha=0.8)
+                if published is not None:
+                    axis.plot(published, place, "k|", ms=9, mew=2)
+            axis.set_yticks(range(len(ordered)), [bar.label for bar in ordered], fontsize=8)
+            axis.set(title=name, xlabel=unit, ylim=(-0.8, len(ordered) - 0.2))

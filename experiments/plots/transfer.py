@@ -1,57 +1,59 @@
 """Curves of gradients' products: transfer and interference."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
+
+from experiments.plots.panels import IMAGE, figure
+
+TITLE = "Gradient on the incoming example against that on an earlier one"
+LABELS = (
+    "cosine: median, quartiles,\n5 % and 95 %", "dot product: the same",
+    "interference: dot product\nbelow zero, %",
+    "mean dot product, earlier one's\ngradient after the step",
+)  # fmt: skip
+PAIRS = (("same", "same task", "C0"), ("other", "another task", "C3"))
 
 
-def alignment(path: Path, panels: dict[tuple[str, str], dict[str, Any]]) -> None:
+def alignment(path: Path, panels: Mapping[Any, Any]) -> None:
     """How products of gradients develop, for pairs of one task and of two: a column each panel.
 
     Args:
-      panels: for each benchmark and method what `transfer.summary` calls `by_task`.
+      panels: for each benchmark and method the `by_task` of `transfer.summary`.
     """
-    figure = Figure((1 + 2.6 * len(panels), 10), layout="constrained")
-    axes = figure.subplots(4, len(panels), sharey="row", squeeze=False)
-    for column, ((benchmark, method), by_task) in zip(axes.T, panels.items(), strict=True):
-        for which, color in (("same", "C0"), ("other", "C3")):
-            told = by_task[which]
-            tasks = np.arange(2, len(told["dot"][0]) + 1)  # before there was no other task
-            for axis, name in zip(column, ("cosine", "dot"), strict=False):
-                low, lower, middle, upper, high = _quantiles(told[name])[1:].T
-                label = {"same": "same task", "other": "another task"}[which]
-                axis.plot(tasks, middle, color=color, label=label)
-                axis.fill_between(tasks, lower, upper, color=color, alpha=0.25, lw=0)
-                axis.plot(tasks, low, color=color, lw=0.5, ls=":")
-                axis.plot(tasks, high, color=color, lw=0.5, ls=":")
-                axis.axhline(0, color="black", lw=0.5)
-            for axis, name in zip(column[2:], ("below_zero", "mean_dot_after"), strict=True):
-                known = np.array(told[name], np.float64)[:, 1:]
-                axis.plot(tasks, _mean_of_known(known), color=color)
-        column[0].set_title(f"{benchmark}\n{method}", fontsize=10)
-        column[1].set_yscale("symlog", linthresh=1e-3)
-        column[2].axhline(50, color="black", lw=0.5)
-        column[3].set_yscale("symlog", linthresh=1e-2)
-        column[3].axhline(0, color="black", lw=0.5)
-        column[3].set_xlabel("task being learned")
-    axes[0, 0].set_ylabel("cosine: median, quartiles,\n5 % and 95 %")
-    axes[1, 0].set_ylabel("dot product: the same")
-    axes[2, 0].set_ylabel("interference: dot product\nbelow zero, %")
-    axes[3, 0].set_ylabel("mean dot product, earlier one's\ngradient after the step")
-    axes[0, 0].legend(fontsize=8)
-    figure.suptitle("Gradient on the incoming example against that on an earlier one", fontsize=10)
-    figure.savefig(path, dpi=150, format="png")
+    count, size = len(panels), (2.6, 2.5)
+    with figure(path, 4 * count, size, (1, 0), count, TITLE, style=IMAGE, sharey="row") as (
+        _,
+        axes,
+    ):
+        for column, (names, by_task) in zip(axes.T, panels.items(), strict=True):
+            cosine, dot, below_zero, after = column
+            for which, label, color in PAIRS:
+                known = by_task[which]
+                tasks = np.arange(2, len(known["dot"][0]) + 1)  # before there was no other task
+                for axis, name in ((cosine, "cosine"), (dot, "dot")):
+                    quantiles = _mean(known[name], 5)
+                    _, lower, middle, upper, _ = quantiles.T
+                    axis.plot(tasks, middle, color=color, label=label)
+                    axis.fill_between(tasks, lower, upper, color=color, alpha=0.25, lw=0)
+                    axis.plot(tasks, quantiles[:, [0, 4]], color=color, lw=0.5, ls=":")
+                below_zero.plot(tasks, _mean(known["below_zero"]), color=color)
+                after.plot(tasks, _mean(known["mean_dot_after"]), color=color)
+            for axis, line in zip(column, (0, 0, 50, 0), strict=True):
+                axis.axhline(line, color="black", lw=0.5)
+            cosine.set_title("\n".join(names))
+            dot.set_yscale("symlog", linthresh=1e-3)
+            after.set_yscale("symlog", linthresh=1e-2)
+            after.set_xlabel("task being learned")
+        for axis, label in zip(axes[:, 0], LABELS, strict=True):
+            axis.set_ylabel(label)
+        axes[0, 0].legend()
 
 
-def _quantiles(of_seeds: list[list[list[float] | None]]) -> np.ndarray:
-    """`[tasks, 5]`, the mean over seeds; None where a seed had no such pair."""
-    missing = [np.nan] * 5
-    filled = [[missing if row is None else row for row in seed] for seed in of_seeds]
-    return _mean_of_known(np.array(filled, np.float64))
-
-
-def _mean_of_known(values: np.ndarray) -> np.ndarray:
-    """Over the first axis; NaN where nothing is known."""
-    return np.asarray(np.ma.masked_invalid(values).mean(0).filled(np.nan))
+def _mean(of_seeds: list[list[Any]], *shape: int) -> np.ndarray:
+    """The mean over seeds from the second task on, `[T - 1, *shape]`, without unknown values."""
+    missing = np.full(shape, np.nan)
+    filled = [[missing if row is None else row for row in seed[1:]] for seed in of_seeds]
+    return np.asarray(np.ma.masked_invalid(np.array(filled, np.float64)).mean(0).filled(np.nan))

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import tyro
 
 from experiments.plots import curves, maps, transfer
@@ -84,24 +83,20 @@ def pictures(page: Page, name: str, run: Record) -> None:
     """Adds pictures of the results without diverged seeds."""
     finite = [one for one in run.results if one.is_finite(next(iter(run.metrics)))]
     for key, (unit, counted) in ALONG.items():
-        having = [one for one in finite if key in one.per_seed]
-        if not having:
+        if not (having := [one for one in finite if key in one.per_seed]):
             continue
-        _, length, tasks = having[0].array(key).shape
-        places = run.about.get("frames", range(length))
-        first = int(key == "losses")  # those of an untrained network are far above all others
-        spans = [*itertools.pairwise(np.linspace(0, places[-1], tasks + 1))]
         page.draw(
-            curves.by_task, f"{name}: each task", ylabel=unit,
-            curves={one.title: one.array(key)[:, first:] for one in having},
-            along=curves.Axis(places[first:], f"{counted}; shaded: the task is learned", spans),
+            curves.by_task, f"{name}: each task", results=having, metric=key,
+            places=run.about.get("frames", range(having[0].array(key).shape[1])),
+            labels=(counted, unit),
             names=[domain["name"] for domain in run.about.get("domains", [])],
+            first=int(key == "losses"),  # those of an untrained network are far above all others
         )  # fmt: skip
         if key == "accuracy_matrix":
-            page.draw(curves.retained, "Mean accuracy on the tasks seen so far",
-                      panels={name: having})  # fmt: skip
-            page.draw(maps.accuracy_matrices, f"{name}: every task after every task",
-                      results=having)  # fmt: skip
+            title = "Mean accuracy on the tasks seen so far"
+            page.draw(curves.retained, title, panels={name: having})
+            title = f"{name}: every task after every task"
+            page.draw(maps.accuracy_matrices, title, results=having)
     watched = [one for one in finite if "alignment" in one.per_seed]
     if panels := {(name, one.title): one.per_seed["alignment"]["by_task"] for one in watched}:
         page.draw(lambda file, title: transfer.alignment(file, panels), "Transfer and interference")

@@ -68,7 +68,7 @@ def prepare(config: Config, say: Say) -> Study:
         identity=dataclasses.asdict(play),
         metrics={"final_score": "Final score", "late_score": "Score in the last task"},
         measure=measure,
-        draw=stream.by_task("scores", "score", "scores.png", schedule, play.game),
+        draw=stream.by_task("scores", "score", "scores.png", schedule, title=play.game),
         leave=functools.partial(films.write, play) if config.films else None,
     )  # fmt: skip
 
