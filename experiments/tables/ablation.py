@@ -20,18 +20,14 @@ def _page(rows: list[Row]) -> Page:
     """Two grids."""
     texts, grids = [], []
     for down, across, signs in (("beta", "gamma", "βγ"), ("num_batches", "batch_size", "sk")):
-        grid = {
-            (row.result.settings[down], row.result.settings[across]): row.result.spread(
-                "retained_accuracy"
-            )
-            for row in rows
-            if down in row.cell.flags
-        }
-        columns = sorted({column for _, column in grid})
+        some = [row.result for row in rows if down in row.cell.flags]
+        places = [(one.settings[down], one.settings[across]) for one in some]
+        grid = {at: one.spread("retained_accuracy") for at, one in zip(places, some, strict=True)}
+        lines, columns = (sorted(set(side)) for side in zip(*grid, strict=True))
         table = [[" \\ ".join(signs), *(f"{column:g}" for column in columns)]]
-        for place in sorted({place for place, _ in grid}):
-            line = [grid[place, c].text() if (place, c) in grid else "" for c in columns]
-            table.append([f"{place:g}", *line])
+        for y in lines:
+            cells = [grid[y, x].text() if (y, x) in grid else "" for x in columns]
+            table.append([f"{y:g}", *cells])
         texts.append(markdown(table))
         grids.append((grid, *signs))
     return [*texts, CAPTION], {"ablation.png": lambda path: heat_maps(path, grids)}

@@ -18,7 +18,6 @@ from experiments.running.options import flag
 from experiments.running.pool import Job
 from experiments.running.program import Program
 from experiments.running.record import Record
-from experiments.tables.published import Value
 
 FREE = {"seeds", "seed_batch", "checkpoint_every"}
 """Flags that may differ between the runs of a cell."""
@@ -32,7 +31,7 @@ class Cell:
       name: its folder. program: what learns. flags: those that differ from the defaults.
       heads: for tables, such as benchmark, method and memories, or game and agent.
       may_diverge: whether a seed that diverges is a result, not an error.
-      published: the published value of its first metric.
+      published: mean and spread of its first metric, as published.
     """
 
     name: str
@@ -40,7 +39,7 @@ class Cell:
     flags: dict[str, Any]
     heads: tuple[str, ...]
     may_diverge: bool = False
-    published: Value | None = None
+    published: tuple[float, float] | None = None
 
 
 def load(out: Path) -> Record | None:
