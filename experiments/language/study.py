@@ -1,7 +1,4 @@
-"""Trains a small language model on one kind of text after another, with MER's parts or without.
-
-python -m experiments.language
-"""
+"""Flags, arms and metrics of the language model."""
 
 import dataclasses
 from pathlib import Path

@@ -1,7 +1,4 @@
-"""Program `python -m experiments.report`: one page of the results of runs, for any browser.
-
-python -m experiments.report runs/mer runs/er --out runs/report
-"""
+"""Program for a page on one run or several."""
 
 import dataclasses
 import itertools

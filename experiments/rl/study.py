@@ -1,8 +1,4 @@
-"""Learns a game that gets harder from task to task.
-
-python -m experiments.rl --game catcher --agent dqn-mer --seeds 5
-python -m experiments.rl --game flappy-bird --agent dqn --out runs/flappy-bird
-"""
+"""Flags, metrics and pictures of the games."""
 
 import dataclasses
 import functools

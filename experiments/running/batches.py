@@ -93,7 +93,7 @@ class Study(NamedTuple):
     identity: dict[str, Any] = {}  # noqa: RUF012
     measure: Callable[[dict[str, np.ndarray], list[Any], Own], dict[str, Any]] = last_row
     digits: int = 2
-    draw: Callable[[Record, Path], None] | None = None
+    draw: Callable[[Record, Path], object] = lambda record, folder: None
     leave: Callable[[Path, Own, Any], None] | None = None
     may_diverge: bool = False
 
@@ -132,10 +132,8 @@ def run(study: Study, config: Run, bars: Bars, title: str = "", draws: bool = Tr
 def write(study: Study, record: Record, out: Path, draws: bool = True) -> None:
     """Writes metrics.json, and with `draws` table.md and the pictures."""
     if draws:
-        table = markdown(record.table(study.digits), study.caption)
-        files.write_text(out / "table.md", table)
-        if study.draw:
-            study.draw(record, out)
+        files.write_text(out / "table.md", markdown(record.table(study.digits), study.caption))
+        study.draw(record, out)
     record.write(out / "metrics.json")
 
 
@@ -151,8 +149,7 @@ def learn_arm(
     size = bytes_per_run(arm.problem, own, study.shared)
     batch = min(config.seed_batch or devices.fitting(arm.name, size), len(runs))
     if batch < len(runs):
-        text = f"{len(runs)} runs of {size / 1e6:.1f} MB, {batch} at once"
-        bars.console.print(text)
+        bars.console.print(f"{len(runs)} runs of {size / 1e6:.1f} MB, {batch} at once")
     seconds, measured = 0.0, None
     for first in range(0, len(runs), batch):
         part = slice(first, first + batch)
@@ -161,11 +158,12 @@ def learn_arm(
         name = title if batch == len(runs) else f"{title} from run {first + 1}"
         last = _learn(study, arm, config, bars, name, one, runs[part, 0], store)
         seconds += store.seconds
-        measured = append(measured, _measure(study, last, one))
+        rows = {name: np.stack([row[name] for row in last.rows], axis=1) for name in last.rows[0]}
+        sums = {"params_checksum": checkpoints.checksums(last.params, len(one.seed))}
+        measured = append(measured, study.measure(rows, last.infos, one) | sums)
         if study.leave and first == 0 and arm is study.arms[0]:
             study.leave(config.out, *jax.tree.map(lambda leaf: leaf[0], (one, last.params)))
-        about = {"seconds": round(seconds, 2), "bytes_per_run": size}
-        yield _results(study, arm, runs[: first + batch], measured, about)
+        yield _results(study, arm, runs[: first + batch], measured, round(seconds, 2), size)
 
 
 def _runs(study: Study, arm: Arm) -> tuple[np.ndarray, Own]:
@@ -206,7 +204,7 @@ def _learn(
 
 
 def _results(
-    study: Study, arm: Arm, runs: np.ndarray, measured: Any, about: dict[str, Any]
+    study: Study, arm: Arm, runs: np.ndarray, measured: Any, seconds: float, size: int
 ) -> list[Result]:
     """The results of the first runs, one for each setting that has any."""
     rows = [np.flatnonzero(runs[:, 1] == index) for index in range(len(arm.settings))]
@@ -215,22 +213,13 @@ def _results(
             name=" ".join(filter(None, (arm.name, setting.label))),
             title=", ".join(filter(None, (arm.title, setting.label))),
             settings=setting.settings,
-            seconds=about["seconds"],
+            seconds=seconds,
             per_seed={"seed": [study.seeds[row] for row in runs[mine, 0]], **take(measured, mine)},
-            about={"arm": arm.name, **setting.about, "bytes_per_run": about["bytes_per_run"]},
+            about={"arm": arm.name, **setting.about, "bytes_per_run": size},
         )
         for setting, mine in zip(arm.settings, rows, strict=True)
         if len(mine)
     ]
-
-
-def _measure(study: Study, last: loop.Progress, own: Own) -> dict[str, Any]:
-    """The study's measurements of a batch of runs, and checksums of the networks."""
-    rows = {name: np.stack([row[name] for row in last.rows], axis=1) for name in last.rows[0]}
-    return {
-        **study.measure(rows, last.infos, own),
-        "params_checksum": checkpoints.checksums(last.params, len(own.seed)),
-    }
 
 
 def _checkpoints(

@@ -86,23 +86,16 @@ class Record:
 
     def table(self, digits: int = 2) -> list[list[str]]:
         """Headline metrics and seconds of each result, below a head."""
-        head = ["", *self.metrics.values(), "Seconds"]
-        return [
-            head,
-            *(
-                [
-                    result.title,
-                    *(result.spread(metric).text(digits) for metric in self.metrics),
-                    f"{result.seconds:.0f}",
-                ]
-                for result in self.results
-            ),
-        ]
+        table = [["", *self.metrics.values(), "Seconds"]]
+        for result in self.results:
+            cells = [result.spread(metric).text(digits) for metric in self.metrics]
+            table.append([result.title, *cells, f"{result.seconds:.0f}"])
+        return table
 
     def write(self, path: Path) -> None:
         """Writes the file. A single result's headline metrics are also at the top level."""
-        alone = self.results[0] if len(self.results) == 1 else None
-        spreads = {metric: alone.spread(metric)._asdict() for metric in self.metrics if alone}
+        alone = self.results if len(self.results) == 1 else []
+        spreads = {name: one.spread(name)._asdict() for one in alone for name in self.metrics}
         results = [result.to_json() for result in self.results]
         last = {"metrics": self.metrics, "results": results}
         files.write_json(path, {"format": FORMAT} | self.about | spreads | last)

@@ -6,71 +6,48 @@ Rows = dict[int | None, dict[str, float]]
 
 def _read(text: str) -> dict[str, dict[str, Rows]]:
     """`{method: {benchmark: {capacity: settings}}}` from lines "method: names" and, below each,
-    "benchmark capacities: values"."""
+    "benchmark capacities: values | capacities: values"."""
     tables: dict[str, dict[str, Rows]] = {}
     for line in text.strip().splitlines():
-        head, _, rest = line.strip().partition(": ")
         if not line.startswith(" "):
-            table, names = tables.setdefault(head, {}), rest.split()
+            method, names = line.split(": ")
             continue
-        benchmark, capacities = head.split()
-        values = [float(value) if "." in value else int(value) for value in rest.split()]
-        row = dict(zip(names, values, strict=True))
-        for capacity in capacities.split(","):
-            table.setdefault(benchmark, {})[None if capacity == "-" else int(capacity)] = row
+        benchmark, cells = line.strip().split(" ", 1)
+        rows = tables.setdefault(method, {}).setdefault(benchmark, {})
+        for capacities, words in (cell.split(": ") for cell in cells.split(" | ")):
+            values = [float(word) if "." in word else int(word) for word in words.split()]
+            row = dict(zip(names.split(), values, strict=True))
+            for capacity in capacities.split(","):
+                rows[None if capacity == "-" else int(capacity)] = row
     return tables
 
 
 # batch_size counts the incoming example, so it is one more than the replays that the authors give.
 PUBLISHED = _read("""
 mer: alpha beta gamma batch_size num_batches
-  rotations 5120: 0.03 0.03 1 101 10
-  rotations 500: 0.1 0.01 1 11 10
-  rotations 200: 0.1 0.01 1 11 5
-  permutations 5120: 0.03 0.03 1 101 10
-  permutations 500: 0.03 0.03 1 26 10
-  permutations 200: 0.03 0.03 1 11 10
-  many-permutations 5120: 0.1 0.01 1 6 10
-  many-permutations 500: 0.03 0.03 1 6 10
+  rotations 5120: 0.03 0.03 1 101 10 | 500: 0.1 0.01 1 11 10 | 200: 0.1 0.01 1 11 5
+  permutations 5120: 0.03 0.03 1 101 10 | 500: 0.03 0.03 1 26 10 | 200: 0.03 0.03 1 11 10
+  many-permutations 5120: 0.1 0.01 1 6 10 | 500: 0.03 0.03 1 6 10
 mer-big-batch: alpha gamma batch_size
-  rotations 5120: 0.03 0.1 101
-  rotations 500: 0.1 0.03 11
-  rotations 200: 0.1 0.03 26
-  permutations 5120: 0.03 0.1 51
-  permutations 500: 0.03 0.3 11
-  permutations 200: 0.1 0.03 6
-  many-permutations 5120: 0.03 0.1 26
-  many-permutations 500: 0.1 0.03 6
+  rotations 5120: 0.03 0.1 101 | 500: 0.1 0.03 11 | 200: 0.1 0.03 26
+  permutations 5120: 0.03 0.1 51 | 500: 0.03 0.3 11 | 200: 0.1 0.03 6
+  many-permutations 5120: 0.03 0.1 26 | 500: 0.1 0.03 6
 mer-current-rate: alpha gamma batch_size s
-  rotations 5120: 0.03 0.03 101 5
-  rotations 500,200: 0.03 0.03 51 5
-  permutations 5120: 0.01 0.1 101 10
-  permutations 500: 0.01 0.1 26 10
-  permutations 200: 0.03 0.1 6 2
-  many-permutations 5120: 0.03 0.03 101 10
-  many-permutations 500: 0.03 0.03 6 10
+  rotations 5120: 0.03 0.03 101 5 | 500,200: 0.03 0.03 51 5
+  permutations 5120: 0.01 0.1 101 10 | 500: 0.01 0.1 26 10 | 200: 0.03 0.1 6 2
+  many-permutations 5120: 0.03 0.03 101 10 | 500: 0.03 0.03 6 10
 er: alpha batch_size
-  rotations 5120: 0.1 26
-  rotations 500: 0.1 6
-  rotations 200: 0.1 11
-  permutations 5120: 0.1 26
-  permutations 500,200: 0.1 11
+  rotations 5120: 0.1 26 | 500: 0.1 6 | 200: 0.1 11
+  permutations 5120: 0.1 26 | 500,200: 0.1 11
   many-permutations 5120,500: 0.1 26
 er-by-task: alpha batch_size
-  rotations 5120: 0.03 101
-  rotations 500: 0.01 101
-  rotations 200: 0.01 51
-  permutations 5120,500: 0.01 26
-  permutations 200: 0.01 11
-  many-permutations 5120: 0.003 11
-  many-permutations 500: 0.01 6
+  rotations 5120: 0.03 101 | 500: 0.01 101 | 200: 0.01 51
+  permutations 5120,500: 0.01 26 | 200: 0.01 11
+  many-permutations 5120: 0.003 11 | 500: 0.01 6
 gem: alpha margin ridge
-  rotations 5120: 0.01 1 0
-  rotations 500,200: 0.01 0 0
-  permutations 5120,500: 0.01 1 0
-  permutations 200: 0.01 0 0
-  many-permutations 5120: 0.01 0 0
-  many-permutations 500: 0.003 0.1 0
+  rotations 5120: 0.01 1 0 | 500,200: 0.01 0 0
+  permutations 5120,500: 0.01 1 0 | 200: 0.01 0 0
+  many-permutations 5120: 0.01 0 0 | 500: 0.003 0.1 0
 ewc: alpha num_memories strength
   rotations -: 0.001 10 100
   permutations -: 0.01 10 10
@@ -89,8 +66,7 @@ online: alpha
 # nearest. The sweeps' seeds are none of those that are reported.
 CHOSEN = _read("""
 mer: alpha beta gamma batch_size num_batches
-  omniglot 5120: 0.01 0.5 1 26 1
-  omniglot 500: 0.1 0.03 1 11 10
+  omniglot 5120: 0.01 0.5 1 26 1 | 500: 0.1 0.03 1 11 10
 er: alpha batch_size
   omniglot 5120: 0.1 26
 er-by-task: alpha batch_size

@@ -1,9 +1,4 @@
-"""Learns a stream of tasks with several methods and compares what they retain.
-
-    python -m experiments.supervised                       # 5,000 of MNIST's digits, a minute
-    python -m experiments.supervised --dataset mnist --benchmark permutations --method mer \\
-        --capacity 500 --seeds 3 --data-dir ~/mnist --out runs/permutations
-"""
+"""Flags, data, metrics and pictures of the supervised program."""
 
 import dataclasses
 import functools
@@ -144,12 +139,13 @@ def prepare(config: Config, say: Say) -> Study:
         "evaluations": {str(place): which.tolist() for place, which in when.evaluations.items()},
         "watched": config.watch,
     }
+    tests = material.test.labels if tasks.tests is None else tasks.tests
     return Study(
         arms, when, config.all_seeds(), METRICS, describe(config, tasks, material.test), tasks,
         shared=(material.train, material.test),
         about={
             "num_tasks": num_tasks,
-            "test_images": _most_tests(tasks, material.test),
+            "test_images": tests.shape[-1],
             "network": material.networks.description,
             "data_checksum": data_checksum,
         },
@@ -159,24 +155,21 @@ def prepare(config: Config, say: Say) -> Study:
     )  # fmt: skip
 
 
-METRICS = {
-    "retained_accuracy": "Retained accuracy",
-    "learning_accuracy": "Learning accuracy",
-    "bti": "BTI",
-}
+METRICS = {"retained_accuracy": "Retained accuracy", "learning_accuracy": "Learning accuracy",
+           "bti": "BTI"}  # fmt: skip
 
 
 def measure(rows: dict[str, np.ndarray], infos: list[Any], own: Own) -> dict[str, Any]:
     """The metrics in percent, from the accuracies, and the accuracy matrices `[T + 1, T]`."""
     percent = 100 * rows["accuracy"].astype(np.float64)
     metrics = {
-        "retained_accuracy": mer_jax.retained_accuracy(percent),
-        "learning_accuracy": mer_jax.learning_accuracy(percent),
-        "bti": mer_jax.backward_transfer(percent),
-        "forward_transfer": mer_jax.forward_transfer(percent),
+        "retained_accuracy": mer_jax.retained_accuracy,
+        "learning_accuracy": mer_jax.learning_accuracy,
+        "bti": mer_jax.backward_transfer,
+        "forward_transfer": mer_jax.forward_transfer,
     }
     found: dict[str, Any] = {
-        name: np.asarray(values, np.float64).tolist() for name, values in metrics.items()
+        name: np.asarray(of(percent), np.float64).tolist() for name, of in metrics.items()
     }
     found["accuracy_matrix"] = np.round(percent, 2).tolist()
     found["examples_per_task"] = (np.asarray(own.data.images) >= 0).sum(-1).tolist()
@@ -209,27 +202,19 @@ def _images(config: Config, say: Callable[[str], object]) -> _Material:
     """Images of ten classes, which the benchmark changes from task to task."""
     if config.benchmark == "omniglot":
         raise ValueError(f"--benchmark omniglot needs --dataset omniglot, got {config.dataset}")
-    draw, num_tasks, examples_per_task = BENCHMARKS[config.benchmark]
-    if config.dataset == "digits":
-        examples_per_task = 200
+    draw, num_tasks, length = BENCHMARKS[config.benchmark]
     num_tasks = config.tasks or num_tasks
-    examples_per_task = config.examples_per_task or examples_per_task
+    length = config.examples_per_task or (200 if config.dataset == "digits" else length)
     data = datasets.load(config.dataset, config.data_dir, on_download=say)
-    train, test = (
-        Base(images.reshape(len(images), -1), labels)
-        for images, labels in (
-            (data.train_images, data.train_labels),
-            (data.test_images, data.test_labels),
-        )
-    )
-    size = len(test.labels)
-    if config.test_images is not None:
-        if (count := config.test_images) > size:
+    train = Base(data.train_images.reshape(len(data.train_images), -1), data.train_labels)
+    test = Base(data.test_images.reshape(len(data.test_images), -1), data.test_labels)
+    if (count := config.test_images) is not None:
+        if count > (size := len(test.labels)):
             raise ValueError(f"--test-images must be at most {size}, got {count}")
         test = jax.tree.map(lambda leaf: leaf[np.arange(count) * size // count], test)
 
     def make(rng: np.random.Generator) -> Tasks:
-        return draw(rng, len(train.labels), num_tasks, examples_per_task)
+        return draw(rng, len(train.labels), num_tasks, length)
 
     return _Material(train, test, make, networks.dense())
 
@@ -248,8 +233,8 @@ def _omniglot(config: Config, say: Callable[[str], object]) -> _Material:
     def make(rng: np.random.Generator) -> Tasks:
         return benchmarks.alphabets(rng, data.alphabets, data.drawers, num_tasks)
 
-    num_classes = int(data.labels.max()) + 1
-    return _Material(drawings, drawings, make, networks.convolutional(num_classes))
+    model = networks.convolutional(int(data.labels.max()) + 1)
+    return _Material(drawings, drawings, make, model)
 
 
 def _tasks(config: Config, material: _Material) -> Tasks:
@@ -259,14 +244,10 @@ def _tasks(config: Config, material: _Material) -> Tasks:
     tasks = benchmark_files.load(
         config.benchmark_file, len(material.train.labels), len(material.test.labels)
     )
-    for given, size, held in zip(
-        (config.tasks, config.examples_per_task),
-        ("--tasks", "--examples-per-task"),
-        tasks.images.shape[-2:],
-        strict=True,
-    ):
-        if given not in (None, held):
-            raise ValueError(f"{config.benchmark_file} has {size} {held}, got {given}")
+    names = ("tasks", "examples_per_task")
+    for name, held in zip(names, tasks.images.shape[-2:], strict=True):
+        if (given := getattr(config, name)) not in (None, held):
+            raise ValueError(f"{config.benchmark_file} has {flag(name)} {held}, got {given}")
     if tasks.images.ndim == 2:  # a single draw serves all seeds
         tasks = benchmarks.stack([tasks] * len(seeds))
     if len(tasks.images) != len(seeds):
@@ -277,13 +258,8 @@ def _tasks(config: Config, material: _Material) -> Tasks:
     return tasks
 
 
-def _most_tests(tasks: Tasks, test: Base) -> int:
-    """How many images a task is tested on, at most."""
-    return len(test.labels) if tasks.tests is None else tasks.tests.shape[-1]
-
-
 def describe(config: Config, tasks: Tasks, test: Base) -> str:
-    """One sentence on what the numbers are of."""
+    """The caption of the results."""
     num_tasks, num_examples = tasks.images.shape[1:]
     tested = "each tested on its own drawings"
     if tasks.tests is None:

@@ -1,10 +1,4 @@
-"""Program `python -m experiments.tables`: the paper's tables beside the published values.
-
-    python -m experiments.tables retained-accuracy --data-dir ~/mnist
-    python -m experiments.tables retained-accuracy --cells rotations/mer-200 rotations/gem-200
-
-A finished cell is not run again. The same command resumes what was stopped.
-"""
+"""Program for the paper's tables."""
 
 import dataclasses
 from collections.abc import Sequence

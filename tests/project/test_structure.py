@@ -15,9 +15,9 @@ MODULES = sorted(
 FLOORS = (
     ("experiments.running",),
     ("experiments.plots",),
-    ("experiments.supervised", "experiments.rl", "experiments.language", "experiments.joint",
-     "experiments.examples"),
-    ("experiments.tables", "experiments.report", "experiments.bench", "experiments.survival"),
+    ("experiments.supervised", "experiments.rl", "experiments.language", "experiments.examples"),
+    ("experiments.joint", "experiments.tables", "experiments.report", "experiments.bench",
+     "experiments.survival"),
 )  # fmt: skip
 """Folders of experiments from the ground up. Those of one floor do not import each other."""
 

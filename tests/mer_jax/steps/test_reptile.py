@@ -1,5 +1,6 @@
 """Reptile: interpolation, and pulls in any optimizer."""
 
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -23,7 +24,10 @@ OPTIMIZERS = {
     "chain": lambda: optax.chain(optax.clip_by_global_norm(0.5), optax.adam(0.01)),
     "adafactor": lambda: optax.adafactor(0.01),
 }
-PARAMS = {"w": jnp.linspace(-1, 1, 12).reshape(3, 4), "b": jnp.float32([0.3, -2.0])}
+PARAMS = {
+    "w": np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4),
+    "b": np.float32([0.3, -2.0]),
+}
 
 
 def gradient(params, step):
@@ -31,19 +35,30 @@ def gradient(params, step):
     return jax.tree.map(lambda p: p - jnp.sin(step / 30), params)
 
 
-def train(optimizer, params, num_steps):
+def training(optimizer, num_steps):
+    """A compiled function of the parameters: the last ones, the state, and the path there."""
+
+    def step(carry, number):
+        params, state = carry
+        updates, state = optimizer.update(gradient(params, number), state, params)
+        params = optax.apply_updates(params, updates)
+        return (params, state), params
+
     @jax.jit
     def go(params):
-        def step(carry, number):
-            params, state = carry
-            updates, state = optimizer.update(gradient(params, number), state, params)
-            params = optax.apply_updates(params, updates)
-            return (params, state), params
-
         start = (params, optimizer.init(params))
         return jax.lax.scan(step, start, jnp.arange(num_steps, dtype=jnp.float32))
 
-    return go(params)
+    return go
+
+
+def train(optimizer, params, num_steps):
+    return training(optimizer, num_steps)(params)
+
+
+@functools.lru_cache
+def trained_by_inner(name):
+    return train(OPTIMIZERS[name](), PARAMS, 100)[0]
 
 
 def test_interpolate_reaches_both_ends():
@@ -67,24 +82,29 @@ def test_as_a_loop_written_by_hand(name):
     """A thousand steps: the inner optimizer, and every 7 steps a pull."""
     _, path = train(mer_jax.reptile(OPTIMIZERS[name](), 7, 0.3), PARAMS, 1000)
     inner = OPTIMIZERS[name]()
-    params = anchor = PARAMS
-    state = inner.init(params)
-    step = jax.jit(lambda params, state, number: inner.update(
-        gradient(params, number), state, params))  # fmt: skip
+
+    @jax.jit
+    def step(params, state, number):
+        updates, state = inner.update(gradient(params, number), state, params)
+        return optax.apply_updates(params, updates), state
+
+    params, anchor, state, seen = PARAMS, PARAMS, jax.jit(inner.init)(PARAMS), []
     for number in range(1000):
-        updates, state = step(params, state, jnp.float32(number))
-        params = optax.apply_updates(params, updates)
+        params, state = step(params, state, np.float32(number))
         if number % 7 == 6:
-            params = anchor = jax.tree.map(lambda a, p: a + 0.3 * (p - a), anchor, params)
-        now = jax.tree.map(lambda leaf: leaf[number], path)  # noqa: B023
-        chex.assert_trees_all_close(now, params, atol=1e-6, rtol=0)
+            params = anchor = jax.tree.map(
+                lambda a, p: a + np.float32(0.3) * (np.asarray(p) - a), anchor, params
+            )
+        seen.append(params)
+    by_hand = jax.tree.map(lambda *leaves: np.stack(leaves), *seen)
+    chex.assert_trees_all_close(path, by_hand, atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize("every", [1, 3])
 def test_at_rate_1_it_is_the_inner_optimizer_bit_for_bit(name, every):
     (params, state), _ = train(mer_jax.reptile(OPTIMIZERS[name](), every, 1.0), PARAMS, 100)
-    (expected, inner), _ = train(OPTIMIZERS[name](), PARAMS, 100)
+    expected, inner = trained_by_inner(name)
     chex.assert_trees_all_equal(params, expected)
     chex.assert_trees_all_equal(state.inner, inner)
 
@@ -97,6 +117,7 @@ def test_sgd_pulled_at_every_step_is_sgd_with_a_smaller_learning_rate():
 
 def test_at_rate_0_everything_is_taken_back():
     _, path = train(mer_jax.reptile(optax.adam(0.1), 5, 0.0), PARAMS, 20)
+    path = jax.tree.map(np.asarray, path)
     for number in (4, 9, 19):
         now = jax.tree.map(lambda leaf: leaf[number], path)  # noqa: B023
         chex.assert_trees_all_close(now, PARAMS, atol=1e-6)
@@ -104,50 +125,69 @@ def test_at_rate_0_everything_is_taken_back():
 
 
 def test_rates_may_be_swept():
-    ends = jax.vmap(
-        lambda rate: train(mer_jax.reptile(optax.adam(0.01), 3, rate), PARAMS, 10)[0][0]
-    )(jnp.float32([0.1, 1.0]))
+    ends = jax.jit(
+        jax.vmap(lambda rate: train(mer_jax.reptile(optax.adam(0.01), 3, rate), PARAMS, 10)[0][0])
+    )(np.float32([0.1, 1.0]))
     for index, rate in enumerate((0.1, 1.0)):
         (alone, _), _ = train(mer_jax.reptile(optax.adam(0.01), 3, rate), PARAMS, 10)
         chex.assert_trees_all_close(
-            jax.tree.map(lambda leaf: leaf[index], ends), alone, atol=1e-6  # noqa: B023
+            jax.tree.map(lambda leaf: np.asarray(leaf)[index], ends), alone, atol=1e-6  # noqa: B023
         )  # fmt: skip
 
 
 def test_networks_side_by_side_are_pulled_each_to_its_own_anchor():
-    several = jax.tree.map(lambda leaf: jnp.stack([leaf, 2 * leaf, -leaf]), PARAMS)
-    optimizer = mer_jax.reptile(optax.adam(0.01), 3, 0.2)
-    ends = jax.vmap(lambda params: train(optimizer, params, 10)[0][0])(several)
+    several = jax.tree.map(lambda leaf: np.stack([leaf, 2 * leaf, -leaf]), PARAMS)
+    alone = training(mer_jax.reptile(optax.adam(0.01), 3, 0.2), 10)
+    ends = jax.jit(jax.vmap(lambda params: alone(params)[0][0]))(several)
     for number in range(3):
-        one, end = (jax.tree.map(lambda leaf: leaf[number], tree) for tree in (several, ends))  # noqa: B023
-        chex.assert_trees_all_close(end, train(optimizer, one, 10)[0][0], atol=1e-6)
+        one, end = (
+            jax.tree.map(lambda leaf: np.asarray(leaf)[number], tree)  # noqa: B023
+            for tree in (several, ends)
+        )
+        chex.assert_trees_all_close(end, alone(one)[0][0], atol=1e-6)
+
+
+def in_bfloat16(tree):
+    return jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), tree)
+
+
+def in_float32(tree):
+    return jax.tree.map(lambda leaf: leaf.astype(jnp.float32), tree)
 
 
 def test_small_parameters_have_large_anchors():
     """In bfloat16 a hundredth of a small step is lost; the anchor is not rounded more than once."""
-    small = jax.tree.map(lambda p: p.astype(jnp.bfloat16), PARAMS)
+    small = in_bfloat16(PARAMS)
     optimizer = mer_jax.reptile(optax.sgd(0.1), 4, 0.5)
     (params, state), path = train(optimizer, small, 8)
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("bfloat16")}
     assert {leaf.dtype for leaf in jax.tree.leaves(state.anchor)} == {jnp.dtype("float32")}
-    before = jax.tree.map(lambda leaf: leaf[2].astype(jnp.float32), path)
-    grads = gradient(jax.tree.map(lambda leaf: leaf[2], path), jnp.float32(3))
+
+    @jax.jit
+    def third_and_fourth(path):
+        third, fourth = (jax.tree.map(lambda leaf: leaf[number], path) for number in (2, 3))  # noqa: B023
+        return in_float32(third), in_float32(gradient(third, jnp.float32(3))), in_float32(fourth)
+
+    before, grads, now = third_and_fourth(path)
     expected = jax.tree.map(
-        lambda a, p, g: (a.astype(jnp.float32) + 0.5 * (p - 0.1 * g.astype(jnp.float32)
-                         - a.astype(jnp.float32))), small, before, grads)  # fmt: skip
-    now = jax.tree.map(lambda leaf: leaf[3].astype(jnp.float32), path)
+        lambda a, p, g: a + np.float32(0.5) * (p - np.float32(0.1) * g - a),
+        in_float32(small), *jax.device_get((before, grads)),
+    )  # fmt: skip
     chex.assert_trees_all_close(now, expected, rtol=2**-7, atol=1e-3)
 
 
 def test_masters_of_32_bits_and_gradients_of_16():
     optimizer = mer_jax.reptile(optax.adam(0.01), 2, 0.5)
-    state = optimizer.init(PARAMS)
-    params = PARAMS
-    for number in range(4):
-        low = jax.tree.map(lambda p: p.astype(jnp.bfloat16), params)
-        grads = jax.tree.map(lambda g: g.astype(jnp.float32), gradient(low, number))
+
+    @jax.jit
+    def step(params, state, number):
+        grads = in_float32(gradient(in_bfloat16(params), number))
         updates, state = optimizer.update(grads, state, params)
-        params = optax.apply_updates(params, updates)
+        return optax.apply_updates(params, updates), state
+
+    params, state = PARAMS, jax.jit(optimizer.init)(PARAMS)
+    for number in range(4):
+        params, state = step(params, state, number)
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
     chex.assert_trees_all_close(state.anchor, params)
 
@@ -155,16 +195,22 @@ def test_masters_of_32_bits_and_gradients_of_16():
 @pytest.mark.parametrize("rate", [0.5, 1.0])
 def test_updates_are_of_the_parameters_dtype(rate):
     """Otherwise a transformation around it, such as this one, raises."""
-    small = jax.tree.map(lambda p: p.astype(jnp.bfloat16), PARAMS)
+    small = in_bfloat16(PARAMS)
     optimizer = optax.apply_if_finite(mer_jax.reptile(optax.sgd(0.1), 2, rate), 3)
     plain = mer_jax.reptile(optax.sgd(0.1), 2, rate)
-    (params, state), (same, alone) = (small, optimizer.init(small)), (small, plain.init(small))
-    for _ in range(5):
-        updates, state = jax.jit(optimizer.update)(params, state, params)
+
+    @jax.jit
+    def step(params, state, same, alone):
+        updates, state = optimizer.update(params, state, params)
         chex.assert_trees_all_equal_dtypes(updates, small)
         params = optax.apply_updates(params, updates)
-        updates, alone = jax.jit(plain.update)(same, alone, same)
-        same = optax.apply_updates(same, updates)
+        updates, alone = plain.update(same, alone, same)
+        return params, state, optax.apply_updates(same, updates), alone
+
+    both = small, jax.jit(optimizer.init)(small), small, jax.jit(plain.init)(small)
+    for _ in range(5):
+        both = step(*both)
+    params, _, same, _ = both
     chex.assert_trees_all_equal(params, same)
 
 
@@ -198,13 +244,14 @@ def test_what_else_the_inner_optimizer_is_told(plateau):
     """Polyak's step is as long as the loss is large; at rate 1 and at others."""
     inner = optax.polyak_sgd() if not plateau else optax.contrib.reduce_on_plateau(patience=1)
     for rate in (0.5, 1.0):
-        optimizer = mer_jax.reptile(inner, 1, rate)
-        updates, _ = optimizer.update(PARAMS, optimizer.init(PARAMS), PARAMS, value=3.0)
-        expected, _ = optax.with_extra_args_support(inner).update(
-            PARAMS, inner.init(PARAMS), PARAMS, value=3.0
-        )
+        optimizers = mer_jax.reptile(inner, 1, rate), optax.with_extra_args_support(inner)
+        updates, expected = jax.jit(
+            lambda params, of_both=optimizers: [
+                one.update(params, one.init(params), params, value=3.0)[0] for one in of_both
+            ]
+        )(PARAMS)
         chex.assert_trees_all_close(
-            updates, jax.tree.map(lambda leaf: rate * leaf, expected), rtol=1e-5  # noqa: B023
+            updates, jax.tree.map(lambda leaf: rate * np.asarray(leaf), expected), rtol=1e-5  # noqa: B023
         )  # fmt: skip
 
 
