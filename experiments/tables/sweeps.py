@@ -2,7 +2,8 @@
 
 import functools
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from experiments.plots.bars import Bar, bars
 from experiments.rl.agents import TITLES
@@ -59,9 +60,8 @@ flappy-bird dqn-mer alpha 0.003 0.006 0.01 gamma 0.3 0.6
 """
 
 
-def _lines(text: str) -> list[tuple[str, str, Changed]]:
+def _lines(text: str) -> Iterator[tuple[str, str, Changed]]:
     """The first two words of each line, and the values of its names."""
-    found = []
     for first, second, *words in map(str.split, text.strip().splitlines()):
         values: Changed = {}
         for word in words:
@@ -69,33 +69,27 @@ def _lines(text: str) -> list[tuple[str, str, Changed]]:
                 values[name := word] = ()
             else:
                 values[name] += (float(word),)
-        found.append((first, second, values))
-    return found
+        yield first, second, values
 
 
-def _supervised() -> list[Cell]:
+def _supervised() -> Iterator[Cell]:
     """A cell for each line. Omniglot takes long, so each of its settings is a cell of its own."""
-    cells = []
     for on, (tasks, seeds) in DRAWS.items():
         for method, size, values in _lines(OMNIGLOT if on == "omniglot" else MNIST):
-            combinations = itertools.product(*([(v,) for v in some] for some in values.values()))
-            singles: list[Changed] = [dict(zip(values, one, strict=True)) for one in combinations]
-            flags = {"seed": FIRST_SEED, "seeds": seeds, "tasks": tasks}
+            each = itertools.product(*([(v,) for v in some] for some in values.values()))
+            singles: list[Changed] = [dict(zip(values, one, strict=True)) for one in each]
             memories = None if size == "-" else int(size)
+            flags: Any = {"group": "sweeps", "seed": FIRST_SEED, "seeds": seeds, "tasks": tasks}
             for one in singles if on == "omniglot" else [values]:
-                cells.append(make_cell(on, method, memories, "sweeps", one, **flags))
-    return cells
+                yield make_cell(on, method, memories, one, **flags)
 
 
-def _games() -> list[Cell]:
+def _games() -> Iterator[Cell]:
     """A cell for each line."""
-    cells = []
     for game, agent, values in _lines(AGENTS):
-        flags = {"game": game, "agent": agent, "films": False, "seed": FIRST_SEED, **values}
-        flags["seeds"] = GAMES[game]
-        heads = heading(game), TITLES[agent]
-        cells.append(Cell(f"sweeps/{game}/{agent}", PROGRAM, flags, heads))
-    return cells
+        flags = {"game": game, "agent": agent, "films": False, "seed": FIRST_SEED}
+        flags |= {"seeds": GAMES[game], **values}
+        yield Cell(f"sweeps/{game}/{agent}", PROGRAM, flags, (heading(game), TITLES[agent]))
 
 
 def best(results: list[Result], *metrics: str) -> Result:
@@ -130,7 +124,7 @@ def _page(file: str, title: str, heads: list[str], metrics: list[str], caption: 
 
 
 SUPERVISED = Table(
-    _supervised(),
+    [*_supervised()],
     functools.partial(
         _page,
         "sweeps.png",
@@ -143,7 +137,7 @@ SUPERVISED = Table(
     ),
 )
 RL = Table(
-    _games(),
+    [*_games()],
     functools.partial(
         _page,
         "rl-sweeps.png",
