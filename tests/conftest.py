@@ -7,6 +7,13 @@ from pathlib import Path
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 # Accelerators round the factors of products to fewer bits unless told not to.
 os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")
+# Most programs run once, on few numbers: code that is compiled quickly is better than fast code.
+# These options leave XLA's own passes, and thus what is copied, as they are.
+QUICKLY = (
+    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false "
+    "--xla_cpu_parallel_codegen_split_count=1"
+)
+os.environ.setdefault("XLA_FLAGS", QUICKLY)
 # What one has compiled the others need not, nor does the next run of the tests: not the smallest
 # either, since one operation after another is what most tests are made of.
 compiled = Path(__file__).parents[1] / ".compiled_cache"

@@ -55,8 +55,9 @@ def load(folders: Sequence[Path]) -> dict[str, Record]:
             raise ValueError(f"DIR: {path} is named more than once")
         if not (path / "metrics.json").exists():
             raise ValueError(f"{path} has no metrics.json; give the folder that a run wrote")
-    depths = range(1, 99)
-    depth = next(n for n in depths if len({path.parts[-n:] for path in paths}) == len(paths))
+    depth = 1
+    while len({path.parts[-depth:] for path in paths}) < len(paths):
+        depth += 1
     return {"/".join(path.parts[-depth:]): record.load(path / "metrics.json") for path in paths}
 
 
@@ -118,9 +119,9 @@ def origin(run: Record) -> str:
 
 def differences(runs: dict[str, Record]) -> list[list[str]]:
     """The differences of each two results on the same stream, over their common seeds."""
-    lines = [["Difference", "Of", "Mean", "95 %"]]
-    known = [(f" ({name})" if len(runs) > 1 else "", run, one)
-             for name, run in runs.items() for one in run.results]  # fmt: skip
+    lines, several = [["Difference", "Of", "Mean", "95 %"]], len(runs) > 1
+    names = {name: f" ({name})" if several else "" for name in runs}
+    known = [(names[name], run, one) for name, run in runs.items() for one in run.results]
     for (name_a, run_a, a), (name_b, run_b, b) in itertools.combinations(known, 2):
         for metric, title in run_a.metrics.items() if stream(run_a) == stream(run_b) else ():
             if found := difference(a.by_seed(metric), b.by_seed(metric)):

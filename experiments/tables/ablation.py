@@ -9,7 +9,7 @@ RATES: Changed = {"beta": (0.003, 0.01, 0.03, 0.1, 0.3, 1.0), "gamma": (0.1, 0.3
 SIZES: list[Changed] = [
     {"num_batches": (s,), "batch_size": (k,)} for s in (1, 2, 5, 10) for k in (2, 6, 11, 26)
 ]
-CELLS = [make_cell("rotations", "mer", 500, "ablation", one) for one in (RATES, *SIZES)]
+CELLS = [make_cell("rotations", "mer", 500, one, "ablation") for one in (RATES, *SIZES)]
 CAPTION = (
     "Retained accuracy in %, mean ± standard deviation over seeds; what is not varied has its "
     "published value (α 0.1, β 0.01, γ 1, s 10, k 11)."

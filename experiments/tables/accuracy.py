@@ -24,11 +24,10 @@ Changed = Mapping[str, tuple[float, ...]]
 
 
 def make_cell(
-    on: str, method: str, size: int | None = None, group: str = "", changed: Changed | None = None,
+    on: str, method: str, size: int | None = None, changed: Changed = {}, group: str = "",  # noqa: B006
     **flags: Any,
 ) -> Cell:  # fmt: skip
     """A method on a benchmark, with `size` memories."""
-    changed = changed or {}
     parts = [method, *([str(size)] if size else [])]
     parts += [f"{n}-{values[0]:g}" if len(values) == 1 else n for n, values in changed.items()]
     flags |= {"benchmark": on, "dataset": "omniglot" if on == "omniglot" else "mnist"}

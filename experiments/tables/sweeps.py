@@ -73,7 +73,7 @@ def _supervised() -> Iterator[Cell]:
         for method, size, values in _lines(OMNIGLOT if on == "omniglot" else MNIST):
             singles = [{n: (one,) for n, one in s.settings.items()} for s in combinations(values)]
             for part in singles if on == "omniglot" else [values]:
-                yield make_cell(on, method, int(size) or None, "sweeps", part, **flags)
+                yield make_cell(on, method, int(size) or None, part, "sweeps", **flags)
 
 
 def _games() -> Iterator[Cell]:
