@@ -5,6 +5,7 @@ python -m experiments.survival                # twenty kills
 
 import contextlib
 import dataclasses
+import json
 import shutil
 import subprocess
 import sys
@@ -71,14 +72,13 @@ def ended(name: str, out: Path, *more: str) -> tuple[float, Any]:
     began = time.monotonic()
     if status := start(name, out, *more).wait():
         raise ValueError(f"experiments.{name} in {out} ended with status {status}")
-    return time.monotonic() - began, without(files.read_json(out / "metrics.json"), VARYING)
+    seconds, text = time.monotonic() - began, (out / "metrics.json").read_text()
+    return seconds, json.loads(text, object_hook=same_always)
 
 
-def without(value: Any, names: set[str]) -> Any:
-    """The same JSON value without these keys, at any depth."""
-    if isinstance(value, dict):
-        return {key: without(item, names) for key, item in value.items() if key not in names}
-    return [without(item, names) for item in value] if isinstance(value, list) else value
+def same_always(entries: dict[str, Any]) -> dict[str, Any]:
+    """The entries of a JSON object that may not vary."""
+    return {name: value for name, value in entries.items() if name not in VARYING}
 
 
 def kill(name: str, out: Path, after: float) -> bool:
