@@ -93,13 +93,13 @@ def test_a_q_learning_step_by_hand():
         jax.tree.map(np.testing.assert_array_equal, state.target, state.params)
 
 
-def stream(length, seed=0):
-    rng = np.random.default_rng(seed)
+def stream(length, obs_size=3):
+    rng = np.random.default_rng(0)
     return Transition(
-        np.float32(rng.normal(size=(length, 3))),
+        np.float32(rng.normal(size=(length, obs_size))),
         np.int32(rng.integers(0, 2, length)),
         np.float32(rng.normal(size=length)),
-        np.float32(rng.normal(size=(length, 3))),
+        np.float32(rng.normal(size=(length, obs_size))),
         rng.random(length) < 0.2,
     )
 
@@ -114,7 +114,7 @@ def learning(agent, model, frames):
         def step(state, frame):
             return agent.update(jax.random.fold_in(key, state.step), state, frame)
 
-        return jax.lax.scan(step, agent.init(model.init(jax.random.key(9)), at(frames, 0)), frames)
+        return jax.lax.scan(step, agent.init(model.init(key), at(frames, 0)), frames)
 
     return run
 
@@ -127,7 +127,7 @@ def test_without_the_pulls_mer_is_per_example_q_learning():
     state, _ = learned(agent, model, frames)
 
     memory = mer_jax.reservoir(8)
-    params = target = jax.jit(model.init)(jax.random.key(9))
+    params = target = jax.jit(model.init)(jax.random.key(3))
     kept = memory.init(at(frames, 0))
 
     @jax.jit
@@ -532,9 +532,7 @@ def test_an_augmentation_that_changes_nothing_gives_the_same_bits():
         ends = []
         for augment in (None, lambda key, seen: seen):
             model, agent = small_agent(kind, 30, augment=augment)
-            ones = np.ones((20, 4), np.float32)
-            frames = stream(20)._replace(obs=ones, next_obs=0 * ones)
-            ends.append(learned(agent, model, frames, jax.jit)[0])
+            ends.append(learned(agent, model, stream(20, 4), jax.jit)[0])
         jax.tree.map(np.testing.assert_array_equal, *ends)
 
 
@@ -670,32 +668,42 @@ def test_old_keys_are_the_same_and_other_generators_work(plain_run):
     assert np.isfinite(rbg[1].loss).all()
 
 
+def run_without_game(kind):
+    """A function of a seed: its network after 30 frames of a stream, and the infos."""
+    model, agent = small_agent(kind, 25)
+    learn = learning(agent, model, stream(30, 4))
+    return lambda seed: learn(jax.random.key(seed))
+
+
 ON_MESHES = """
 import contextlib, functools
 import jax, numpy as np
 from jax.sharding import NamedSharding, PartitionSpec as P
 from tests.mer_jax.compiling import quickly
-from tests.mer_jax.rl.test_q_learning import whole_run
+from tests.mer_jax.rl.test_q_learning import run_without_game, whole_run
 
 assert jax.device_count() == 4
 seeds = np.arange(4, dtype=np.uint32)
 mesh = jax.make_mesh((4,), ("seed",))
 placed = jax.device_put(seeds, NamedSharding(mesh, P("seed")))
 in_context = functools.partial(jax.set_mesh, mesh)
-for kind in ("fifo", "mer"):
-    run = jax.vmap(whole_run(kind))
-    expected = quickly(run)(seeds)
+# The game and all that plays in it are the same for both.
+for name, one, contexts in (
+    ("fifo", run_without_game("fifo"), (contextlib.nullcontext, in_context)),
+    ("mer", whole_run("mer"), (in_context,)),
+):
+    run = jax.vmap(one)
+    expected = jax.device_get(quickly(run)(seeds))
     manual = jax.shard_map(run, mesh=mesh, in_specs=P("seed"), out_specs=P("seed"))
-    for program, context in (
-        (run, contextlib.nullcontext), (run, in_context), (manual, contextlib.nullcontext)
-    ):
+    programs = [(run, context) for context in contexts]
+    for program, context in (*programs, (manual, contextlib.nullcontext)):
         with context():
             came = quickly(program)(placed)
         jax.tree.map(
             lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), came, expected
         )
         assert {leaf.sharding.spec[0] for leaf in jax.tree.leaves(came)} == {"seed"}
-    print(kind, "is the same")
+    print(name, "is the same")
 """
 
 
