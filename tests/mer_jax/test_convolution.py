@@ -60,16 +60,33 @@ def test_pooling_is_flaxs(size, padding):
     np.testing.assert_array_equal(gradient, theirs)
 
 
+def loss_by_hand(params, image, label):
+    """The loss of two normalized modules and a softmax layer, with XLA's own convolution."""
+    x = image[None, ..., None]
+    for number in range(2):
+        conv, norm = params[f"Conv_{number}"], params[f"InstanceNorm_{number}"]
+        x = jax.lax.conv_general_dilated(
+            x, conv["kernel"], (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+        x = x + conv["bias"]
+        x = x - x.mean((1, 2), keepdims=True)
+        x = x * jax.lax.rsqrt((x**2).mean((1, 2), keepdims=True) + 1e-6)
+        x = nn.max_pool(nn.relu(x * norm["scale"] + norm["bias"]), (2, 2), (2, 2), "SAME")
+    logits = x.reshape(-1) @ params["Dense_0"]["kernel"] + params["Dense_0"]["bias"]
+    return -jax.nn.log_softmax(logits)[label]
+
+
 def test_compiled_gradients_are_what_they_should_be():
     """A compiler may compute what is pooled twice, with another rounding each time, and then
-    nothing equals the maximum any more. The first order is as it is one operation after another;
-    the second, which exact alignment takes, as differences of the first have it."""
+    nothing equals the maximum any more. The first order is that of the network by hand, whose
+    pooling asks for no equality. The second, which exact alignment takes, is as differences of the
+    first have it."""
     model = networks.convnet(5, (64, 64), side=14, pool_padding="SAME", normalize=True)
-    params = model.init(jax.random.key(0))
     params = jax.tree.map(
-        lambda leaf: leaf + 0.01 * RNG.normal(size=leaf.shape).astype(np.float32), params
+        lambda leaf: leaf + 0.01 * RNG.normal(size=leaf.shape).astype(np.float32),
+        jax.device_get(quickly(model.init)(jax.random.key(0))),
     )
-    image = (RNG.random(14 * 14) < 0.2).astype(np.float32)
+    image = (RNG.random((14, 14)) < 0.2).astype(np.float32)
 
     def loss(params):
         return model.loss(params, Example(image, np.int32(3), np.int32(0)))
@@ -81,20 +98,26 @@ def test_compiled_gradients_are_what_they_should_be():
         return np.sqrt(sum((leaf**2).sum() for leaf in jax.tree.leaves(tree)))
 
     def off_by(tree, wanted):
-        return size(jax.tree.map(jnp.subtract, tree, wanted)) / size(wanted)
+        return size(jax.tree.map(np.subtract, tree, wanted)) / size(wanted)
 
-    gradient = jax.jit(jax.grad(loss))
+    compiled = jax.jit(jax.grad(loss))
+
+    def gradient(params):
+        return jax.device_get(compiled(params))
+
     # Rounding of some 1e-6, a few times over; what gets lost is a tenth and more.
-    assert off_by(gradient(params), jax.grad(loss)(params)) < 1e-3
+    by_hand = quickly(jax.grad(lambda params: loss_by_hand(params, image, 3)))
+    along = gradient(params)
+    assert off_by(along, jax.device_get(by_hand(params))) < 1e-3
     # The slope changes by twice what the gradient does along itself: off by 1e-4 between two
     # points so near that next to no ReLU and no maximum changes sides.
-    step, along = 1e-5, gradient(params)
+    step = np.float32(1e-5)
     ahead, behind = (
         gradient(jax.tree.map(lambda leaf, d, h=h: leaf + h * d, params, along))
         for h in (step, -step)
     )
     wanted = jax.tree.map(lambda a, b: (a - b) / step, ahead, behind)
-    assert off_by(jax.jit(jax.grad(slope))(params), wanted) < 1e-2
+    assert off_by(jax.device_get(jax.jit(jax.grad(slope))(params)), wanted) < 1e-2
 
 
 def drawings(n):
