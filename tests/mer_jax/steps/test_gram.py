@@ -15,6 +15,7 @@ from mer_jax import networks
 from mer_jax.steps import gram
 from mer_jax.types import Example
 from tests.mer_jax import golden
+from tests.mer_jax.compiling import quickly
 
 D, C = 7, 3
 MODEL = networks.mlp((D, 5, C))
@@ -45,7 +46,7 @@ def drawn_params(sizes, seed, dtype=np.float32):
 
 def in_both_forms(function, loss, *args):
     """What `function(loss, *args)` gives in the Gram form and in the plain scan, in one program."""
-    return jax.jit(lambda *args: (function(loss, *args), function(plainly(loss), *args)))(*args)
+    return quickly(lambda *args: (function(loss, *args), function(plainly(loss), *args)))(*args)
 
 
 RATES = {"alpha": 0.1, "beta": 0.3, "gamma": 0.7}
@@ -110,7 +111,7 @@ def test_what_is_left_out_need_not_be_finite():
     batch.x[0, 1] = np.nan
     only = golden.at(batch, (slice(None), slice(1)))
 
-    @jax.jit
+    @quickly
     def ends(params, batch, only):
         left_out = np.float32([[1, 0]])
         ours, _ = mer_jax.mer_update(MODEL.loss, params, batch, left_out, **RATES)
