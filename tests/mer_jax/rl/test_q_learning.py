@@ -195,7 +195,7 @@ def test_fifo_draws_no_more_than_it_can_hold(n, says):
 
 
 FIFO = rl.fifo(5)
-add_to_fifo = jax.jit(functools.partial(FIFO.add, None))
+add_to_fifo = jax.jit(functools.partial(FIFO.add, jax.random.key(0)))
 draw_four = jax.jit(lambda key, state: FIFO.sample(key, state, 4))
 
 

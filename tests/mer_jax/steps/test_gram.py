@@ -1,6 +1,7 @@
 """The Gram form is the plain scan's arithmetic in another order."""
 
 import itertools
+from typing import Any
 
 import chex
 import jax
@@ -156,7 +157,8 @@ def tail_of_keyed(rest, preactivation, keyed):
     return MODEL.loss.tail(rest, preactivation, keyed[1][0])
 
 
-KEYED = mer_jax.DenseFirstLoss(dropped, MODEL.loss.split, MODEL.loss.merge, tail_of_keyed)
+DENSE: Any = MODEL.loss
+KEYED = mer_jax.DenseFirstLoss(dropped, DENSE.split, DENSE.merge, tail_of_keyed)
 
 
 @pytest.mark.parametrize("batch_size", [3, 129, 200])
