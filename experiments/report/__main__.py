@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import tyro
 from markdown_it import MarkdownIt
 
-from experiments.plots import curves, maps, transfer
+from experiments.plots import curves, settings
 from experiments.running import files, record
 from experiments.running.command_line import errors, parse
 from experiments.running.record import Record, markdown
@@ -148,10 +148,10 @@ def pictures(page: Page, name: str, run: Record) -> None:
             title = "Mean accuracy on the tasks seen so far"
             page.draw(curves.retained, title, panels={name: having})
             title = f"{name}: every task after every task"
-            page.draw(maps.accuracy_matrices, title, results=having)
+            page.draw(settings.accuracy_matrices, title, results=having)
     watched = [one for one in finite if "alignment" in one.per_seed]
     if panels := {(name, one.title): one.per_seed["alignment"]["by_task"] for one in watched}:
-        page.draw(lambda file, title: transfer.alignment(file, panels), "Transfer and interference")
+        page.draw(lambda file, title: curves.alignment(file, panels), "Transfer and interference")
 
 
 def origin(run: Record) -> str:

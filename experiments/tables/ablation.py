@@ -1,6 +1,6 @@
 """The effect of beta, gamma, s and k on MER, on Rotations with 500 memories."""
 
-from experiments.plots.maps import heat_maps
+from experiments.plots.settings import heat_maps
 from experiments.running.record import markdown
 from experiments.tables.accuracy import Changed, make_cell
 from experiments.tables.table import Page, Row, Table

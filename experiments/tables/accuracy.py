@@ -4,8 +4,8 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
-from experiments.plots.bars import Bar, bars
 from experiments.plots.curves import accuracy_over_stream
+from experiments.plots.settings import Bar, bars
 from experiments.running.record import markdown
 from experiments.supervised.methods import METHODS, RATES, is_published
 from experiments.supervised.settings import CHOSEN, PUBLISHED

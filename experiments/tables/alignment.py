@@ -4,7 +4,7 @@ import dataclasses
 import functools
 from typing import Any
 
-from experiments.plots import transfer
+from experiments.plots import curves
 from experiments.running.statistics import Spread, spread
 from experiments.tables import accuracy
 from experiments.tables.published import ALIGNMENT
@@ -38,7 +38,7 @@ COLUMNS: Columns = {
 
 def _page(rows: list[Row]) -> Page:
     panels = {row.cell.heads[:2]: row.result.per_seed["alignment"]["by_task"] for row in rows}
-    draw = functools.partial(transfer.alignment, panels=panels)
+    draw = functools.partial(curves.alignment, panels=panels)
     return [listed(rows, COLUMNS, CAPTION)], {"alignment.png": draw}
 
 

@@ -69,15 +69,14 @@ def jobs(cell: Cell, given: dict[str, Any], folder: Path, at_once: int | None) -
     names = {field.name for field in dataclasses.fields(cell.program.config)}
     if unused := sorted(set(given) - names - {"data_dir"}):
         raise ValueError(f"{flag(unused[0])} is not used by {cell.name}")
-    given = {name: value for name, value in given.items() if name in names}
-    given |= {"out": folder / "cells" / cell.name, "resume": True}
-    config = cell.program.config(**cell.flags | given)
+    flags = cell.flags | {name: value for name, value in given.items() if name in names}
+    config = cell.program.config(**flags, out=folder / "cells" / cell.name, resume=True)
     config.check()
     known = load(config.out)
     check_same(config.out, known, config)
     seeds = config.all_seeds()[len(known.seeds) if known else 0 :]
-    size, lock = at_once or len(seeds), threading.Lock()
-    parts = [seeds[first : first + size] for first in range(0, len(seeds), size or 1)]
+    size, lock = at_once or len(seeds) or 1, threading.Lock()
+    parts = [seeds[first : first + size] for first in range(0, len(seeds), size)]
     return [functools.partial(learn, cell, config, part, lock) for part in parts]
 
 
@@ -100,8 +99,7 @@ def learn(cell: Cell, config: Any, seeds: list[int], lock: threading.Lock, bars:
         leave=leave and (lambda _, *run: leave(config.out, *run)),
         about=study.about | record.environment(),
     )
-    new = load(out)
-    if new is None or new.seeds != seeds:
+    if not (new := load(out)) or new.seeds != seeds:
         out.mkdir(parents=True, exist_ok=True)
         with locked(out):
             new = batches.run(plan, part, bars, title, draws=False)
@@ -121,9 +119,10 @@ def join(cell: Cell, config: Any, study: Study) -> None:
         known = record.join(known, new) if known else new
         seeds = known.seeds
         same = dataclasses.replace(config, seeds=len(seeds))
-        about = {name: value for name, value in new.about.items() if name != "caption"}
-        about |= {"config": deciding(same), "command": command(cell.program.module, same)}
-        known = dataclasses.replace(known, about=about | {"seeds": seeds})
+        about = {"config": deciding(same), "command": command(cell.program.module, same)}
+        about = new.about | about | {"seeds": seeds}
+        about.pop("caption", None)  # of a part
+        known = dataclasses.replace(known, about=about)
         known.write(config.out / "metrics.json")
         shutil.rmtree(out)
 
@@ -147,7 +146,5 @@ def check_same(out: Path, known: Record | None, config: Any, study: Study | None
         changed += sorted(name for name in names if told[name] != known.about[name])
     if changed:
         names = ", ".join(dict.fromkeys(changed))
-        raise ValueError(
-            f"{out} was made with other values of {names}; delete it to run it again, or choose "
-            "another --out"
-        )
+        wanted = "delete it to run it again, or choose another --out"
+        raise ValueError(f"{out} was made with other values of {names}; {wanted}")

@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Iterator
 
-from experiments.plots.bars import Bar, bars
+from experiments.plots.settings import Bar, bars
 from experiments.rl.agents import TITLES
 from experiments.rl.study import PROGRAM
 from experiments.running.batches import combinations

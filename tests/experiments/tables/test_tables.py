@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments.plots.bars import WIDEST, Bar, bars
+from experiments.plots.settings import WIDEST, Bar, bars
 from experiments.rl.agents import CHOSEN as RATES
 from experiments.running.command_line import deciding
 from experiments.running.interrupt import stop
