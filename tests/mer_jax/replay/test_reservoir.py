@@ -187,3 +187,20 @@ def test_no_step_copies_the_reservoir():
     sizes = compiled.compile().memory_analysis()
     assert sizes.alias_size_in_bytes >= capacity * row  # the result takes the argument's place
     assert sizes.temp_size_in_bytes < capacity * row / 10
+
+
+@jax.jit
+def drawn_and_added(key, state):
+    """`sample_and_add`, and the same by its two parts with keys of their own."""
+    memory = mer_jax.reservoir(7)
+    draw_key, add_key = jax.random.split(key)
+    drawn, valid = memory.sample(draw_key, state, 3)
+    parts = drawn, valid, memory.add(add_key, state, jnp.int32(-1))
+    return memory.sample_and_add(key, state, jnp.int32(-1), 3), parts
+
+
+def test_a_draw_and_an_addition_have_keys_of_their_own():
+    state = jax.tree.map(lambda leaf: leaf[-1], fill_with_each(jax.random.key(0), 7, 20))
+    for seed in range(4):
+        both, parts = drawn_and_added(jax.random.key(seed), state)
+        jax.tree.map(np.testing.assert_array_equal, both, parts)
