@@ -3,7 +3,9 @@
 python -m experiments.survival                # twenty kills
 """
 
+import contextlib
 import dataclasses
+import json
 import shutil
 import subprocess
 import sys
@@ -70,26 +72,22 @@ def ended(name: str, out: Path, *more: str) -> tuple[float, Any]:
     began = time.monotonic()
     if status := start(name, out, *more).wait():
         raise ValueError(f"experiments.{name} in {out} ended with status {status}")
-    return time.monotonic() - began, without(files.read_json(out / "metrics.json"), VARYING)
+    seconds, text = time.monotonic() - began, (out / "metrics.json").read_text()
+    return seconds, json.loads(text, object_hook=same_always)
 
 
-def without(value: Any, names: set[str]) -> Any:
-    """The same JSON value without these keys, at any depth."""
-    if isinstance(value, dict):
-        return {key: without(item, names) for key, item in value.items() if key not in names}
-    return [without(item, names) for item in value] if isinstance(value, list) else value
+def same_always(entries: dict[str, Any]) -> dict[str, Any]:
+    """The entries of a JSON object that may not vary."""
+    return {name: value for name, value in entries.items() if name not in VARYING}
 
 
 def kill(name: str, out: Path, after: float) -> bool:
     """Starts one and kills it after some seconds. Returns whether it was still running then."""
     process = start(name, out)
-    try:
+    with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(timeout=after)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-        return True
-    return False
+    process.kill()
+    return process.wait() < 0
 
 
 def kill_one(name: str, out: Path, rng: np.random.Generator, seconds: float) -> dict[str, Any]:
@@ -98,26 +96,23 @@ def kill_one(name: str, out: Path, rng: np.random.Generator, seconds: float) -> 
         shutil.rmtree(out)
     saved = [path for path in checkpoints.folder(out).glob("*/*") if path.name.isdigit()]
     newest = max(saved, key=lambda path: path.stat().st_mtime, default=None)
-    newest_name = newest and f"{newest.parent.name}/{newest.name}"
     times = {"killed_after": round(after, 2), "of_seconds": round(seconds, 2)}
-    return {"program": name, **times, "newest_checkpoint": newest_name}
+    name_of = newest and f"{newest.parent.name}/{newest.name}"
+    return {"program": name, **times, "newest_checkpoint": name_of}
 
 
 def write(config: Config, runs: list[dict[str, Any]]) -> str:
     """Writes survival.json and survival.md of the kills so far. Returns a summary."""
-    same = sum(run["same_bits"] for run in runs)
-    summary = (
-        f"{same} of {len(runs)} runs, killed at a random moment and resumed, ended with the bits "
-        "of an undisturbed run."
-    )
+    same = f"{sum(run['same_bits'] for run in runs)} of {len(runs)} runs"
+    killed = "killed at a random moment and resumed, ended with the bits of an undisturbed run."
     head = ["Program", "Killed after, s", "Of, s", "Newest checkpoint", "Same bits"]
     lines = [[str("none" if cell is None else cell) for cell in run.values()] for run in runs]
     about = {"config": deciding(config), "command": command(MODULE, config)}
-    table = record.markdown([head, *lines], f"{summary} `{about['command']}`")
+    table = record.markdown([head, *lines], f"{same}, {killed} `{about['command']}`")
     files.write_text(config.out / "survival.md", table)
     content = {"runs": runs, "programs": RUNS, **about, **record.environment()}
     files.write_json(config.out / "survival.json", content)
-    return summary
+    return f"{same}, {killed}"
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -125,9 +120,8 @@ def main(args: Sequence[str] | None = None) -> None:
     console, config = progress.console(), parse(MODULE, Config, args)
     with errors(MODULE):
         config.check()
-    rng = np.random.default_rng(config.seed)
+    rng, runs = np.random.default_rng(config.seed), list[dict[str, Any]]()
     names = [list(RUNS)[number % len(RUNS)] for number in range(config.kills)]
-    runs: list[dict[str, Any]] = []
     stopped = f"results so far are in {config.out}"
     with running(MODULE, console, stopped), progress.display(console) as bars:
         bar = bars.add_task("runs killed", total=config.kills, about="")
@@ -137,8 +131,7 @@ def main(args: Sequence[str] | None = None) -> None:
             killed = kill_one(name, out := config.out / f"{name}-{number}", rng, seconds)
             runs.append(killed | {"same_bits": ended(name, out, "--resume")[1] == wanted})
             summary = write(config, runs)
-            about = f"{name} after {killed['killed_after']:.1f} s"
-            bars.update(bar, completed=number + 1, about=about)
+            bars.update(bar, advance=1, about=f"{name} after {killed['killed_after']:.1f} s")
     console.print(summary)
 
 

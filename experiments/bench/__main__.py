@@ -68,10 +68,8 @@ def recorded(path: Path) -> dict[str, Row]:
         rows = [Row(**one) for one in files.read_json(path)["rows"]]
         return {one.what: one._replace(median=float(one.median)) for one in rows}
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise ValueError(
-            f"--compare needs a bench.json which this program has written, got {path} "
-            f"({type(error).__name__}: {error})"
-        ) from None
+        needs = "--compare needs a bench.json which this program has written, got"
+        raise ValueError(f"{needs} {path} ({type(error).__name__}: {error})") from None
 
 
 def grown(rows: list[Row], before: dict[str, Row]) -> list[tuple[Row, float]]:
@@ -82,20 +80,18 @@ def grown(rows: list[Row], before: dict[str, Row]) -> list[tuple[Row, float]]:
 
 def table(rows: list[Row], before: dict[str, Row] | None = None) -> list[list[str]]:
     """A table with its head. Recorded rows have a column of their own."""
-    lines = [["What", "Median", ""], *([one.what, number(one.median), one.unit] for one in rows)]
-    if before is not None:
-        medians = [number(before[one.what].median) if one.what in before else "" for one in rows]
-        for line, median in zip(lines, ["Recorded", *medians], strict=True):
-            line.insert(1, median)
-    return lines
+    lines = [["What", "Recorded", "Median", ""]]
+    for what, median, unit, _ in rows:
+        then = number(before[what].median) if before and what in before else ""
+        lines.append([what, then, number(median), unit])
+    return lines if before is not None else [[line[0], *line[2:]] for line in lines]
 
 
 def write(config: Config, rows: list[Row]) -> None:
     """Writes bench.json and bench.md of the rows so far."""
     machine, first = record.environment(), jax.devices()[0]
-    place = f"{machine['cpu_count']} cores ({platform.machine()})"
-    if first.platform != "cpu":
-        place = f"{first.device_kind} with {place}"
+    place = "" if first.platform == "cpu" else f"{first.device_kind} with "
+    place += f"{machine['cpu_count']} cores ({platform.machine()})"
     about = {"config": deciding(config), "command": command(MODULE, config)}
     caption = (
         f"Medians of {config.repeats} on {place}, jax {machine['versions']['jax']}; whole runs "

@@ -7,13 +7,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 import mer_jax
 from experiments.running import devices
@@ -23,6 +22,8 @@ from mer_jax.types import Example
 NETWORK = mer_jax.networks.mlp((784, 100, 100, 10))
 RATIO = "×"
 """The unit of a ratio. The smaller, the better."""
+SCALES = {"µs": (1e6, 1), "thousand/s": (1e-3, -1), "million/s": (1e-6, -1)}
+"""Units of seconds `t`: a factor and an exponent, `factor * t**exponent`."""
 Measure = Callable[[], float]
 """A function that runs a compiled program once and returns its seconds."""
 
@@ -36,37 +37,41 @@ class Row(NamedTuple):
     values: list[float]
 
 
-def row(what: str, values: list[float], unit: str) -> Row:
-    """A row of values."""
-    return Row(what, statistics.median(values), unit, values)
+def row(what: str, values: Iterable[float], unit: str = "s") -> Row:
+    """A row of values, which are seconds where the unit has a scale."""
+    factor, exponent = SCALES.get(unit, (1, 1))
+    scaled = [float(factor * value**exponent) for value in values]
+    return Row(what, statistics.median(scaled), unit, scaled)
 
 
-def ratio(what: str, first: list[float], second: list[float]) -> Row:
-    """The first over the second, pair by pair."""
-    return row(what, [a / b for a, b in zip(first, second, strict=True)], RATIO)
+def compared(
+    repeats: int, what: str, first: Measure, second: Measure, names: Sequence[str] = (),
+    unit: str = "µs",
+) -> list[Row]:  # fmt: skip
+    """The ratio of two programs, below rows of their own if these have names.
+
+    Both are measured in turn, so that a machine that slows down slows both.
+    """
+    taken = np.array([(first(), second()) for _ in range(repeats)])
+    rows = [row(name, taken[:, number], unit) for number, name in enumerate(names)]
+    return [*rows, row(what, taken[:, 0] / taken[:, 1], RATIO)]
 
 
-def single(what: str, measure: Measure, repeats: int, unit: str = "s", scale: float = 1.0) -> Row:
-    """A row of repeated measurements."""
-    return row(what, [scale * measure() for _ in range(repeats)], unit)
+def single(repeats: int, what: str, measure: Measure, unit: str = "s") -> Row:
+    """A row of a repeated measurement."""
+    return row(what, [measure() for _ in range(repeats)], unit)
 
 
-def timed(run: Callable[..., Any], *args: Any) -> Measure:
-    """Compiles a program by a first run."""
-    jax.block_until_ready(run(*args))
+def timed(run: Callable[..., Any], *args: Any, count: int = 1) -> Measure:
+    """The seconds of one of the `count` steps of a program, which a first run compiles."""
 
     def measure() -> float:
         started = time.perf_counter()
         jax.block_until_ready(run(*args))
-        return time.perf_counter() - started
+        return (time.perf_counter() - started) / count
 
+    measure()
     return measure
-
-
-def pairs(first: Measure, second: Measure, repeats: int) -> tuple[list[float], list[float]]:
-    """Both measured in turn, so that a machine that slows down slows both."""
-    taken = [(first(), second()) for _ in range(repeats)]
-    return [a for a, _ in taken], [b for _, b in taken]
 
 
 def batch(*shape: int) -> Example:
@@ -78,16 +83,20 @@ def batch(*shape: int) -> Example:
 
 
 def mer_stream(
-    num_batches: int, batch_size: int, capacity: int, length: int, network: Model = NETWORK
+    s: int, k: int, capacity: int, length: int, network: Model = NETWORK
 ) -> tuple[Any, Any, Example]:
     """A program `run(key, state, examples) -> state` of MER over a stream, its state and examples.
 
     The memory is full and any slot may be written, as after a long stream.
     """
-    learner = mer_jax.mer(
-        network.loss, alpha=0.03, beta=0.03, gamma=1.0, num_batches=num_batches,
-        batch_size=batch_size, capacity=capacity,
-    )  # fmt: skip
+    how: dict[str, Any] = {
+        "alpha": 0.03,
+        "beta": 0.03,
+        "gamma": 1.0,
+        "num_batches": s,
+        "batch_size": k,
+    }
+    learner = mer_jax.mer(network.loss, **how, capacity=capacity)
     run = jax.jit(lambda key, *rest: mer_jax.run(key, learner, *rest)[0], donate_argnums=1)
     examples = batch(length)
     first = jax.tree.map(lambda leaf: leaf[0], examples)
@@ -97,15 +106,14 @@ def mer_stream(
 
 
 def mer_seconds(
-    num_batches: int, batch_size: int, capacity: int, length: int, network: Model = NETWORK,
-    seeds: int | None = None,
-) -> Measure:  # fmt: skip
-    """The seconds of one example of MER.
+    s: int, k: int, capacity: int, length: int, network: Model = NETWORK, seeds: int | None = None
+) -> Measure:
+    """The seconds of one per-example SGD step of MER.
 
     Args:
       seeds: how many learn at once, in a `vmap`. None for one without.
     """
-    run, state, stream = mer_stream(num_batches, batch_size, capacity, length, network)
+    run, state, stream = mer_stream(s, k, capacity, length, network)
     key = jax.random.key(0)
     if seeds is not None:
         run = jax.jit(jax.vmap(run, (0, 0, None)), donate_argnums=1)
@@ -117,24 +125,22 @@ def mer_seconds(
         state = run(key, state, stream)
         return state
 
-    measure = timed(again)
-    return lambda: measure() / length
+    return timed(again, count=length * s * k * (seeds or 1))
 
 
 def batched_seconds(batch_size: int, length: int, network: Model = NETWORK) -> Measure:
-    """The seconds of one ordinary mini-batch step."""
-    optimizer = optax.sgd(0.03)
+    """The seconds of one example's share of an ordinary mini-batch step."""
 
     def mean_loss(params: Any, examples: Example) -> jax.Array:
         return jax.vmap(network.loss, (None, 0))(params, examples).mean()
 
     def step(params: Any, examples: Example) -> tuple[Any, None]:
-        updates, _ = optimizer.update(jax.grad(mean_loss)(params, examples), optimizer.init(params))
-        return optax.apply_updates(params, updates), None
+        grads = jax.grad(mean_loss)(params, examples)
+        return jax.tree.map(lambda p, g: p - 0.03 * g, params, grads), None
 
     run = jax.jit(lambda params, stream: jax.lax.scan(step, params, stream)[0])
-    measure = timed(run, network.init(jax.random.key(0)), batch(length, batch_size))
-    return lambda: measure() / length
+    params, stream = network.init(jax.random.key(0)), batch(length, batch_size)
+    return timed(run, params, stream, count=length * batch_size)
 
 
 def frames(env: Any, params: Any, num_games: int, length: int) -> Callable[[], Any]:

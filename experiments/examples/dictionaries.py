@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import optax
 
 import mer_jax
-from experiments.examples.stream import turning_points
+from experiments.examples.stream import first, turning_points
 
 
 def main() -> tuple[float, dict[str, jax.Array]]:
@@ -21,21 +21,14 @@ def main() -> tuple[float, dict[str, jax.Array]]:
         return jax.nn.relu(x @ params["in"]) @ params["out"]
 
     def loss(params, example):
-        losses = optax.softmax_cross_entropy_with_integer_labels(
-            logits(params, example["features"]), example["label"]
-        )
-        return example["weight"] * losses
+        losses = optax.softmax_cross_entropy_with_integer_labels
+        return example["weight"] * losses(logits(params, example["features"]), example["label"])
 
     keys = jax.random.split(jax.random.key(1))
-    params = {
-        "in": jax.random.normal(keys[0], (5, 32)) / 2,
-        "out": jax.random.normal(keys[1], (32, 2)) / 6,
-    }
-    learner = mer_jax.mer(
-        loss, alpha=0.1, beta=0.3, gamma=1.0, num_batches=5, batch_size=6, capacity=60
-    )
-    state = learner.init(params, jax.tree.map(lambda leaf: leaf[0], stream))
-    state, _ = jax.jit(lambda s: mer_jax.run(jax.random.key(2), learner, s, stream))(state)
+    ahead, out = jax.random.normal(keys[0], (5, 32)), jax.random.normal(keys[1], (32, 2))
+    mer = mer_jax.mer(loss, alpha=0.1, beta=0.3, gamma=1, num_batches=5, batch_size=6, capacity=60)
+    state = mer.init({"in": ahead / 2, "out": out / 6}, first(stream))
+    state, _ = jax.jit(lambda s: mer_jax.run(jax.random.key(2), mer, s, stream))(state)
 
     guesses = jax.vmap(logits, (None, 0))(state.params, stream["features"]).argmax(-1)
     accuracy = float((guesses == stream["label"]).mean())

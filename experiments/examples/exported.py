@@ -1,5 +1,7 @@
 """A step of MER as bytes: exported for three platforms, read back, and run."""
 
+import functools
+
 import jax
 import numpy as np
 from jax import export
@@ -20,9 +22,7 @@ def main() -> tuple[mer_jax.Info, mer_jax.Info]:
         return learner.update(jax.random.wrap_key_data(raw_key), state, example)
 
     raw_key = jax.random.key_data(jax.random.key(2))
-    shapes = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), (raw_key, state, example)
-    )
+    shapes = jax.eval_shape(lambda *args: args, raw_key, state, example)
     platforms = ("cpu", "cuda", "tpu")
     content = export.export(jax.jit(step), platforms=platforms)(*shapes).serialize()
     print(f"{len(content)} bytes for {', '.join(platforms)}")
@@ -30,9 +30,8 @@ def main() -> tuple[mer_jax.Info, mer_jax.Info]:
     again = export.deserialize(content)
     after, info = again.call(raw_key, state, example)
     expected, expected_info = step(raw_key, state, example)
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), after, expected
-    )
+    same = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6)
+    jax.tree.map(same, after, expected)
     print(f"the same step: loss {info.loss:.4f}")
     return info, expected_info
 

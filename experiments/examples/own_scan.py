@@ -20,11 +20,8 @@ def main() -> jax.Array:
         key, example = at
         state, info = learner.update(key, state, example)
         running_loss = 0.95 * running_loss + 0.05 * info.loss
-        metrics = {
-            "loss": running_loss,
-            "task 0": mer_jax.accuracy(model.apply, state.params, test),
-            "memories": state.memory.num_seen,
-        }
+        known, memories = mer_jax.accuracy(model.apply, state.params, test), state.memory.num_seen
+        metrics = {"loss": running_loss, "task 0": known, "memories": memories}
         return (state, running_loss), metrics
 
     @jax.jit

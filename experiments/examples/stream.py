@@ -17,5 +17,6 @@ def turning_points(key: jax.Array, num_tasks: int = 3, length: int = 200) -> mer
     return mer_jax.Example(x, (ahead[:, 0] > 0).astype(jnp.int32), tasks)
 
 
-def first(stream: mer_jax.Example) -> mer_jax.Example:
+def first(stream):
+    """The first example of a stream."""
     return jax.tree.map(lambda leaf: leaf[0], stream)

@@ -20,16 +20,15 @@ def main() -> jax.Array:
         state, _ = mer_jax.run(learn_key, learner, state, stream)
         return mer_jax.accuracy(model.apply, state.params, test)
 
-    seeds = jnp.arange(3)
     alphas, betas = jnp.float32([0.01, 0.1]), jnp.float32([0.1, 0.3, 1.0])
     over_seeds = jax.vmap(accuracy, (0, None, None))
     over_betas = jax.vmap(over_seeds, (None, None, 0))
     over_alphas = jax.vmap(over_betas, (None, 0, None))
-    table = jax.jit(over_alphas)(seeds, alphas, betas)  # [alphas, betas, seeds]
+    table = jax.jit(over_alphas)(jnp.arange(3), alphas, betas)  # [alphas, betas, seeds]
     for alpha, row in zip(alphas, table, strict=True):
         for beta, cell in zip(betas, row, strict=True):
-            print(f"alpha {alpha:.2f}, beta {beta:.1f}: {100 * cell.mean():.0f} ± "
-                  f"{100 * cell.std(ddof=1):.0f} %")  # fmt: skip
+            mean, std = 100 * cell.mean(), 100 * cell.std(ddof=1)
+            print(f"alpha {alpha:.2f}, beta {beta:.1f}: {mean:.0f} ± {std:.0f} %")
     return table
 
 

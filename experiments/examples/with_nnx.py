@@ -24,11 +24,9 @@ def main() -> float:
         return optax.softmax_cross_entropy_with_integer_labels(logits, example.y)
 
     stream = turning_points(jax.random.key(0))
-    learner = mer_jax.mer(
-        loss, alpha=0.1, beta=0.3, gamma=1.0, num_batches=5, batch_size=6, capacity=60
-    )
-    learn = jax.jit(lambda state: mer_jax.run(jax.random.key(1), learner, state, stream))
-    state, _ = learn(learner.init(params, first(stream)))
+    mer = mer_jax.mer(loss, alpha=0.1, beta=0.3, gamma=1, num_batches=5, batch_size=6, capacity=60)
+    learn = jax.jit(lambda state: mer_jax.run(jax.random.key(1), mer, state, stream))
+    state, _ = learn(mer.init(params, first(stream)))
     model = nnx.merge(graph, state.params)  # a model again
 
     test = turning_points(jax.random.key(2))

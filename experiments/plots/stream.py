@@ -1,8 +1,9 @@
 """Pictures of a metric along a study's stream."""
 
-from collections.abc import Callable, Sequence
-from itertools import pairwise
+import functools
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from experiments.running import files
 from experiments.running.problem import Schedule
@@ -10,36 +11,15 @@ from experiments.running.record import Record
 
 
 def by_task(
-    metric: str,
-    ylabel: str,
-    file: str,
-    schedule: Schedule,
-    title: str = "",
-    names: Sequence[str] = (),
-    first: int = 0,
+    metric: str, label: str, file: str, schedule: Schedule, **how: Any
 ) -> Callable[[Record, Path], None]:
-    """`Study.draw` of per-seed values `[S, E, N]`: a panel for each task, a line for each result.
-
-    Args:
-      names: of the tasks, by default their numbers.
-      first: evaluations at the start that are not shown.
-    """  # fmt: skip
+    """`Study.draw` of per-seed values `[S, E, N]`, see `curves.by_task`."""
 
     def draw(record: Record, out: Path) -> None:
         from experiments.plots import curves  # takes half a second to import
 
-        places, length = [*schedule.evaluations], schedule.task_length
-        spans = [*pairwise(range(0, schedule.total + 1, length))] if length < schedule.total else []
-        label = schedule.unit + ("; shaded: the task is learned" if spans else "")
-        along = curves.Axis(places[first:], label, spans)
-        values = {
-            result.title: result.array(metric).reshape(-1, len(places), schedule.num_tasks)[
-                :, first:
-            ]
-            for result in record.results
-        }
-        files.write(
-            out / file, lambda part: curves.by_task(part, values, along, ylabel, title, names)
-        )
+        places, labels = [*schedule.evaluations], (schedule.unit, label)
+        how.update(results=record.results, metric=metric, places=places, labels=labels)
+        files.write(out / file, functools.partial(curves.by_task, **how))
 
     return draw

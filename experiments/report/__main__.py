@@ -1,20 +1,22 @@
 """Program for a page on one run or several."""
 
+import base64
 import dataclasses
+import html
+import io
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import tyro
+from markdown_it import MarkdownIt
 
-from experiments.plots import curves, maps, transfer
-from experiments.report.page import Page
-from experiments.running import record
+from experiments.plots import curves, settings
+from experiments.running import files, record
 from experiments.running.command_line import errors, parse
-from experiments.running.record import Record
+from experiments.running.record import Record, markdown
 from experiments.running.statistics import difference, interval, spread
 
 ALONG = {
@@ -31,6 +33,21 @@ CAPTION = (
     "all seeds together. MB: two copies of a seed's state, computed."
 )
 
+HTML = """<!DOCTYPE html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>{title}</title>
+<style>
+body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: auto; padding: 1rem }}
+table {{ border-collapse: collapse; margin: 1rem 0; display: block; overflow-x: auto }}
+th, td {{ padding: .25rem .75rem; border-bottom: 1px solid #ddd; text-align: right }}
+th:first-child, td:first-child {{ text-align: left }}
+img {{ max-width: 100%; height: auto }}
+code {{ font-size: 85%; overflow-wrap: anywhere }}
+</style>
+{body}
+</html>
+"""
+
 
 @dataclasses.dataclass(frozen=True)
 class Config:
@@ -40,6 +57,39 @@ class Config:
     """Folders with a metrics.json each, of any experiment."""
     out: Path = Path("runs/report")
     """Folder for report.html, which needs nothing beside it, and report.md with its pictures."""
+
+
+class Page:
+    """Markdown texts, and pictures by file name."""
+
+    def __init__(self) -> None:
+        self.parts: list[str] = []
+        self.pictures: dict[str, bytes] = {}
+
+    def table(self, heading: str, table: list[list[str]], caption: str) -> None:
+        """Adds a table below a heading."""
+        self.parts.append(f"{heading}\n\n{markdown(table, caption).strip()}")
+
+    def draw(self, draw: Callable[..., object], title: str, **how: Any) -> None:
+        """Adds the picture that `draw(file, title=title, **how)` makes."""
+        file, name = io.BytesIO(), f"{len(self.pictures) + 1}.png"
+        draw(file, title=title, **how)
+        self.pictures[name] = file.getvalue()
+        self.parts.append(f"![{title}]({name})")
+
+    def write(self, folder: Path, title: str) -> None:
+        """Writes report.md with its pictures, and report.html, which includes them."""
+        text = f"# {title}\n\n" + "\n\n".join(self.parts) + "\n"
+        folder.mkdir(parents=True, exist_ok=True)
+        files.write_text(folder / "report.md", text)
+        for name, content in self.pictures.items():
+            files.write(folder / name, lambda part: part.write_bytes(content))  # noqa: B023
+            inline = "data:image/png;base64," + base64.b64encode(content).decode()
+            text = text.replace(f"]({name})", f"]({inline})")
+        reader = MarkdownIt("commonmark", {"html": False}).enable("table")
+        reader.validateLink = lambda url: True  # type: ignore[method-assign]  # data: too
+        page = HTML.format(title=html.escape(title), body=reader.render(text))
+        files.write_text(folder / "report.html", page)
 
 
 def load(folders: Sequence[Path]) -> dict[str, Record]:
@@ -56,8 +106,9 @@ def load(folders: Sequence[Path]) -> dict[str, Record]:
             raise ValueError(f"DIR: {path} is named more than once")
         if not (path / "metrics.json").exists():
             raise ValueError(f"{path} has no metrics.json; give the folder that a run wrote")
-    depths = range(1, 99)
-    depth = next(n for n in depths if len({path.parts[-n:] for path in paths}) == len(paths))
+    depth = 1
+    while len({path.parts[-depth:] for path in paths}) < len(paths):
+        depth += 1
     return {"/".join(path.parts[-depth:]): record.load(path / "metrics.json") for path in paths}
 
 
@@ -84,27 +135,23 @@ def pictures(page: Page, name: str, run: Record) -> None:
     """Adds pictures of the results without diverged seeds."""
     finite = [one for one in run.results if one.is_finite(next(iter(run.metrics)))]
     for key, (unit, counted) in ALONG.items():
-        having = [one for one in finite if key in one.per_seed]
-        if not having:
+        if not (having := [one for one in finite if key in one.per_seed]):
             continue
-        _, length, tasks = having[0].array(key).shape
-        places = run.about.get("frames", range(length))
-        first = int(key == "losses")  # those of an untrained network are far above all others
-        spans = [*itertools.pairwise(np.linspace(0, places[-1], tasks + 1))]
         page.draw(
-            curves.by_task, f"{name}: each task", ylabel=unit,
-            curves={one.title: one.array(key)[:, first:] for one in having},
-            along=curves.Axis(places[first:], f"{counted}; shaded: the task is learned", spans),
+            curves.by_task, f"{name}: each task", results=having, metric=key,
+            places=run.about.get("frames", range(having[0].array(key).shape[1])),
+            labels=(counted, unit),
             names=[domain["name"] for domain in run.about.get("domains", [])],
+            first=int(key == "losses"),  # those of an untrained network are far above all others
         )  # fmt: skip
         if key == "accuracy_matrix":
-            page.draw(curves.retained, "Mean accuracy on the tasks seen so far",
-                      panels={name: having})  # fmt: skip
-            page.draw(maps.accuracy_matrices, f"{name}: every task after every task",
-                      results=having)  # fmt: skip
+            title = "Mean accuracy on the tasks seen so far"
+            page.draw(curves.retained, title, panels={name: having})
+            title = f"{name}: every task after every task"
+            page.draw(settings.accuracy_matrices, title, results=having)
     watched = [one for one in finite if "alignment" in one.per_seed]
     if panels := {(name, one.title): one.per_seed["alignment"]["by_task"] for one in watched}:
-        page.draw(lambda file, title: transfer.alignment(file, panels), "Transfer and interference")
+        page.draw(lambda file, title: curves.alignment(file, panels), "Transfer and interference")
 
 
 def origin(run: Record) -> str:
@@ -123,9 +170,9 @@ def origin(run: Record) -> str:
 
 def differences(runs: dict[str, Record]) -> list[list[str]]:
     """The differences of each two results on the same stream, over their common seeds."""
-    lines = [["Difference", "Of", "Mean", "95 %"]]
-    known = [(f" ({name})" if len(runs) > 1 else "", run, one)
-             for name, run in runs.items() for one in run.results]  # fmt: skip
+    lines, several = [["Difference", "Of", "Mean", "95 %"]], len(runs) > 1
+    names = {name: f" ({name})" if several else "" for name in runs}
+    known = [(names[name], run, one) for name, run in runs.items() for one in run.results]
     for (name_a, run_a, a), (name_b, run_b, b) in itertools.combinations(known, 2):
         for metric, title in run_a.metrics.items() if stream(run_a) == stream(run_b) else ():
             if found := difference(a.by_seed(metric), b.by_seed(metric)):

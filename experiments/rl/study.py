@@ -1,20 +1,27 @@
-"""Flags, metrics and pictures of the games."""
+"""Flags, metrics, pictures and films of the games."""
 
 import dataclasses
 import functools
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
+from PIL import Image, ImageOps
 
+import mer_jax
 from experiments.plots import stream
-from experiments.rl import films
 from experiments.rl.agents import CHOSEN, TITLES, Play
-from experiments.rl.problem import GAMES, problem
+from experiments.rl.problem import GAMES, environment, keys, problem
+from experiments.running import files
 from experiments.running.batches import Arm, Study, combinations
 from experiments.running.options import Run, flag
 from experiments.running.problem import Own, every
 from experiments.running.program import Program, Say
+from mer_jax.types import Params
+
+FRAMES, EVERY, PAUSE_MS = 450, 3, 100
+"""Every third frame, ten pictures a second. This is the speed at which it was played."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +65,7 @@ def prepare(config: Config, say: Say) -> Study:
     most = play.max_frames or GAMES[play.game].max_frames
     return Study(
         [Arm(play.agent, TITLES[play.agent], problem(play), settings)], schedule,
-        config.all_seeds(), 
+        config.all_seeds(),
         caption=(
             f"{play.game}, {play.tasks} tasks of {length} frames; after them {4 * play.episodes} "
             f"greedy episodes of each, of at most {most} frames; {play.replays} replays a frame; "
@@ -68,8 +75,8 @@ def prepare(config: Config, say: Say) -> Study:
         identity=dataclasses.asdict(play),
         metrics={"final_score": "Final score", "late_score": "Score in the last task"},
         measure=measure,
-        draw=stream.by_task("scores", "score", "scores.png", schedule, play.game),
-        leave=functools.partial(films.write, play) if config.films else None,
+        draw=stream.by_task("scores", "score", "scores.png", schedule, title=play.game),
+        leave=functools.partial(film, play) if config.films else None,
     )  # fmt: skip
 
 
@@ -87,6 +94,34 @@ def measure(rows: dict[str, np.ndarray], infos: list[Any], own: Own) -> dict[str
         "gains_by_task": gains[:, -1].tolist(),
         "scores": np.round(scores, 3).tolist(),
     }
+
+
+def film(play: Play, out: Path, own: Own, params: Params) -> None:
+    """Writes one GIF of each task, played greedily by the network of one run."""
+    task_params = GAMES[play.game].params
+
+    @jax.jit
+    def show(params: Params, task: jax.Array) -> Any:
+        env, model = environment(play)
+        policy = mer_jax.rl.greedy(model, params)
+
+        def frame(carry: tuple[Any, Any], key: jax.Array) -> tuple[tuple[Any, Any], Any]:
+            obs, state = carry
+            return env.step(key, state, policy(obs), task_params(task))[:2], state
+
+        reset_key, play_key = jax.random.split(keys(own.seed)[3])
+        begun = env.reset(reset_key, task_params(task))
+        _, states = jax.lax.scan(frame, begun, jax.random.split(play_key, FRAMES))
+        states = jax.tree.map(lambda leaf: leaf[::EVERY], states)
+        return jax.vmap(env.render, (0, None))(states, task_params(task))
+
+    for task in range(play.tasks):
+        pictures = map(Image.fromarray, np.asarray(show(params, np.int32(task))))
+        first, *rest = (ImageOps.contain(picture, (240, 240)) for picture in pictures)
+        save = functools.partial(
+            first.save, format="GIF", save_all=True, append_images=rest, duration=PAUSE_MS, loop=0
+        )
+        files.write(out / f"task-{task + 1}.gif", save)
 
 
 PROGRAM = Program("experiments.rl", Config, prepare)

@@ -32,11 +32,7 @@ MODULE = "experiments.tables"
 class Config(Data):
     """Makes one of the paper's tables: runs the cells that are missing, and draws it."""
 
-    table: Annotated[
-        Literal["retained-accuracy", "learning-accuracy", "alignment", "ablation", "omniglot", "rl",
-                "rl-sweeps", "sweeps"],
-        tyro.conf.Positional,
-    ] = "retained-accuracy"  # fmt: skip
+    table: Annotated[Literal[*TABLES], tyro.conf.Positional] = "retained-accuracy"  # type: ignore
     """Accuracies of all methods at the end or right after each task (from the same runs), transfer
     and interference of ER and MER, the effect of MER's hyper-parameters, Omniglot, games, or the
     sweeps over hyper-parameters that were not published."""
@@ -66,9 +62,8 @@ class Config(Data):
         self.positive("seeds", "seed_batch")
         known = [cell.name for cell in TABLES[self.table].cells]
         if unknown := [name for name in self.cells if name not in known]:
-            raise ValueError(
-                f"--cells: {self.table} has no {unknown[0]}; it has {', '.join(known)}"
-            )
+            expected = ", ".join(known)
+            raise ValueError(f"--cells: {self.table} has no {unknown[0]}; it has {expected}")
 
 
 def main(args: Sequence[str] | None = None) -> None:

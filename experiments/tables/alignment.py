@@ -2,19 +2,15 @@
 
 import dataclasses
 import functools
+from typing import Any
 
-from experiments.plots import transfer
-from experiments.running.record import markdown
+from experiments.plots import curves
 from experiments.running.statistics import Spread, spread
 from experiments.tables import accuracy
 from experiments.tables.published import ALIGNMENT
-from experiments.tables.table import Page, Row, Table
+from experiments.tables.table import Columns, Page, Row, Table, listed
 from mer_jax.data.benchmarks import BENCHMARKS
 
-HEADS = [
-    "Benchmark", "Method", "Mean dot product", "Past's gradient after the step", "Published",
-    "Median cosine", "Below zero, %",
-]  # fmt: skip
 CAPTION = (
     "The gradient on each incoming example and that on a random earlier one, both before the step "
     "(their mean dot product, median cosine, and how many dot products are below zero), and the "
@@ -24,28 +20,31 @@ CAPTION = (
 )
 
 
-def _means(row: Row) -> dict[str, Spread]:
-    """The means over the stream."""
-    told = row.result.per_seed["alignment"].items()
-    return {name: spread(values) for name, values in told if name != "by_task"}
+def _mean(row: Row, name: str) -> Spread:
+    """A mean over the stream."""
+    return spread(row.result.per_seed["alignment"][name])
+
+
+COLUMNS: Columns = {
+    "Benchmark": lambda row: row.cell.heads[0],
+    "Method": lambda row: row.cell.heads[1],
+    "Mean dot product": lambda row: _mean(row, "mean_dot").text(3),
+    "Past's gradient after the step": lambda row: _mean(row, "mean_dot_after").text(3),
+    "Published": lambda row: row.published(3, "+"),
+    "Median cosine": lambda row: _mean(row, "median_cosine").text(4),
+    "Below zero, %": lambda row: _mean(row, "below_zero").text(1),
+}
 
 
 def _page(rows: list[Row]) -> Page:
-    table, panels = [HEADS], {}
-    for row in rows:
-        told, theirs = _means(row), row.cell.published
-        table.append([
-            *row.cell.heads[:2],
-            told["mean_dot"].text(3),
-            told["mean_dot_after"].text(3),
-            theirs.text(3, "+") if theirs else "",
-            told["median_cosine"].text(4),
-            told["below_zero"].text(1),
-        ])  # fmt: skip
-        on, method, _ = row.cell.heads
-        panels[on, method] = row.result.per_seed["alignment"]["by_task"]
-    draw = functools.partial(transfer.alignment, panels=panels)
-    return [markdown(table, CAPTION)], {"alignment.png": draw}
+    panels = {row.cell.heads[:2]: row.result.per_seed["alignment"]["by_task"] for row in rows}
+    draw = functools.partial(curves.alignment, panels=panels)
+    return [listed(rows, COLUMNS, CAPTION)], {"alignment.png": draw}
+
+
+def _means(row: Row) -> dict[str, Any]:
+    names = row.result.per_seed["alignment"]
+    return {name: _mean(row, name)._asdict() for name in names if name != "by_task"}
 
 
 CELLS = [
@@ -55,6 +54,4 @@ CELLS = [
     for cell in accuracy.CELLS
     if cell.name == f"{on}/{method}-5120"
 ]
-TABLE = Table(
-    CELLS, _page, lambda row: {name: told._asdict() for name, told in _means(row).items()}
-)
+TABLE = Table(CELLS, _page, _means)

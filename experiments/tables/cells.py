@@ -18,7 +18,6 @@ from experiments.running.options import flag
 from experiments.running.pool import Job
 from experiments.running.program import Program
 from experiments.running.record import Record
-from experiments.tables.published import Value
 
 FREE = {"seeds", "seed_batch", "checkpoint_every"}
 """Flags that may differ between the runs of a cell."""
@@ -32,7 +31,7 @@ class Cell:
       name: its folder. program: what learns. flags: those that differ from the defaults.
       heads: for tables, such as benchmark, method and memories, or game and agent.
       may_diverge: whether a seed that diverges is a result, not an error.
-      published: the published value of its first metric.
+      published: mean and spread of its first metric, as published.
     """
 
     name: str
@@ -40,7 +39,7 @@ class Cell:
     flags: dict[str, Any]
     heads: tuple[str, ...]
     may_diverge: bool = False
-    published: Value | None = None
+    published: tuple[float, float] | None = None
 
 
 def load(out: Path) -> Record | None:
@@ -70,15 +69,14 @@ def jobs(cell: Cell, given: dict[str, Any], folder: Path, at_once: int | None) -
     names = {field.name for field in dataclasses.fields(cell.program.config)}
     if unused := sorted(set(given) - names - {"data_dir"}):
         raise ValueError(f"{flag(unused[0])} is not used by {cell.name}")
-    given = {name: value for name, value in given.items() if name in names}
-    given |= {"out": folder / "cells" / cell.name, "resume": True}
-    config = cell.program.config(**cell.flags | given)
+    flags = cell.flags | {name: value for name, value in given.items() if name in names}
+    config = cell.program.config(**flags, out=folder / "cells" / cell.name, resume=True)
     config.check()
     known = load(config.out)
     check_same(config.out, known, config)
     seeds = config.all_seeds()[len(known.seeds) if known else 0 :]
-    size, lock = at_once or len(seeds), threading.Lock()
-    parts = [seeds[first : first + size] for first in range(0, len(seeds), size or 1)]
+    size, lock = at_once or len(seeds) or 1, threading.Lock()
+    parts = [seeds[first : first + size] for first in range(0, len(seeds), size)]
     return [functools.partial(learn, cell, config, part, lock) for part in parts]
 
 
@@ -101,8 +99,7 @@ def learn(cell: Cell, config: Any, seeds: list[int], lock: threading.Lock, bars:
         leave=leave and (lambda _, *run: leave(config.out, *run)),
         about=study.about | record.environment(),
     )
-    new = load(out)
-    if new is None or new.seeds != seeds:
+    if not (new := load(out)) or new.seeds != seeds:
         out.mkdir(parents=True, exist_ok=True)
         with locked(out):
             new = batches.run(plan, part, bars, title, draws=False)
@@ -122,9 +119,10 @@ def join(cell: Cell, config: Any, study: Study) -> None:
         known = record.join(known, new) if known else new
         seeds = known.seeds
         same = dataclasses.replace(config, seeds=len(seeds))
-        about = {name: value for name, value in new.about.items() if name != "caption"}
-        about |= {"config": deciding(same), "command": command(cell.program.module, same)}
-        known = dataclasses.replace(known, about=about | {"seeds": seeds})
+        about = {"config": deciding(same), "command": command(cell.program.module, same)}
+        about = new.about | about | {"seeds": seeds}
+        about.pop("caption", None)  # of a part
+        known = dataclasses.replace(known, about=about)
         known.write(config.out / "metrics.json")
         shutil.rmtree(out)
 
@@ -148,7 +146,5 @@ def check_same(out: Path, known: Record | None, config: Any, study: Study | None
         changed += sorted(name for name in names if told[name] != known.about[name])
     if changed:
         names = ", ".join(dict.fromkeys(changed))
-        raise ValueError(
-            f"{out} was made with other values of {names}; delete it to run it again, or choose "
-            "another --out"
-        )
+        wanted = "delete it to run it again, or choose another --out"
+        raise ValueError(f"{out} was made with other values of {names}; {wanted}")

@@ -1,11 +1,10 @@
 """Games: each agent's scores on all tasks, and the differences between agents."""
 
+import dataclasses
 import functools
 import itertools
 
-import numpy as np
-
-from experiments.plots.curves import Axis, by_task
+from experiments.plots.curves import by_task
 from experiments.rl.agents import TITLES
 from experiments.rl.problem import GAMES
 from experiments.rl.study import PROGRAM
@@ -26,26 +25,28 @@ def _page(rows: list[Row]) -> Page:
     """Scores, differences and gains of each game, and a picture."""
     texts, pictures = [], {}
     for game, same in grouped(rows, lambda row: row.cell.flags["game"]).items():
-        results, frames = [row.result for row in same], same[0].about["frames"]
-        ends = np.linspace(0, frames[-1], 1 + len(results[0].per_seed["score_by_task"][0]))
-        tasks = [f"Task {task}" for task in range(1, len(ends))]
-        scores = [["Agent", "Final score", *tasks, "Seconds"]]
-        gains = [["Agent", *tasks]]
+        results, title = [_with_mean(row.result) for row in same], heading(game)
+        tasks = [f"Task {task + 1}" for task in range(results[0].array("scores").shape[-1])]
+        scores, gains = [["Agent", "Final score", *tasks, "Seconds"]], [["Agent", *tasks]]
         for one in results:
             final, seconds = one.spread("final_score").text(), f"{one.seconds:.0f}"
             scores.append([one.title, final, *_by_task(one, "score_by_task"), seconds])
             gains.append([one.title, *_by_task(one, "gains_by_task")])
-        texts.append(markdown(scores, heading(game)))
+        texts.append(markdown(scores, title))
         if len(results) > 1:
             texts.append(markdown(_differences(results), "Over all tasks, seed by seed."))
-        texts.append(markdown(gains, f"{heading(game)}: {GAMES[game].gains}, an episode."))
-        along = Axis(frames, "frames; shaded: the task is played", [*itertools.pairwise(ends)])
-        curves = {one.title: one.array("scores") for one in results}
+        texts.append(markdown(gains, f"{title}: {GAMES[game].gains}, an episode."))
+        along = {"places": same[0].record.about["frames"], "labels": ("frames", "score")}
         pictures[f"rl-{game}.png"] = functools.partial(
-            by_task, curves=curves, along=along, ylabel="score", title=heading(game)
+            by_task, results=results, metric="scores", title=title, **along
         )
     caption = f"Sums of rewards, mean ± standard deviation over {num_seeds(rows)} seeds."
     return [*texts, caption], {**pictures}
+
+
+def _with_mean(result: Result) -> Result:
+    mean = {"mean_score": result.array("scores").mean((1, 2))}
+    return dataclasses.replace(result, per_seed=result.per_seed | mean)
 
 
 def _by_task(result: Result, metric: str) -> list[str]:
@@ -57,16 +58,10 @@ def _differences(results: list[Result]) -> list[list[str]]:
     table = [["Difference of scores", "When", "Mean", "95 % interval"]]
     for metric, when in WHEN.items():
         for worse, better in itertools.combinations(results, 2):
-            found = difference(_by_seed(better, metric), _by_seed(worse, metric))
+            found = difference(better.by_seed(metric), worse.by_seed(metric))
             mean, interval = (f"{found.mean:+.2f}", found.text()) if found else ("diverged", "")
             table.append([f"{better.title} over {worse.title}", when, mean, interval])
     return table
-
-
-def _by_seed(result: Result, metric: str) -> dict[int, float]:
-    if metric != "mean_score":
-        return result.by_seed(metric)
-    return dict(zip(result.seeds, result.array("scores").mean((1, 2)).tolist(), strict=True))
 
 
 CELLS = [

@@ -3,9 +3,9 @@
 import functools
 
 from experiments.plots.curves import accuracy_over_stream, retained
-from experiments.running.record import Result, markdown
-from experiments.tables.accuracy import label, make_cell
-from experiments.tables.table import Page, Row, Table, grouped, num_seeds
+from experiments.running.record import Result
+from experiments.tables.accuracy import make_cell
+from experiments.tables.table import Columns, Page, Row, Table, grouped, listed, num_seeds
 
 Line = tuple[str, int | None]
 ALL: list[Line] = [("online", None), ("ewc", None), ("er", 5120), ("mer", 500), ("mer", 5120)]
@@ -22,39 +22,37 @@ CAPTION = (
 )
 
 
-HEADS = [
-    "Method", "Memories", "Retained accuracy", "Learning accuracy", "BTI", "Published", "Minutes"
-]  # fmt: skip
+def _minutes(row: Row) -> str:
+    platform = row.record.about["devices"][0].split(":")[0]
+    return f"{row.result.seconds / 60:.1f}" + ("" if platform == "cpu" else f" ({platform})")
 
 
-def _line(row: Row) -> list[str]:
-    platform = row.about["devices"][0].split(":")[0]
-    minutes = f"{row.result.seconds / 60:.1f}" + ("" if platform == "cpu" else f" ({platform})")
-    theirs = row.cell.published.text() if row.cell.published else ""
-    metrics = ("retained_accuracy", "learning_accuracy", "bti")
-    texts = [row.result.spread(metric).text() for metric in metrics]
-    return [*row.cell.heads[1:], *texts, theirs, minutes]
+COLUMNS: Columns = {
+    "Method": lambda row: row.cell.heads[1],
+    "Memories": lambda row: row.cell.heads[2],
+    "Retained accuracy": lambda row: row.text("retained_accuracy"),
+    "Learning accuracy": lambda row: row.text("learning_accuracy"),
+    "BTI": lambda row: row.text("bti"),
+    "Published": lambda row: row.published(),
+    "Minutes": _minutes,
+}
 
 
 def _page(rows: list[Row]) -> Page:
     """A table and a picture for each number of alphabets, and a picture of both."""
     texts: list[str] = []
     panels: dict[str, list[Result]] = {}
-    pictures = {
-        "omniglot.png": functools.partial(
-            retained, panels=panels, title="Omniglot, alphabet after alphabet"
-        )
-    }
+    pictures = {}
     for tasks, same in grouped(rows, lambda row: row.cell.flags.get("tasks", 50)).items():
         group = f"{'all' if tasks == 50 else 'the first'} {tasks} alphabets"
-        caption = f"Omniglot, {group}; {num_seeds(same)} seeds"
-        texts.append(markdown([HEADS, *map(_line, same)], caption))
-        panels[group] = [row.titled(label(row)) for row in same]
+        texts.append(listed(same, COLUMNS, f"Omniglot, {group}; {num_seeds(same)} seeds"))
+        panels[group] = [row.result for row in same]
         title = f"Omniglot, {group}: accuracy on each"
-        pictures[f"omniglot-{tasks}-alphabets.png"] = functools.partial(
-            accuracy_over_stream, results=panels[group], title=title
-        )
-    return [*texts, CAPTION], {**pictures}
+        draw = functools.partial(accuracy_over_stream, results=panels[group], title=title)
+        pictures[f"omniglot-{tasks}-alphabets.png"] = draw
+    title = "Omniglot, alphabet after alphabet"
+    both = functools.partial(retained, panels=panels, title=title)
+    return [*texts, CAPTION], {**pictures, "omniglot.png": both}
 
 
 CELLS = [make_cell("omniglot", *one, seeds=2) for one in ALL]

@@ -1,22 +1,12 @@
 """Published results of Riemer et al. (ICLR 2019): mean and spread over five runs."""
 
-from typing import NamedTuple
+Value = tuple[float, float]
+"""A published mean and its spread."""
 
 
-class Value(NamedTuple):
-    """A published mean and its spread."""
-
-    mean: float
-    spread: float
-
-    def text(self, digits: int = 2, sign: str = "") -> str:
-        """`mean ± spread`."""
-        return f"{self.mean:{sign}.{digits}f} ± {self.spread:.{digits}f}"
-
-
-def _row(*values: tuple[float, float] | None) -> dict[str, Value]:
+def _row(*values: Value | None) -> dict[str, Value]:
     names = ("rotations", "permutations", "many-permutations", "omniglot")
-    return {name: Value(*value) for name, value in zip(names, values, strict=False) if value}
+    return {name: value for name, value in zip(names, values, strict=False) if value}
 
 
 # Retained accuracy in percent: {(method, memories): {benchmark: value}}.

@@ -1,12 +1,12 @@
 """Sweeps over hyper-parameters that were not published, on other seeds than those of the tables."""
 
 import functools
-import itertools
-from collections.abc import Iterable
+from collections.abc import Iterator
 
-from experiments.plots.bars import Bar, bars
+from experiments.plots.settings import Bar, bars
 from experiments.rl.agents import TITLES
 from experiments.rl.study import PROGRAM
+from experiments.running.batches import combinations
 from experiments.running.record import Result, markdown
 from experiments.tables.accuracy import Changed, make_cell
 from experiments.tables.cells import Cell
@@ -19,83 +19,69 @@ FIRST_SEED = 100
 DRAWS = {
     "rotations": (10, 2), "permutations": (10, 2), "many-permutations": (50, 2), "omniglot": (15, 1)
 }  # fmt: skip
-# A method, its memories, and names with the values that were tried.
+# A method, its memories, 0 for none, and the values that were tried.
 MNIST = """
-agem 500 alpha 0.001 0.003 0.01 0.03 sample_size 256
-exact-alignment 500 alpha 0.01 0.03 0.1 alignment 0.001 0.01 0.1 batch_size 26
-task-input - alpha 0.001 0.003 0.01 0.03 0.1
+agem 500 alpha=0.001,0.003,0.01,0.03 sample_size=256
+exact-alignment 500 alpha=0.01,0.03,0.1 alignment=0.001,0.01,0.1 batch_size=26
+task-input 0 alpha=0.001,0.003,0.01,0.03,0.1
 """
 # 15 of 50 alphabets with 1,536 of 5,120 memories, or 150 of 500. The memory then holds the same
 # share of the stream as in the runs that the values are for.
 OMNIGLOT = """
-online - alpha 0.003 0.01 0.03 0.1
-ewc - alpha 0.01 0.03 strength 0.1 1 10 100 num_memories 10
-er 1536 alpha 0.03 0.1 0.3 batch_size 26
-er-by-task 1536 alpha 0.01 0.03 batch_size 26
-mer 1536 alpha 0.01 beta 0.2 0.5 0.8 gamma 1 num_batches 1 batch_size 26
-mer 1536 alpha 0.03 beta 0.2 0.5 gamma 1 num_batches 1 batch_size 26
-mer 1536 alpha 0.03 beta 0.1 gamma 1 num_batches 10 batch_size 11
-mer 150 alpha 0.1 beta 0.01 0.03 gamma 1 num_batches 10 batch_size 11
-mer 150 alpha 0.03 beta 0.1 gamma 1 num_batches 10 batch_size 11
-mer 150 alpha 0.03 0.1 beta 0.2 gamma 1 num_batches 1 batch_size 26
-mer-big-batch 1536 alpha 0.01 0.03 gamma 0.5 batch_size 26
-mer-current-rate 1536 alpha 0.01 gamma 0.1 0.3 s 5 batch_size 26
-gem 150 alpha 0.03 0.1 margin 0.5 ridge 0
-agem 1536 alpha 0.03 0.1 sample_size 50
-exact-alignment 1536 alpha 0.01 0.03 alignment 0.001 0.01 batch_size 11
-independent - alpha 0.01 0.03 0.1
-task-input - alpha 0.01 0.03 0.1
+online 0 alpha=0.003,0.01,0.03,0.1
+ewc 0 alpha=0.01,0.03 strength=0.1,1,10,100 num_memories=10
+er 1536 alpha=0.03,0.1,0.3 batch_size=26
+er-by-task 1536 alpha=0.01,0.03 batch_size=26
+mer 1536 alpha=0.01 beta=0.2,0.5,0.8 gamma=1 num_batches=1 batch_size=26
+mer 1536 alpha=0.03 beta=0.2,0.5 gamma=1 num_batches=1 batch_size=26
+mer 1536 alpha=0.03 beta=0.1 gamma=1 num_batches=10 batch_size=11
+mer 150 alpha=0.1 beta=0.01,0.03 gamma=1 num_batches=10 batch_size=11
+mer 150 alpha=0.03 beta=0.1 gamma=1 num_batches=10 batch_size=11
+mer 150 alpha=0.03,0.1 beta=0.2 gamma=1 num_batches=1 batch_size=26
+mer-big-batch 1536 alpha=0.01,0.03 gamma=0.5 batch_size=26
+mer-current-rate 1536 alpha=0.01 gamma=0.1,0.3 s=5 batch_size=26
+gem 150 alpha=0.03,0.1 margin=0.5 ridge=0
+agem 1536 alpha=0.03,0.1 sample_size=50
+exact-alignment 1536 alpha=0.01,0.03 alignment=0.001,0.01 batch_size=11
+independent 0 alpha=0.01,0.03,0.1
+task-input 0 alpha=0.01,0.03,0.1
 """
 # Six settings for each agent. DQN-MER always interpolates: with its single batch a frame, gamma and
 # beta 1 would be DQN with single examples. Flappy Bird has four seeds, since they differ more.
 GAMES = {"catcher": 2, "flappy-bird": 4}
 AGENTS = """
-catcher dqn alpha 0.003 0.01 0.03 0.1 0.2 0.5
-catcher dqn-reservoir alpha 0.003 0.01 0.03 0.1 0.2 0.5
-catcher dqn-mer alpha 0.01 0.03 0.1 gamma 0.1 0.3
-flappy-bird dqn alpha 0.01 0.02 0.03 0.05 0.1 0.2
-flappy-bird dqn-reservoir alpha 0.01 0.02 0.03 0.05 0.1 0.2
-flappy-bird dqn-mer alpha 0.003 0.006 0.01 gamma 0.3 0.6
+catcher dqn alpha=0.003,0.01,0.03,0.1,0.2,0.5
+catcher dqn-reservoir alpha=0.003,0.01,0.03,0.1,0.2,0.5
+catcher dqn-mer alpha=0.01,0.03,0.1 gamma=0.1,0.3
+flappy-bird dqn alpha=0.01,0.02,0.03,0.05,0.1,0.2
+flappy-bird dqn-reservoir alpha=0.01,0.02,0.03,0.05,0.1,0.2
+flappy-bird dqn-mer alpha=0.003,0.006,0.01 gamma=0.3,0.6
 """
 
 
-def _lines(text: str) -> list[tuple[str, str, Changed]]:
+def _lines(text: str) -> Iterator[tuple[str, str, Changed]]:
     """The first two words of each line, and the values of its names."""
-    found = []
     for first, second, *words in map(str.split, text.strip().splitlines()):
-        values: Changed = {}
-        for word in words:
-            if word[0].isalpha():
-                values[name := word] = ()
-            else:
-                values[name] += (float(word),)
-        found.append((first, second, values))
-    return found
+        pairs = (word.split("=") for word in words)
+        yield first, second, {name: tuple(map(float, text.split(","))) for name, text in pairs}
 
 
-def _supervised() -> list[Cell]:
+def _supervised() -> Iterator[Cell]:
     """A cell for each line. Omniglot takes long, so each of its settings is a cell of its own."""
-    cells = []
     for on, (tasks, seeds) in DRAWS.items():
+        flags = {"seed": FIRST_SEED, "seeds": seeds, "tasks": tasks}
         for method, size, values in _lines(OMNIGLOT if on == "omniglot" else MNIST):
-            combinations = itertools.product(*([(v,) for v in some] for some in values.values()))
-            singles: list[Changed] = [dict(zip(values, one, strict=True)) for one in combinations]
-            flags = {"seed": FIRST_SEED, "seeds": seeds, "tasks": tasks}
-            memories = None if size == "-" else int(size)
-            for one in singles if on == "omniglot" else [values]:
-                cells.append(make_cell(on, method, memories, "sweeps", one, **flags))
-    return cells
+            singles = [{n: (one,) for n, one in s.settings.items()} for s in combinations(values)]
+            for part in singles if on == "omniglot" else [values]:
+                yield make_cell(on, method, int(size) or None, part, "sweeps", **flags)
 
 
-def _games() -> list[Cell]:
+def _games() -> Iterator[Cell]:
     """A cell for each line."""
-    cells = []
     for game, agent, values in _lines(AGENTS):
-        flags = {"game": game, "agent": agent, "films": False, "seed": FIRST_SEED, **values}
-        flags["seeds"] = GAMES[game]
-        heads = heading(game), TITLES[agent]
-        cells.append(Cell(f"sweeps/{game}/{agent}", PROGRAM, flags, heads))
-    return cells
+        flags = {"game": game, "agent": agent, "films": False, "seed": FIRST_SEED}
+        flags |= {"seeds": GAMES[game], **values}
+        yield Cell(f"sweeps/{game}/{agent}", PROGRAM, flags, (heading(game), TITLES[agent]))
 
 
 def best(results: list[Result], *metrics: str) -> Result:
@@ -104,52 +90,56 @@ def best(results: list[Result], *metrics: str) -> Result:
     return max(finite, key=lambda result: [result.spread(metric).mean for metric in metrics])
 
 
-def _listed(row: Row, names: Iterable[str]) -> str:
-    return ", ".join(f"{name} {row.result.settings[name]:g}" for name in names)
+def _listed(result: Result, names: list[str]) -> str:
+    return ", ".join(f"{name} {result.settings[name]:g}" for name in names)
 
 
-def _page(file: str, title: str, heads: list[str], metrics: list[str], caption: str, rows: list[Row]
+def _page(metrics: dict[str, str], place: str, what: str, title: str, caption: str, rows: list[Row]
           ) -> Page:  # fmt: skip
-    """A line for each setting. The best of each method by the first metric is bold."""
-    table = [heads]
+    """A line for each setting. The best of each method by the first metric is bold.
+
+    Args:
+      metrics: both metrics' heads. place, what: the other heads.
+    """
+    table = [[place, what, "Settings", *metrics.values()]]
     panels: dict[str, list[Bar]] = {}
-    for (where, *words), same in grouped(rows, lambda row: row.cell.heads).items():
-        what = " ".join(words).strip()
+    for heads, same in grouped(rows, lambda row: row.cell.heads).items():
         chosen = best([row.result for row in same], *metrics)
         names = [name for name in chosen.settings if name != "capacity"]
         varied = [n for n in names if len({row.result.settings[n] for row in same}) > 1]
-        for row in same:
-            first, second = (row.result.spread(metric) for metric in metrics)
-            mark = "**" if row.result is chosen else ""
-            bold = [f"{mark}{text}{mark}" for text in (_listed(row, names), first.text())]
-            table.append([where, what, *bold, second.text()])
-            name = ", ".join(filter(None, (what, _listed(row, varied))))
-            panels.setdefault(where, []).append(Bar(name, first, None, row.result is chosen))
-    draw = functools.partial(bars, panels=panels, title=title, unit=heads[3])
+        for one in (row.result for row in same):
+            first, second = (one.spread(metric) for metric in metrics)
+            mark = "**" if one is chosen else ""
+            bold = [f"{mark}{text}{mark}" for text in (_listed(one, names), first.text())]
+            table.append([heads[0], one.title, *bold, second.text()])
+            name = ", ".join(filter(None, (one.title, _listed(one, varied))))
+            panels.setdefault(heads[0], []).append(Bar(name, first, None, one is chosen))
+    file = f"{'rl-' if what == 'Agent' else ''}sweeps.png"
+    draw = functools.partial(bars, panels=panels, title=title, unit=table[0][3])
     return [markdown(table, caption)], {file: draw}
 
 
 SUPERVISED = Table(
-    _supervised(),
+    [*_supervised()],
     functools.partial(
         _page,
-        "sweeps.png",
+        {"retained_accuracy": "Retained accuracy", "learning_accuracy": "Learning accuracy"},
+        "Benchmark",
+        "Method",
         "Retained accuracy in the sweeps, %; red: chosen",
-        ["Benchmark", "Method", "Settings", "Retained accuracy", "Learning accuracy"],
-        ["retained_accuracy", "learning_accuracy"],
         f"In %, mean ± standard deviation over seeds from {FIRST_SEED} on (two for MNIST, one for "
         f"Omniglot), on the first half of the tasks of MNIST's benchmarks and 15 of "
         "Omniglot's alphabets, which each seed draws anew; bold: the best, which tables use.",
     ),
 )
 RL = Table(
-    _games(),
+    [*_games()],
     functools.partial(
         _page,
-        "rl-sweeps.png",
+        {"late_score": "Score in the last task", "final_score": "Final score"},
+        "Game",
+        "Agent",
         "Score in the last task of the sweeps; red: chosen",
-        ["Game", "Agent", "Settings", "Score in the last task", "Final score"],
-        ["late_score", "final_score"],
         f"Sums of rewards over all tasks, mean ± standard deviation over 2 or 4 seeds from "
         f"{FIRST_SEED} on (Catcher, Flappy Bird); in the last task: the mean of all evaluations "
         "since it began; bold: the best by that, which the table of games uses.",

@@ -1,29 +1,42 @@
 """Tables: queries over the records of cells."""
 
 import dataclasses
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from experiments.running import files
-from experiments.running.record import Result
+from experiments.running.record import Record, Result, markdown
 from experiments.tables.cells import Cell, load
 
 Key = TypeVar("Key", bound=Hashable)
 
 
 class Row(NamedTuple):
-    """A result of a cell. about: of its record."""
+    """A result of a cell, titled by the cell's heads without the first one."""
 
     cell: Cell
-    about: dict[str, Any]
+    record: Record
     result: Result
 
-    def titled(self, title: str) -> Result:
-        """The result with another title, for pictures."""
-        return dataclasses.replace(self.result, title=title)
+    def text(self, metric: str) -> str:
+        """Mean and standard deviation of a metric."""
+        return self.result.spread(metric).text()
+
+    def published(self, digits: int = 2, sign: str = "") -> str:
+        """The published value, empty if there is none."""
+        mean, std = self.cell.published or (0.0, 0.0)
+        return f"{mean:{sign}.{digits}f} ± {std:.{digits}f}" if self.cell.published else ""
+
+    def digest(self) -> dict[str, Any]:
+        """Settings, seconds and headline metrics."""
+        known = {"settings": self.result.settings, "seconds": self.result.seconds}
+        known |= {name: self.result.spread(name)._asdict() for name in self.record.metrics}
+        return known | ({"published": self.cell.published} if self.cell.published else {})
 
 
+Columns = Mapping[str, Callable[[Row], str]]
+"""The columns of a table, `{head: text(row)}`."""
 Page = tuple[list[str], dict[str, Callable[[Path], object]]]
 """Markdown texts, and pictures `{file name: draw(path)}`."""
 
@@ -38,36 +51,45 @@ class Table(NamedTuple):
     page: Callable[[list[Row]], Page]
     more: Callable[[Row], dict[str, Any]] = lambda row: {}
 
-    def write(self, name: str, folder: Path) -> None:
-        """Writes Markdown, JSON and pictures, from the cells that have a record.
+    def rows(self, folder: Path) -> list[Row]:
+        """The results of the cells that have a record.
 
         Raises:
-          ValueError: if none has, or one is damaged.
+          ValueError: if a record is damaged.
         """
-        known = {cell: load(folder / "cells" / cell.name) for cell in self.cells}
-        records = {cell: found for cell, found in known.items() if found}
-        if not records:
+        known = [(cell, load(folder / "cells" / cell.name)) for cell in self.cells]
+        return [
+            Row(cell, found, dataclasses.replace(one, title=" ".join(cell.heads[1:]).strip()))
+            for cell, found in known
+            if found
+            for one in found.results
+        ]
+
+    def write(self, name: str, folder: Path) -> None:
+        """Writes Markdown, JSON and pictures.
+
+        Raises:
+          ValueError: if no cell has a record, or one is damaged.
+        """
+        if not (rows := self.rows(folder)):
             raise ValueError(f"{folder} holds none of the table's cells; leave out --only-draw")
-        rows = [Row(c, found.about, one) for c, found in records.items() for one in found.results]
         texts, pictures = self.page(rows)
         text = "\n".join(texts).rstrip()
         files.write_text(folder / f"{name}.md", f"{text} `python -m experiments.tables {name}`\n")
+        cells = grouped(rows, lambda row: (row.cell.name, row.record.about["command"]))
         digest = {
-            cell.name: {
-                "command": found.about["command"],
-                "results": [self._digest(row, found.metrics) for row in rows if row.cell is cell],
-            }
-            for cell, found in records.items()
+            cell: {"command": command, "results": [row.digest() | self.more(row) for row in same]}
+            for (cell, command), same in cells.items()
         }
         files.write_json(folder / f"{name}.json", digest)
         for file, draw in pictures.items():
             files.write(folder / file, draw)
 
-    def _digest(self, row: Row, metrics: dict[str, str]) -> dict[str, Any]:
-        spreads = {metric: row.result.spread(metric)._asdict() for metric in metrics}
-        theirs = {"published": row.cell.published} if row.cell.published else {}
-        settings = {"settings": row.result.settings, "seconds": row.result.seconds}
-        return settings | spreads | theirs | self.more(row)
+
+def listed(rows: list[Row], columns: Columns, caption: str) -> str:
+    """A Markdown table with a line for each row."""
+    lines = [[text(row) for text in columns.values()] for row in rows]
+    return markdown([[*columns], *lines], caption)
 
 
 def grouped(rows: list[Row], key: Callable[[Row], Key]) -> dict[Key, list[Row]]:

@@ -16,8 +16,9 @@ from experiments.bench import rows, timing
 
 def test_pairs_are_measured_in_turn():
     clock = itertools.count()
-    first, second = timing.pairs(lambda: next(clock), lambda: next(clock), repeats=3)
-    assert (first, second) == ([0, 2, 4], [1, 3, 5])
+    names = "first", "second"
+    rows = timing.compared(3, "ratio", lambda: next(clock), lambda: next(clock), names, "s")
+    assert [row.values for row in rows[:2]] == [[0, 2, 4], [1, 3, 5]]
     assert timing.row("what", [3.0, 1.0, 2.0], "s").median == 2.0
 
 
@@ -102,7 +103,16 @@ def test_what_is_recorded_can_be_compared_with():
 
 
 def test_ratios_are_taken_pair_by_pair():
-    assert timing.ratio("a over b", [2.0, 9.0, 8.0], [1.0, 3.0, 2.0]).values == [2.0, 3.0, 4.0]
+    first, second = iter([2.0, 9.0, 8.0]), iter([1.0, 3.0, 2.0])
+    (ratio,) = timing.compared(3, "a over b", first.__next__, second.__next__)
+    assert ratio.values == [2.0, 3.0, 4.0]
+
+
+@pytest.mark.parametrize(
+    ("unit", "value"), [("s", 0.5), ("µs", 5e5), ("thousand/s", 0.002), ("million/s", 2e-6)]
+)
+def test_seconds_are_shown_in_units(unit, value):
+    assert timing.row("half a second", [0.5], unit).median == pytest.approx(value)
 
 
 def test_its_rows_are_the_recorded_ones(tmp_path, monkeypatch):
@@ -113,15 +123,15 @@ def test_its_rows_are_the_recorded_ones(tmp_path, monkeypatch):
 
     compiled = types.SimpleNamespace(lower=lambda *args: compiled, compile=lambda: None)
     for name, value in (
-        ("timed", lambda *args: lambda: 1.0), ("program", program),
+        ("timed", lambda *args, **how: lambda: 1.0), ("program", program),
         ("mer_seconds", lambda *args: lambda: 1.0), ("batched_seconds", lambda *args: lambda: 1.0),
         ("mer_stream", lambda *args: (compiled, None, None)), ("frames", lambda *args, **how: None),
     ):  # fmt: skip
-        monkeypatch.setattr(rows, name, value)
+        monkeypatch.setattr(timing, name, value)
     monkeypatch.setattr(jax, "clear_caches", lambda: None)
     small, part = timing.batch(2), types.SimpleNamespace(advance=program, start=program)
     part.network = program
-    monkeypatch.setattr(rows, "batch", lambda *shape: small)
+    monkeypatch.setattr(timing, "batch", lambda *shape: small)
     monkeypatch.setattr(rows, "problem", lambda *args: part)
     monkeypatch.setattr(rows, "NETWORK", mer_jax.networks.mlp((784, 10)))
     found = [row.what for part in rows.parts(1, True, tmp_path) for row in part()]

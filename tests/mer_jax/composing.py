@@ -368,7 +368,7 @@ def _seeds(name: str) -> tuple[Any, Any, Any]:
     """Keys, parameters and streams of four seeds, all of them different; `[4, ...]`."""
     case = LEARNERS[name]
     keys = jax.random.split(jax.random.key(8), (SEEDS, len(case.examples)))
-    scales = np.float32([1, 0.9, 0.8, 0.7])
+    scales = np.array([1, 0.9, 0.8, 0.7], np.float32)
     # By NumPy, which need not compile.
     params = jax.tree.map(
         lambda p: np.stack([scale * np.asarray(p) for scale in scales]), case.params

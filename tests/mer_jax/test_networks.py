@@ -1,18 +1,19 @@
 """The paper's network."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from mer_jax import networks
 from mer_jax.types import Example
+from tests.mer_jax.compiling import quickly
 from tests.mer_jax.golden import at
 from tests.mer_jax.problems import blobs
 
 
 def test_xavier_uniform_weights_and_zero_biases():
-    params = networks.mlp((784, 100, 100, 10)).init(jax.random.key(0))
+    init = quickly(networks.mlp((784, 100, 100, 10)).init)
+    params = jax.device_get(init(jax.random.key(0)))
     for name, (fan_in, fan_out) in {
         "layers_0": (784, 100),
         "layers_1": (100, 100),
@@ -30,41 +31,54 @@ def test_xavier_uniform_weights_and_zero_biases():
 def test_apply_by_hand():
     model = networks.mlp((2, 2, 1))
     params = {
-        "layers_0": {"kernel": jnp.float32([[1, -1], [2, 0]]), "bias": jnp.float32([0, 1])},
-        "layers_1": {"kernel": jnp.float32([[10], [1]]), "bias": jnp.float32([0.5])},
+        "layers_0": {"kernel": np.float32([[1, -1], [2, 0]]), "bias": np.float32([0, 1])},
+        "layers_1": {"kernel": np.float32([[10], [1]]), "bias": np.float32([0.5])},
     }
     # x = (3, -1): hidden (1, -2), after ReLU (1, 0), out 10.5.
-    assert model.apply(params, jnp.float32([3, -1]), 0) == 10.5
+    assert quickly(model.apply)(params, np.float32([3, -1]), 0) == 10.5
 
 
 def test_bytes_are_scaled_to_1_and_images_flattened():
     model = networks.mlp((4, 3))
-    params = model.init(jax.random.key(0))
+    params, apply = quickly(model.init)(jax.random.key(0)), quickly(model.apply)
     image = np.array([[0, 51], [255, 102]], np.uint8)
     np.testing.assert_allclose(
-        model.apply(params, image, 0),
-        model.apply(params, np.float32([0, 0.2, 1, 0.4]), 0),
+        apply(params, image, 0),
+        apply(params, np.float32([0, 0.2, 1, 0.4]), 0),
         rtol=1e-6,
     )
 
 
 def test_loss_is_the_cross_entropy_and_shows_its_first_layer():
     model = networks.mlp((6, 5, 3))
-    params, example = model.init(jax.random.key(1)), at(blobs(0, 4), 2)
-    logits = model.apply(params, example.x, example.task)
-    expected = -jax.nn.log_softmax(logits)[example.y]
-    np.testing.assert_allclose(model.loss(params, example), expected, rtol=1e-6)
-    kernel, bias, rest = model.loss.split(params)
-    assert jax.tree.all(jax.tree.map(jnp.array_equal, model.loss.merge(kernel, bias, rest), params))
-    preactivation = model.loss.inputs(example) @ kernel + bias
-    np.testing.assert_allclose(model.loss.tail(rest, preactivation, example), expected, rtol=1e-6)
+    example = at(blobs(0, 4), 2)
+
+    @quickly
+    def in_all_ways(params):
+        logits = model.apply(params, example.x, example.task)
+        kernel, bias, rest = model.loss.split(params)
+        preactivation = model.loss.inputs(example) @ kernel + bias
+        tail = model.loss.tail(rest, preactivation, example)
+        losses = -jax.nn.log_softmax(logits)[example.y], model.loss(params, example), tail
+        return losses, model.loss.merge(kernel, bias, rest)
+
+    params = quickly(model.init)(jax.random.key(1))
+    (expected, whole, tail), merged = in_all_ways(params)
+    np.testing.assert_allclose(whole, expected, rtol=1e-6)
+    jax.tree.map(np.testing.assert_array_equal, merged, params)
+    np.testing.assert_allclose(tail, expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("label", [-1, 3, 100])
 def test_a_label_outside_the_classes_gives_no_number(label):
     model = networks.mlp((6, 3))
-    example = Example(jnp.ones(6), jnp.int32(label), jnp.int32(0))
-    assert np.isnan(model.loss(model.init(jax.random.key(0)), example))
+
+    @quickly
+    def loss(label):
+        example = Example(np.ones(6, np.float32), label, np.int32(0))
+        return model.loss(model.init(jax.random.key(0)), example)
+
+    assert np.isnan(loss(np.int32(label)))
 
 
 @pytest.mark.parametrize("sizes", [(), (5,), (5, 0), (5, 2.5)])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments.plots.bars import WIDEST, Bar, bars
+from experiments.plots.settings import WIDEST, Bar, bars
 from experiments.rl.agents import CHOSEN as RATES
 from experiments.running.command_line import deciding
 from experiments.running.interrupt import stop
@@ -17,7 +17,7 @@ from experiments.supervised.settings import CHOSEN
 from experiments.tables import accuracy, alignment, games, published, sweeps
 from experiments.tables.__main__ import TABLES, main
 from experiments.tables.cells import Cell, load
-from experiments.tables.table import Row, Table
+from experiments.tables.table import Table
 from mer_jax.data.benchmarks import BENCHMARKS
 from tests.experiments import toy
 
@@ -219,8 +219,7 @@ def test_all_cells_have_flags_of_their_programs():
 
 
 def recorded(table):
-    found = ((cell, load(RESULTS / "cells" / cell.name)) for cell in table.cells)
-    return [Row(cell, known.about, one) for cell, known in found for one in known.results]
+    return table.rows(RESULTS)
 
 
 @pytest.mark.parametrize("name", ["alignment", "ablation", "rl", "rl-sweeps", "sweeps"])

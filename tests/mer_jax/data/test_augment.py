@@ -13,8 +13,9 @@ import pytest
 from mer_jax import Example
 from mer_jax.data import augment as library
 from mer_jax.data.augment import random_affine, random_shift_rotation_scale
+from tests.mer_jax.compiling import quickly
 
-affine = jax.jit(library.affine)
+affine = quickly(library.affine, same_fusions=True)
 
 # Another program may round products and sums differently, which moves a position of up to 28 pixels
 # and so changes a pixel of an image in [0, 1). It may also turn the rounding of a pixel in uint8.
@@ -38,7 +39,7 @@ def image_of(dtype, *shape, seed=0):
 
 
 def example_of(x):
-    return Example(jnp.asarray(x), jnp.int32(3), jnp.int32(1))
+    return Example(x, np.int32(3), np.int32(1))
 
 
 @pytest.mark.parametrize("shape", [(28, 28), (5, 8), (6, 7, 3), (49,), (1, 1)])
@@ -53,7 +54,7 @@ def test_the_identity_gives_the_same_bits(shape, dtype):
 @both_makers
 def test_sizes_of_zero_give_the_same_bits(maker):
     example = example_of(image_of(np.float32, 28, 28))
-    result = jax.jit(maker(0.0))(jax.random.key(0), example)
+    result = quickly(maker(0.0), same_fusions=True)(jax.random.key(0), example)
     jax.tree.map(np.testing.assert_array_equal, result, example)
 
 
@@ -144,16 +145,18 @@ def test_positions_next_to_a_pixel():
 
         return both
 
+    expected = quickly(jax.vmap(value_and_pull(with_hats)))(matrices, shifts)
     for flat in (False, True):
 
         def ours(image, matrix, shift, flat=flat):
             image = image.reshape(-1) if flat else image
             return library.affine(image, matrix, shift).reshape(12, 12)
 
-        expected = jax.jit(jax.vmap(value_and_pull(with_hats)))(matrices, shifts)
         together = jax.jit(jax.vmap(value_and_pull(ours)))(matrices, shifts)
         one = jax.jit(value_and_pull(ours))
-        in_turn = jax.lax.map(lambda at, one=one: one(*at), (matrices, shifts))
+        in_turn = jax.jit(lambda *of_all: jax.lax.map(lambda at: one(*at), of_all))(  # noqa: B023
+            matrices, shifts
+        )
         for result in (together, in_turn):
             np.testing.assert_allclose(result[0], expected[0], rtol=0, atol=ROUNDING)
             # A pixel's gradient is a sum over the pixels of the result.
@@ -175,8 +178,8 @@ def test_few_bits_are_computed_with_in_float32(dtype):
 
 @both_makers
 def test_only_the_image_changes_and_keys_decide(maker):
-    example = Weighted(jnp.float32(2), jnp.asarray(image_of(np.uint8, 28, 28)))
-    augment = jax.jit(maker(1.0))
+    example = Weighted(np.float32(2), image_of(np.uint8, 28, 28))
+    augment = quickly(maker(1.0))
     first, again, other = (augment(jax.random.key(seed), example) for seed in (0, 0, 1))
     assert isinstance(first, Weighted)
     assert first.weight == 2
@@ -188,9 +191,9 @@ def test_only_the_image_changes_and_keys_decide(maker):
 
 @both_makers
 def test_a_vmap_is_as_one_by_one(maker):
-    augment, keys = jax.jit(maker(1.0)), jax.random.split(jax.random.key(0), 5)
-    batch = jax.vmap(example_of)(image_of(np.float32, 5, 784))
-    together = jax.jit(jax.vmap(augment))(keys, batch)
+    augment, keys = quickly(maker(1.0)), jax.random.split(jax.random.key(0), 5)
+    batch = Example(image_of(np.float32, 5, 784), np.full(5, 3, np.int32), np.ones(5, np.int32))
+    together = jax.device_get(quickly(jax.vmap(maker(1.0)))(keys, batch))
     for i in range(5):
         alone = augment(keys[i], jax.tree.map(lambda leaf, i=i: leaf[i], batch))
         np.testing.assert_allclose(together.x[i], alone.x, rtol=0, atol=ROUNDING)
@@ -208,7 +211,7 @@ def ramps(augment, count=2000, side=17):
         image = augment(key, example_of(offsets)).x
         return jnp.stack([image[c, c], image[c + 1, c], image[c, c + 1]])
 
-    return np.asarray(jax.jit(jax.vmap(of))(jax.random.split(jax.random.key(0), count)), np.float64)
+    return np.asarray(quickly(jax.vmap(of))(jax.random.split(jax.random.key(0), count)), np.float64)
 
 
 def uniform_within(values, largest):
@@ -253,7 +256,7 @@ def test_a_drawing_well_inside_keeps_its_mass():
     """Sums of what lies on a fine grid: bilinear interpolation loses little where it is smooth."""
     rows, columns = np.indices((28, 28)) - 13.5
     blob = np.exp(-(rows**2 + (columns / 2) ** 2) / 8).astype(np.float32)
-    augment = jax.jit(random_shift_rotation_scale(shift=2.0, degrees=180.0))
+    augment = quickly(random_shift_rotation_scale(shift=2.0, degrees=180.0))
     for seed in range(20):
         turned = augment(jax.random.key(seed), example_of(blob)).x
         assert abs(turned.sum() / blob.sum() - 1) < 0.01
@@ -264,12 +267,13 @@ def test_a_drawing_well_inside_keeps_its_mass():
 
 def test_sizes_may_be_traced():
     example, key = example_of(image_of(np.float32, 28, 28)), jax.random.key(0)
-    sizes = jnp.float32([0, 0.5, 1])
+    sizes = np.float32([0, 0.5, 1])
     for maker in MAKERS:
-        swept = jax.jit(jax.vmap(lambda size, maker=maker: maker(size)(key, example).x))(sizes)
+        swept = quickly(jax.vmap(lambda size, maker=maker: maker(size)(key, example).x))(sizes)
+        swept = np.asarray(swept)
         np.testing.assert_array_equal(swept[0], example.x)
         for size, image in zip(sizes, swept, strict=True):
-            expected = jax.jit(maker(float(size)))(key, example).x
+            expected = quickly(maker(float(size)))(key, example).x
             np.testing.assert_allclose(image, expected, rtol=0, atol=ROUNDING)
 
 
@@ -285,7 +289,7 @@ def test_gradients_are_finite_differences():
             return jnp.sum(weights * library.affine(*arguments))
 
         arguments = tuple(map(jnp.asarray, (image, matrix, shift)))
-        gradients, total = jax.jit(jax.grad(total))(arguments), jax.jit(total)
+        gradients, total = quickly(jax.grad(total))(arguments), quickly(total)
         for i, gradient in enumerate(gradients):
             direction = np.random.default_rng(i).normal(size=gradient.shape)
             step = 1e-6
@@ -302,7 +306,7 @@ def test_gradients_are_finite_differences():
 @both_makers
 def test_strict_modes_and_x64_draw_the_same_map(maker):
     key, example = jax.random.key(0), example_of(image_of(np.uint8, 28, 28))
-    expected = jax.jit(maker(1.0))(key, example)
+    expected = quickly(maker(1.0))(key, example)
     with (
         jax.numpy_dtype_promotion("strict"),
         jax.numpy_rank_promotion("raise"),
@@ -310,10 +314,10 @@ def test_strict_modes_and_x64_draw_the_same_map(maker):
         jax.checking_leaks(),
     ):
         for size in (1.0, np.float64(1), jnp.float32(1)):
-            strict = jax.jit(maker(size))(key, example)
+            strict = quickly(maker(size))(key, example)
             np.testing.assert_allclose(np.int32(strict.x), np.int32(expected.x), atol=1)
     with jax.enable_x64(True):
-        wide = jax.jit(maker(1.0))(key, example)
+        wide = quickly(maker(1.0))(key, example)
     assert wide.x.dtype == jnp.uint8
     np.testing.assert_allclose(np.int32(wide.x), np.int32(expected.x), atol=1)
 
@@ -354,7 +358,7 @@ def test_sharded_seeds_are_as_on_one_device():
 @pytest.mark.parametrize("shape", [(), (8,), (0,), (0, 4), (2, 3, 4, 5)])
 def test_no_image(shape):
     with pytest.raises(ValueError, match=r"\[H, W\], \[H, W, C\] or a flat square .*got shape"):
-        affine(jnp.zeros(shape), IDENTITY, NO_SHIFT)
+        jax.eval_shape(library.affine, np.zeros(shape, np.float32), IDENTITY, NO_SHIFT)
 
 
 @pytest.mark.parametrize("dtype", [jnp.complex64, "key"])

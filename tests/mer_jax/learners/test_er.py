@@ -1,4 +1,4 @@
-"""Experience replay by hand."""
+"""Experience replay and online learning, by hand."""
 
 import jax
 import jax.numpy as jnp
@@ -9,8 +9,9 @@ import pytest
 import mer_jax
 from mer_jax.learners.er import task_mean_shares
 from mer_jax.types import Example
+from tests.mer_jax.compiling import quickly
 from tests.mer_jax.golden import at
-from tests.mer_jax.problems import MODEL, blobs, half_square
+from tests.mer_jax.learners.test_mer import MODEL, blobs, half_square, initial
 
 
 def by_example(params, example):
@@ -18,8 +19,8 @@ def by_example(params, example):
 
 
 def stream(*values, tasks=None):
-    x = jnp.float32(values)
-    task = jnp.zeros(len(values), jnp.int32) if tasks is None else jnp.int32(tasks)
+    x = np.float32(values)
+    task = np.zeros(len(values), np.int32) if tasks is None else np.int32(tasks)
     return Example(x, task, task)
 
 
@@ -27,10 +28,10 @@ def test_er_steps_on_the_mean_over_what_there_is():
     """Rate 1/2 from 0: 8 alone goes to 4; then 0 with the one memory, 8, has mean 4: stays."""
     learner = mer_jax.er(by_example, optimizer=optax.sgd(0.5), batch_size=5, capacity=3)
     examples = stream(8, 0)
-    state = learner.init(jnp.float32(0), at(examples, 0))
-    state, info = learner.update(jax.random.key(0), state, at(examples, 0))
+    state, update = learner.init(np.float32(0), at(examples, 0)), quickly(learner.update)
+    state, info = update(jax.random.key(0), state, at(examples, 0))
     assert (state.params, info.loss) == (4, 32)
-    state, info = learner.update(jax.random.key(1), state, at(examples, 1))
+    state, info = update(jax.random.key(1), state, at(examples, 1))
     assert (state.params, info.loss) == (4, 8)
     np.testing.assert_array_equal(state.memory.examples.x, [8, 0, 0])
 
@@ -41,24 +42,25 @@ def test_er_by_task_sums_the_means_of_the_tasks():
         by_example, optimizer=optax.sgd(0.25), batch_size=5, capacity=3, num_tasks=2
     )
     examples = stream(8, 6, tasks=[0, 1])
-    state = learner.init(jnp.float32(0), at(examples, 0))
+    state, update = learner.init(np.float32(0), at(examples, 0)), quickly(learner.update)
     for i in range(2):
-        state, _ = learner.update(jax.random.key(i), state, at(examples, i))
+        state, _ = update(jax.random.key(i), state, at(examples, i))
     assert state.params == 4.5
 
 
 def test_shares_of_a_task_add_up_to_1():
-    task, present = jnp.int32([2, 0, 2, 2, 1]), jnp.float32([1, 1, 1, 0, 1])
-    shares = task_mean_shares(task, present, 3)
-    np.testing.assert_array_equal(shares, [0.5, 1, 0.5, 0, 1])
-    assert np.isnan(task_mean_shares(jnp.int32([0, 3]), jnp.ones(2), 3)).tolist() == [False, True]
+    shares = quickly(lambda task, present: task_mean_shares(task, present, 3))
+    task, present = np.int32([2, 0, 2, 2, 1]), np.float32([1, 1, 1, 0, 1])
+    np.testing.assert_array_equal(shares(task, present), [0.5, 1, 0.5, 0, 1])
+    of_unknown = shares(np.int32([0, 3]), np.ones(2, np.float32))
+    assert np.isnan(of_unknown).tolist() == [False, True]
 
 
 def test_any_optimizer_will_do_and_keeps_its_state():
     learner = mer_jax.er(MODEL.loss, optimizer=optax.adam(1e-3), batch_size=4, capacity=8)
     examples = blobs(0, 10)
-    state = learner.init(MODEL.init(jax.random.key(0)), at(examples, 0))
-    state, _ = jax.jit(lambda state: mer_jax.run(jax.random.key(0), learner, state, examples))(
+    state = learner.init(initial(jax.random.key(0)), at(examples, 0))
+    state, _ = quickly(lambda state: mer_jax.run(jax.random.key(0), learner, state, examples))(
         state
     )
     assert optax.tree.get(state.opt_state, "count") == state.step == 10
@@ -77,6 +79,6 @@ def test_a_loss_that_is_not_one_number_is_refused(shape):
         lambda params, example: jnp.full(shape, params), optimizer=optax.sgd(0.1), batch_size=3,
         capacity=4,
     )  # fmt: skip
-    state = learner.init(jnp.float32(0), jnp.float32(0))
+    state = learner.init(np.float32(0), np.float32(0))
     with pytest.raises(ValueError, match="must give one number, got shape"):
-        learner.update(jax.random.key(0), state, jnp.float32(1))
+        jax.eval_shape(learner.update, jax.random.key(0), state, np.float32(1))

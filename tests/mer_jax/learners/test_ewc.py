@@ -8,19 +8,30 @@ import pytest
 
 import mer_jax
 from mer_jax.types import Example
-from tests.mer_jax.problems import half_square
+from tests.mer_jax.compiling import quickly
+from tests.mer_jax.golden import at
+from tests.mer_jax.learners.test_mer import half_square
 
 
 def by_example(params, example):
     return half_square(params, example.x)
 
 
-def learn(xs, tasks, **changed):
-    arguments = {"num_tasks": 5, "num_memories": 2, "strength": 0.5} | changed
-    learner = mer_jax.ewc(by_example, optimizer=optax.sgd(0.5), **arguments)
-    stream = Example(jnp.float32(xs), jnp.zeros(len(xs), jnp.int32), jnp.int32(tasks))
-    state = learner.init(jnp.float32(0), jax.tree.map(lambda leaf: leaf[0], stream))
-    return mer_jax.run(jax.random.key(0), learner, state, stream)
+def learning(xs, tasks, **changed):
+    """A function of EWC's strength: what it makes of a stream."""
+    stream = Example(np.float32(xs), np.zeros(len(xs), np.int32), np.int32(tasks))
+
+    def learn(strength):
+        sizes = {"num_tasks": 5, "num_memories": 2} | changed
+        learner = mer_jax.ewc(by_example, optimizer=optax.sgd(0.5), strength=strength, **sizes)
+        state = learner.init(np.float32(0), at(stream, 0))
+        return mer_jax.run(jax.random.key(0), learner, state, stream)
+
+    return learn
+
+
+def learn(xs, tasks, strength=0.5, **changed):
+    return quickly(learning(xs, tasks, **changed), static_argnums=0)(strength)
 
 
 def test_a_finished_task_pulls_back():
@@ -51,8 +62,8 @@ def test_without_strength_it_is_plain_sgd():
 
 
 def test_strength_may_be_swept():
-    swept = jax.vmap(lambda strength: learn([8, 0, 0], [0, 1, 1], strength=strength)[0].params)
-    np.testing.assert_array_equal(swept(jnp.float32([0, 0.5])), [1, 17])
+    swept, _ = quickly(jax.vmap(learning([8, 0, 0], [0, 1, 1])))(np.float32([0, 0.5]))
+    np.testing.assert_array_equal(swept.params, [1, 17])
 
 
 def test_an_unknown_task_is_not_a_number():

@@ -1,7 +1,8 @@
 """GEM and A-GEM: the projection against quadprog, and steps by hand."""
 
+import functools
+
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -13,8 +14,9 @@ from mer_jax.learners import _gem_gradients, gem
 from mer_jax.replay import by_task
 from mer_jax.replay.by_task import TaskExamples
 from mer_jax.types import Example
+from tests.mer_jax.compiling import quickly
 from tests.mer_jax.golden import at
-from tests.mer_jax.problems import MODEL, blobs
+from tests.mer_jax.learners.test_mer import MODEL, blobs, initial
 
 RNG = np.random.default_rng(0)
 
@@ -32,8 +34,11 @@ def reference(g, earlier, margin, ridge=0.0):
     return g + v @ rows
 
 
-def project(g, earlier, margin, ridge=0.0):
+def project(g, earlier, margin, ridge):
     return g + gem.dual(earlier @ earlier.T, earlier @ g, margin, ridge) @ earlier
+
+
+project_quickly = quickly(project)
 
 
 def alike(num_tasks, num_params, correlation):
@@ -60,23 +65,23 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("margin", [0, 0.5])
+@pytest.mark.parametrize("margin", [0.0, 0.5])
 @pytest.mark.parametrize("name", CASES)
 def test_projection_is_quadprogs(name, margin):
     """Within 1e-4 of the size of what goes in, which is what the recorded runs are followed to."""
     g, earlier = (np.float32(part) for part in CASES[name])
-    ours = jax.jit(project)(g, earlier, margin)
+    ours = np.asarray(project_quickly(g, earlier, margin, 0.0))
     wanted = reference(g, earlier, margin)
     scale = max(np.linalg.norm(g), np.linalg.norm(wanted), 1e-6)
     np.testing.assert_allclose(ours / scale, wanted / scale, atol=1e-4)
-    assert ours.dtype == jnp.float32
+    assert ours.dtype == np.float32
 
 
 @pytest.mark.parametrize("ridge", [100.0, 1000.0])
 def test_projection_with_a_ridge_is_quadprogs(ridge):
     g, earlier = (np.float32(part) for part in CASES["alike"])
     ours, wanted, without = (
-        project(g, earlier, 0, ridge),
+        project_quickly(g, earlier, 0.0, ridge),
         reference(g, earlier, 0, ridge),
         reference(g, earlier, 0),
     )
@@ -86,7 +91,9 @@ def test_projection_with_a_ridge_is_quadprogs(ridge):
 
 def test_projection_of_many_at_once():
     g, earlier = (np.float32(part) for part in CASES["alike"])
-    many = jax.vmap(project, (0, None, 0))(np.stack([g, -g]), earlier, jnp.float32([0, 0.5]))
+    many = quickly(jax.vmap(project, (0, None, 0, None)))(
+        np.stack([g, -g]), earlier, np.float32([0, 0.5]), 0.0
+    )
     for ours, (sign, margin) in zip(many, ((1, 0), (-1, 0.5)), strict=True):
         wanted = reference(sign * g, earlier, margin)
         np.testing.assert_allclose(ours, wanted, atol=1e-4 * np.linalg.norm(wanted))
@@ -98,9 +105,14 @@ def by_example(params, example):
 
 
 def learn(learner, xs, tasks):
-    stream = Example(jnp.float32(xs), jnp.zeros(len(xs), jnp.int32), jnp.int32(tasks))
-    state = learner.init(jnp.zeros(2), at(stream, 0))
-    return mer_jax.run(jax.random.key(0), learner, state, stream)
+    stream = Example(np.float32(xs), np.zeros(len(xs), np.int32), np.int32(tasks))
+
+    @quickly
+    def run(start):
+        state = learner.init(start, at(stream, 0))
+        return mer_jax.run(jax.random.key(0), learner, state, stream)
+
+    return run(np.zeros(2, np.float32))
 
 
 def test_gem_turns_a_step_that_would_undo_an_earlier_task():
@@ -123,18 +135,46 @@ def test_gem_leaves_alone_what_harms_nothing():
 
 def test_a_memory_that_is_not_full_counts_what_it_has():
     """With room for ten, the one memory's gradient is still (1, 0), and padding adds nothing."""
-    model_rows = TaskExamples(Example(jnp.zeros((2, 10, 2)), *jnp.zeros((2, 2, 10))), jnp.zeros(2))
-    memory = by_task.keep_last(
-        model_rows._replace(num_seen=jnp.zeros(2, jnp.int32)),
-        0,
-        Example(jnp.float32([1, 0]), 0.0, 0.0),
-    )
-    example = Example(jnp.float32([2, 5]), 0, jnp.int32(1))
-    at_example = _gem_gradients.Incoming(by_example, jnp.zeros(2), example, example.task, example.x)
-    others = _gem_gradients.of_others(jax.random.key(0), at_example, memory, None)
-    np.testing.assert_array_equal(others.dots, [2, 0])
-    np.testing.assert_array_equal(others.products(), [[1, 0], [0, 0]])
-    np.testing.assert_array_equal(others.combined(jnp.float32([3, 7])), [3, 0])
+    row = Example(np.float32([1, 0]), np.float32(0), np.float32(0))
+    v = np.float32([3, 7])
+
+    @quickly
+    def known(x):
+        memory = by_task.keep_last(by_task.empty(2, 10, row), 0, row)
+        at_x = _gem_gradients.Incoming(by_example, np.zeros(2, np.float32), x, x.task, x.x)
+        others = _gem_gradients.of_others(jax.random.key(0), at_x, memory, None)
+        return others.dots, others.products(), others.combined(v)
+
+    dots, products, combined = known(Example(np.float32([2, 5]), np.int32(0), np.int32(1)))
+    np.testing.assert_array_equal(dots, [2, 0])
+    np.testing.assert_array_equal(products, [[1, 0], [0, 0]])
+    np.testing.assert_array_equal(combined, [3, 0])
+
+
+def known_of_others(sizes, tasks, is_shown):
+    """The products with and of the tasks' gradients, and a sum of these."""
+    model, rng = networks.mlp(sizes), np.random.default_rng(1)
+    loss = model.loss if is_shown else lambda params, example: model.loss(params, example)
+    memory = TaskExamples(blobs(2, tasks, 4), np.int32(rng.integers(0, 7, tasks)))
+    example = at(blobs(3, 1), 0)._replace(task=np.int32(1))
+    v = np.float32(rng.normal(size=tasks))
+
+    @quickly
+    def known(key, memory):
+        params = model.init(key)
+        grads = jax.grad(loss)(params, example)
+        at_example = _gem_gradients.Incoming(loss, params, example, example.task, grads)
+        others = _gem_gradients.of_others(key, at_example, memory, None)
+        return others.dots, others.products(), others.combined(v)
+
+    return jax.device_get(known(jax.random.key(0), memory))
+
+
+@functools.cache
+def known_one_by_one(sizes, tasks):
+    """The same from a loss which does not show its first layer, whose rows are made for one task
+    at a time whatever the limits are."""
+    return known_of_others(sizes, tasks, is_shown=False)
 
 
 @pytest.mark.parametrize("sizes", [(6, 5, 4, 3), (6, 3)])
@@ -147,23 +187,9 @@ def test_every_form_gives_the_same(tasks, largest_gram, block, sizes, monkeypatc
     Gradients of size 1 in sums of some hundred: rounding of 1e-5."""
     monkeypatch.setattr(_gem_gradients, "LARGEST_GRAM", largest_gram)
     monkeypatch.setattr(_gem_gradients, "BLOCK", block)
-    model, rng = networks.mlp(sizes), np.random.default_rng(1)
-    rows = jax.tree.map(jnp.asarray, blobs(2, tasks, 4))
-    memory = TaskExamples(rows, jnp.asarray(rng.integers(0, 7, tasks), jnp.int32))
-    example = at(blobs(3, 1), 0)._replace(task=jnp.int32(1))
-    params = model.init(jax.random.key(0))
-    v = jnp.asarray(rng.normal(size=tasks), jnp.float32)
-
-    def known(loss):
-        grads = jax.grad(loss)(params, example)
-        at_example = _gem_gradients.Incoming(loss, params, example, example.task, grads)
-        others = _gem_gradients.of_others(jax.random.key(0), at_example, memory, None)
-        return others.dots, others.products(), others.combined(v)
-
-    first_shows = jax.jit(lambda: known(model.loss))()
-    plain = jax.jit(lambda: known(lambda params, example: model.loss(params, example)))()
-    for ours, theirs in zip(*map(jax.tree.leaves, (first_shows, plain)), strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    ours, wanted = known_of_others(sizes, tasks, is_shown=True), known_one_by_one(sizes, tasks)
+    for our, theirs in zip(*map(jax.tree.leaves, (ours, wanted)), strict=True):
+        np.testing.assert_allclose(our, theirs, atol=1e-5)
 
 
 def test_agem_removes_what_the_sample_forbids():
@@ -184,17 +210,20 @@ def test_agem_removes_what_the_sample_forbids():
     ),
 ], ids=["gem", "agem"])  # fmt: skip
 def test_one_task_is_plain_sgd_and_an_unknown_one_is_not_a_number(make):
-    stream, params = blobs(0, 8), MODEL.init(jax.random.key(0))
+    stream, params = blobs(0, 8), initial(jax.random.key(0))
     one = stream._replace(task=np.zeros(8, np.int32))
     online = mer_jax.online(MODEL.loss, optimizer=optax.sgd(0.1))
-    ends = [
-        mer_jax.run(jax.random.key(0), learner, learner.init(params, at(one, 0)), one)[0].params
-        for learner in (make(), online)
-    ]
-    for ours, plain in zip(*map(jax.tree.leaves, ends), strict=True):
+    learner = make()
+
+    def end(learner):
+        state = learner.init(params, at(one, 0))
+        return mer_jax.run(jax.random.key(0), learner, state, one)[0].params
+
+    ends = quickly(lambda: [jax.tree.leaves(end(each)) for each in (learner, online)])()
+    for ours, plain in zip(*ends, strict=True):
         np.testing.assert_allclose(ours, plain, atol=1e-6)
-    state = make().init(params, at(one, 0))
-    state, info = make().update(jax.random.key(0), state, at(one, 0)._replace(task=np.int32(2)))
+    state, unknown = learner.init(params, at(one, 0)), at(one, 0)._replace(task=np.int32(2))
+    state, info = quickly(learner.update)(jax.random.key(0), state, unknown)
     assert np.isnan(info.loss)
     assert all(np.isnan(leaf).all() for leaf in jax.tree.leaves(state.params))
 
@@ -211,8 +240,8 @@ def test_seeds_side_by_side_equal_one_alone():
         return mer_jax.run(key, learner, state, stream)[0].params
 
     keys = jax.random.split(jax.random.key(0), 3)
-    together = jax.jit(jax.vmap(train))(keys)
-    alone = jax.jit(train)(keys[1])
+    together = quickly(jax.vmap(train))(keys)
+    alone = quickly(train)(keys[1])
     for many, one in zip(jax.tree.leaves(together), jax.tree.leaves(alone), strict=True):
         np.testing.assert_allclose(many[1], one, atol=1e-5)
 

@@ -1,6 +1,7 @@
 """The Gram form is the plain scan's arithmetic in another order."""
 
 import itertools
+from typing import Any
 
 import chex
 import jax
@@ -15,6 +16,7 @@ from mer_jax import networks
 from mer_jax.steps import gram
 from mer_jax.types import Example
 from tests.mer_jax import golden
+from tests.mer_jax.compiling import quickly
 
 D, C = 7, 3
 MODEL = networks.mlp((D, 5, C))
@@ -45,7 +47,7 @@ def drawn_params(sizes, seed, dtype=np.float32):
 
 def in_both_forms(function, loss, *args):
     """What `function(loss, *args)` gives in the Gram form and in the plain scan, in one program."""
-    return jax.jit(lambda *args: (function(loss, *args), function(plainly(loss), *args)))(*args)
+    return quickly(lambda *args: (function(loss, *args), function(plainly(loss), *args)))(*args)
 
 
 RATES = {"alpha": 0.1, "beta": 0.3, "gamma": 0.7}
@@ -110,7 +112,7 @@ def test_what_is_left_out_need_not_be_finite():
     batch.x[0, 1] = np.nan
     only = golden.at(batch, (slice(None), slice(1)))
 
-    @jax.jit
+    @quickly
     def ends(params, batch, only):
         left_out = np.float32([[1, 0]])
         ours, _ = mer_jax.mer_update(MODEL.loss, params, batch, left_out, **RATES)
@@ -155,7 +157,8 @@ def tail_of_keyed(rest, preactivation, keyed):
     return MODEL.loss.tail(rest, preactivation, keyed[1][0])
 
 
-KEYED = mer_jax.DenseFirstLoss(dropped, MODEL.loss.split, MODEL.loss.merge, tail_of_keyed)
+DENSE: Any = MODEL.loss
+KEYED = mer_jax.DenseFirstLoss(dropped, DENSE.split, DENSE.merge, tail_of_keyed)
 
 
 @pytest.mark.parametrize("batch_size", [3, 129, 200])

@@ -15,6 +15,7 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 import mer_jax
+from tests.mer_jax.compiling import quickly
 
 ROOT = Path(__file__).parents[3]
 OPTIMIZERS = {
@@ -26,7 +27,7 @@ OPTIMIZERS = {
 }
 PARAMS = {
     "w": np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4),
-    "b": np.float32([0.3, -2.0]),
+    "b": np.array([0.3, -2.0], np.float32),
 }
 
 
@@ -36,7 +37,7 @@ def gradient(params, step):
 
 
 def training(optimizer, num_steps):
-    """A compiled function of the parameters: the last ones, the state, and the path there."""
+    """A function of the parameters: the last ones, the state, and the path there."""
 
     def step(carry, number):
         params, state = carry
@@ -44,7 +45,6 @@ def training(optimizer, num_steps):
         params = optax.apply_updates(params, updates)
         return (params, state), params
 
-    @jax.jit
     def go(params):
         start = (params, optimizer.init(params))
         return jax.lax.scan(step, start, jnp.arange(num_steps, dtype=jnp.float32))
@@ -52,13 +52,13 @@ def training(optimizer, num_steps):
     return go
 
 
-def train(optimizer, params, num_steps):
-    return training(optimizer, num_steps)(params)
+def train(optimizer, params, num_steps, compiled=quickly):
+    return compiled(training(optimizer, num_steps))(params)
 
 
 @functools.lru_cache
 def trained_by_inner(name):
-    return train(OPTIMIZERS[name](), PARAMS, 100)[0]
+    return train(OPTIMIZERS[name](), PARAMS, 100, jax.jit)[0]
 
 
 def test_interpolate_reaches_both_ends():
@@ -103,7 +103,8 @@ def test_as_a_loop_written_by_hand(name):
 @pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize("every", [1, 3])
 def test_at_rate_1_it_is_the_inner_optimizer_bit_for_bit(name, every):
-    (params, state), _ = train(mer_jax.reptile(OPTIMIZERS[name](), every, 1.0), PARAMS, 100)
+    optimizer = mer_jax.reptile(OPTIMIZERS[name](), every, 1.0)
+    (params, state), _ = train(optimizer, PARAMS, 100, jax.jit)
     expected, inner = trained_by_inner(name)
     chex.assert_trees_all_equal(params, expected)
     chex.assert_trees_all_equal(state.inner, inner)
@@ -125,8 +126,10 @@ def test_at_rate_0_everything_is_taken_back():
 
 
 def test_rates_may_be_swept():
-    ends = jax.jit(
-        jax.vmap(lambda rate: train(mer_jax.reptile(optax.adam(0.01), 3, rate), PARAMS, 10)[0][0])
+    ends = quickly(
+        jax.vmap(
+            lambda rate: training(mer_jax.reptile(optax.adam(0.01), 3, rate), 10)(PARAMS)[0][0]
+        )
     )(np.float32([0.1, 1.0]))
     for index, rate in enumerate((0.1, 1.0)):
         (alone, _), _ = train(mer_jax.reptile(optax.adam(0.01), 3, rate), PARAMS, 10)
@@ -137,8 +140,9 @@ def test_rates_may_be_swept():
 
 def test_networks_side_by_side_are_pulled_each_to_its_own_anchor():
     several = jax.tree.map(lambda leaf: np.stack([leaf, 2 * leaf, -leaf]), PARAMS)
-    alone = training(mer_jax.reptile(optax.adam(0.01), 3, 0.2), 10)
-    ends = jax.jit(jax.vmap(lambda params: alone(params)[0][0]))(several)
+    training_alone = training(mer_jax.reptile(optax.adam(0.01), 3, 0.2), 10)
+    alone = quickly(training_alone)
+    ends = quickly(jax.vmap(lambda params: training_alone(params)[0][0]))(several)
     for number in range(3):
         one, end = (
             jax.tree.map(lambda leaf: np.asarray(leaf)[number], tree)  # noqa: B023
@@ -199,7 +203,7 @@ def test_updates_are_of_the_parameters_dtype(rate):
     optimizer = optax.apply_if_finite(mer_jax.reptile(optax.sgd(0.1), 2, rate), 3)
     plain = mer_jax.reptile(optax.sgd(0.1), 2, rate)
 
-    @jax.jit
+    @quickly
     def step(params, state, same, alone):
         updates, state = optimizer.update(params, state, params)
         chex.assert_trees_all_equal_dtypes(updates, small)
