@@ -195,8 +195,12 @@ def test_fifo_draws_no_more_than_it_can_hold(n, says):
 
 
 FIFO = rl.fifo(5)
-add_to_fifo = jax.jit(functools.partial(FIFO.add, None))
-draw_four = jax.jit(lambda key, state: FIFO.sample(key, state, 4))
+draw_four = quickly(lambda key, state: FIFO.sample(key, state, 4))
+
+
+@quickly
+def add_to_fifo(state, example, offered):
+    return FIFO.add(None, state, example, offered)
 
 
 def test_fifo_takes_a_batch_as_one_after_the_other():

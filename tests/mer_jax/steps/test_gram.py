@@ -156,7 +156,11 @@ def tail_of_keyed(rest, preactivation, keyed):
     return MODEL.loss.tail(rest, preactivation, keyed[1][0])
 
 
-KEYED = mer_jax.DenseFirstLoss(dropped, MODEL.loss.split, MODEL.loss.merge, tail_of_keyed)
+def keyed(loss):
+    return mer_jax.DenseFirstLoss(dropped, loss.split, loss.merge, tail_of_keyed)
+
+
+KEYED = keyed(MODEL.loss)
 
 
 @pytest.mark.parametrize("batch_size", [3, 129, 200])

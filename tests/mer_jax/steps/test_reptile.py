@@ -27,7 +27,7 @@ OPTIMIZERS = {
 }
 PARAMS = {
     "w": np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4),
-    "b": np.float32([0.3, -2.0]),
+    "b": np.array([0.3, -2.0], np.float32),
 }
 
 
