@@ -329,18 +329,24 @@ def test_without_gymnax_the_rest_works():
 GAMES = [(rl.Catcher(64), {"fall_speed": 0.06}), (rl.FlappyBird(), {"pipe_gap": 95})]
 
 
-def played(env, changed):
-    """What 60 frames give, the first crash of Flappy Bird among them, and a picture."""
+def played(env, changed, one_by_one=False):
+    """What 60 frames give, the first crash of Flappy Bird among them, and a picture.
+
+    Args:
+      one_by_one: if True, the operations of the reset and of the picture are run one after another,
+        so that JAX looks at the numbers between them.
+    """
+    compiled = (lambda function: function) if one_by_one else quickly
     params = env.default_params.replace(**changed)
 
     def frame(carry, key):
         obs, carry, reward, terminated, truncated, info = env.step(key, carry, 1, params)
         return carry, (obs, info["final_observation"], reward, terminated, truncated)
 
-    state = env.reset(jax.random.key(0), params)[1]
+    state = compiled(env.reset)(jax.random.key(0), params)[1]
     keys = jax.random.split(jax.random.key(1), 60)
     end, seen = quickly(lambda state, keys: jax.lax.scan(frame, state, keys))(state, keys)
-    return end, seen, env.render(end, params)
+    return end, seen, compiled(env.render)(end, params)
 
 
 @functools.cache
@@ -365,7 +371,9 @@ def test_a_game_keeps_its_types_and_its_numbers(number, mode):
     env, changed = GAMES[number]
     expected = played_plainly(number)
     with mode():
-        came = played(env, changed)
+        came = played(
+            env, changed, one_by_one=jax.config.jax_debug_nans or jax.config.jax_debug_infs
+        )
     assert np.any(expected[1][3]) or isinstance(env, rl.Catcher)
     assert jax.tree.map(lambda leaf: leaf.dtype, came) == jax.tree.map(
         lambda leaf: leaf.dtype, expected

@@ -104,9 +104,9 @@ def stream(length, obs_size=3):
     )
 
 
-def learned(agent, model, frames, compiled=quickly):
+def learned(agent, model, frames, **options):
     """The state after the frames, and the infos."""
-    return compiled(learning(agent, model, frames))(jax.random.key(3))
+    return quickly(learning(agent, model, frames), **options)(jax.random.key(3))
 
 
 def learning(agent, model, frames):
@@ -195,8 +195,12 @@ def test_fifo_draws_no_more_than_it_can_hold(n, says):
 
 
 FIFO = rl.fifo(5)
-add_to_fifo = jax.jit(functools.partial(FIFO.add, jax.random.key(0)))
-draw_four = jax.jit(lambda key, state: FIFO.sample(key, state, 4))
+draw_four = quickly(lambda key, state: FIFO.sample(key, state, 4))
+
+
+@quickly
+def add_to_fifo(state, example, offered):
+    return FIFO.add(None, state, example, offered)
 
 
 def test_fifo_takes_a_batch_as_one_after_the_other():
@@ -267,7 +271,8 @@ def catching():
     def many(seeds):
         return jax.vmap(lambda seed: frames(seed, begin(seed), 25))(seeds)
 
-    return env, quickly(begin), jax.jit(frames, static_argnums=2), quickly(many)
+    play = quickly(frames, same_fusions=True, static_argnums=2)
+    return env, quickly(begin), play, quickly(many)
 
 
 def test_frames_in_pieces_give_the_same_bits(catching):
@@ -406,8 +411,8 @@ def test_a_judgement_is_of_the_target_network():
 CAPACITY = 20_000
 
 
-def small_agent(kind, capacity=CAPACITY, **changed):
-    model = rl.q_network((4, 16, 3))
+def small_agent(kind, capacity=CAPACITY, hidden=(16,), **changed):
+    model = rl.q_network((4, *hidden, 3))
     shared = dict(discount=0.9, epsilon=optax.linear_schedule(1.0, 0.1, 20), target_every=20)
     if kind == "mer":
         return model, mer_agent(
@@ -422,7 +427,7 @@ def small_agent(kind, capacity=CAPACITY, **changed):
 @pytest.mark.parametrize("kind", ["fifo", "reservoir", "mer"])
 def test_no_frame_copies_a_leaf_of_the_replay(kind):
     """By XLA's account, alone, in a scan, and with both under a vmap; a leaf is 20 kB at least."""
-    model, agent = small_agent(kind)
+    model, agent = small_agent(kind, hidden=())
     env, params = rl.Scaled(rl.Catcher(64)), rl.CatcherParams(fall_speed=0.06)
     key = jax.eval_shape(jax.random.key, 0)
     state = jax.eval_shape(lambda key: rl.start(key, agent, env, params, model.init(key)), key)
@@ -532,7 +537,7 @@ def test_an_augmentation_that_changes_nothing_gives_the_same_bits():
         ends = []
         for augment in (None, lambda key, seen: seen):
             model, agent = small_agent(kind, 30, augment=augment)
-            ends.append(learned(agent, model, stream(20, 4), jax.jit)[0])
+            ends.append(learned(agent, model, stream(20, 4), same_fusions=True)[0])
         jax.tree.map(np.testing.assert_array_equal, *ends)
 
 

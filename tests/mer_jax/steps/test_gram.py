@@ -1,7 +1,6 @@
 """The Gram form is the plain scan's arithmetic in another order."""
 
 import itertools
-from typing import Any
 
 import chex
 import jax
@@ -157,8 +156,11 @@ def tail_of_keyed(rest, preactivation, keyed):
     return MODEL.loss.tail(rest, preactivation, keyed[1][0])
 
 
-DENSE: Any = MODEL.loss
-KEYED = mer_jax.DenseFirstLoss(dropped, DENSE.split, DENSE.merge, tail_of_keyed)
+def keyed(loss):
+    return mer_jax.DenseFirstLoss(dropped, loss.split, loss.merge, tail_of_keyed)
+
+
+KEYED = keyed(MODEL.loss)
 
 
 @pytest.mark.parametrize("batch_size", [3, 129, 200])
