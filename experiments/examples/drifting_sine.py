@@ -8,8 +8,7 @@ import mer_jax
 from experiments.plots import stream
 from experiments.running import batches, options, problem, program
 
-TASKS, LENGTH, CHUNK = 6, 500, 100
-NETWORK = mer_jax.networks.mlp((2, 32, 32, 1))
+TASKS, LENGTH, CHUNK, NETWORK = 6, 500, 100, mer_jax.networks.mlp((2, 32, 32, 1))
 
 
 def points(key, task):  # the phase is an input, so that one network can know all tasks
@@ -56,5 +55,6 @@ def prepare(config, say):
     return batches.Study(ARMS, schedule, config.all_seeds(), titles, text, digits=4, draw=draw)
 
 
+PROGRAM = program.Program("experiments.examples.drifting_sine", options.Run, prepare)
 if __name__ == "__main__":
-    program.main(program.Program("experiments.examples.drifting_sine", options.Run, prepare))
+    program.main(PROGRAM)

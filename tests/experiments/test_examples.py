@@ -8,12 +8,17 @@ import pytest
 
 from experiments.examples import (
     dictionaries,
+    drifting_sine,
     exported,
     own_scan,
     pure_function,
     sweep,
     with_nnx,
 )
+from experiments.running import record
+from experiments.running.checkpoints import Checkpoints
+from experiments.running.interrupt import stop
+from experiments.running.program import main
 
 FILES = sorted((Path(__file__).parents[2] / "experiments/examples").glob("*.py"))
 
@@ -32,6 +37,27 @@ def test_the_first_task_is_kept():
     known = np.asarray(own_scan.main())
     assert known[0] < 0.8 < known[199]
     assert known[-1] > 0.8
+
+
+def test_an_experiment_in_one_file(tmp_path):
+    """It is killed in the middle and resumed, and leaves a record and a picture."""
+    flags = ["--seeds", "2", "--checkpoint-every", "100", "--out", str(tmp_path)]
+    due = Checkpoints.due
+
+    def stopped(store, place):
+        if (store.folder.name, place) == ("mer-0", 1500):
+            stop()
+        return due(store, place)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Checkpoints, "due", stopped)
+        with pytest.raises(SystemExit):
+            main(drifting_sine.PROGRAM, flags)
+    main(drifting_sine.PROGRAM, [*flags, "--resume"])
+    mer, er = record.load(tmp_path / "metrics.json").results
+    assert mer.spread("error").mean < er.spread("error").mean < 0.1
+    assert mer.array("error_curve").shape == (2, 31, 6)
+    assert (tmp_path / "error.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_rates_make_a_difference():
