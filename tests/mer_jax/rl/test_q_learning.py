@@ -411,8 +411,8 @@ def test_a_judgement_is_of_the_target_network():
 CAPACITY = 20_000
 
 
-def small_agent(kind, capacity=CAPACITY, hidden=(16,), **changed):
-    model = rl.q_network((4, *hidden, 3))
+def small_agent(kind, capacity=CAPACITY, **changed):
+    model = rl.q_network((4, 16, 3))
     shared = dict(discount=0.9, epsilon=optax.linear_schedule(1.0, 0.1, 20), target_every=20)
     if kind == "mer":
         return model, mer_agent(
@@ -427,7 +427,7 @@ def small_agent(kind, capacity=CAPACITY, hidden=(16,), **changed):
 @pytest.mark.parametrize("kind", ["fifo", "reservoir", "mer"])
 def test_no_frame_copies_a_leaf_of_the_replay(kind):
     """By XLA's account, alone, in a scan, and with both under a vmap; a leaf is 20 kB at least."""
-    model, agent = small_agent(kind, hidden=())
+    model, agent = small_agent(kind)
     env, params = rl.Scaled(rl.Catcher(64)), rl.CatcherParams(fall_speed=0.06)
     key = jax.eval_shape(jax.random.key, 0)
     state = jax.eval_shape(lambda key: rl.start(key, agent, env, params, model.init(key)), key)
