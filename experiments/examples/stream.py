@@ -7,7 +7,7 @@ import mer_jax
 
 
 def turning_points(key: jax.Array, num_tasks: int = 3, length: int = 200) -> mer_jax.Example:
-    """Points in two half-planes, which every other task turns; `[num_tasks * length, ...]`."""
+    """Points in two half-planes, turned in every other task, `[num_tasks * length, ...]`."""
     tasks = jnp.repeat(jnp.arange(num_tasks, dtype=jnp.int32), length)
     points = jax.random.normal(key, (num_tasks * length, 2))
     turned = points @ jnp.float32([[0, 1], [-1, 0]])

@@ -10,18 +10,18 @@ _asked_to_stop = threading.Event()
 
 
 def stop() -> None:
-    """Asks all runs of this program to stop at their next checkpoint, as in `interruptible`."""
+    """Asks all runs of this program to stop at their next checkpoint, as a signal does."""
     _asked_to_stop.set()
 
 
 def asked_to_stop() -> bool:
-    """Whether somebody has."""
+    """Whether the program was asked to stop."""
     return _asked_to_stop.is_set()
 
 
 @contextlib.contextmanager
 def interruptible(say: Callable[[str], object]) -> Iterator[None]:
-    """Within it, who asks the program to stop waits for a checkpoint; who asks twice does not."""
+    """Context in which a signal stops the program at its next checkpoint, and a second one at once."""
 
     def note(number: int, frame: Any) -> None:
         if asked_to_stop():

@@ -1,4 +1,4 @@
-"""A sign of life while a program's packages are loaded, which takes seconds."""
+"""A line or a spinner while a program's packages are loaded, which takes seconds."""
 
 import sys
 
@@ -8,7 +8,7 @@ _status = Console().status("loading JAX")
 
 
 def show() -> None:
-    """Shows it until `close`: moving on a terminal, elsewhere as a line."""
+    """Shows a spinner on a terminal until `close`, and a line elsewhere."""
     if {"-h", "--help"} & {*sys.argv}:
         return
     if _status.console.is_terminal:
@@ -18,5 +18,5 @@ def show() -> None:
 
 
 def close() -> None:
-    """Takes it away, if it is there."""
+    """Stops the spinner."""
     _status.stop()

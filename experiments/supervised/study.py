@@ -52,16 +52,16 @@ class Config(Run, Data, Distributed):
     """One method or several: mer, mer-big-batch, mer-current-rate, er, er-by-task, gem, agem, ewc,
     exact-alignment, independent, task-input, online."""
     capacity: int = 200
-    """Examples that the replay buffer holds, all tasks together; gem and agem share it out."""
+    """Examples in the reservoir, all tasks together. gem and agem divide them among the tasks."""
     seeds: int = 3
     """Number of seeds, learned side by side. Each draws its tasks, its images and its network."""
     tasks: int | None = None
-    """How many tasks; the benchmark's own number (20, 100 or 50) if not given."""
+    """Number of tasks. By default the benchmark's own number (20, 100 or 50)."""
     examples_per_task: int | None = None
-    """Training examples a task; the benchmark's own number (1000 or 200) if not given, and 200
-    for the digits."""
+    """Training examples of a task. By default the benchmark's own number (1000 or 200), and 200 for
+    the digits."""
     test_images: int | None = None
-    """Test images a task, spread evenly over the test set; all of them if not given."""
+    """Test images of a task, spread evenly over the test set. By default all."""
     evaluate_every: int | None = None
     """Test on all tasks after every so many tasks (and at the start and the end), in between on the
     task just learned and the next: enough for every metric. If not given, 1 for up to 50 tasks and
@@ -85,15 +85,15 @@ class Config(Run, Data, Distributed):
     margin: tuple[float, ...] = ()
     """GEM's least multiple of each earlier gradient, its memory strength."""
     ridge: tuple[float, ...] = ()
-    """What GEM adds to its quadratic program's diagonal; 0.001 in later versions of its code."""
+    """Constant on the diagonal of GEM's quadratic program, 0.001 in later versions of its code."""
     strength: tuple[float, ...] = ()
-    """How strongly EWC pulls back to where each task ended."""
+    """Strength of EWC's penalty on changes of important parameters."""
     num_memories: int | None = None
-    """Examples of a task from which EWC estimates what it needs."""
+    """Examples of a task from which EWC estimates the importance of parameters."""
     alignment: tuple[float, ...] = ()
-    """How much the dot product of gradients counts in exact-alignment, equation 4's alpha."""
+    """Weight of the dot product of gradients in exact-alignment, equation 4's alpha."""
     sample_size: int | None = None
-    """Examples of earlier tasks which A-GEM draws for each step."""
+    """Examples of earlier tasks that A-GEM draws for each step."""
     benchmark_file: Path | None = None
     """Take the tasks from this file, a benchmark.npz of an earlier run, instead of drawing them."""
     out: Path = Path("runs/supervised")
@@ -190,7 +190,7 @@ def draw(tasks: Tasks, record: Record, out: Path) -> None:
 
 
 class _Material(NamedTuple):
-    """train, test: images; draw: `draw(rng) -> Tasks`; networks: what learns them."""
+    """Images, `draw(rng) -> Tasks`, and the networks for them."""
 
     train: Base
     test: Base

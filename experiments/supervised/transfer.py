@@ -11,8 +11,8 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 class Watched(NamedTuple):
     """The infos of `mer_jax.watch` in S runs over a stream of N tasks, `[S, N, n]` each.
 
-    dot, cosine, dot_after: of the gradients on the incoming and on a past example; NaN at the very
-      first.
+    dot, cosine, dot_after: of the gradients on the incoming and on a past example. NaN at the first
+      example of the stream.
     is_same: whether the past example is of the same task.
     """
 
@@ -73,7 +73,7 @@ def summary(watched: Watched) -> dict[str, Any]:
 def _of_chosen(
     statistic: Callable[[np.ndarray], Any], values: np.ndarray, chosen: np.ndarray
 ) -> list[Any]:
-    """A statistic of the chosen values of each seed and task; None where there are none."""
+    """A statistic of the chosen values of each seed and task, None where there are none."""
     return [
         [
             np.round(statistic(row[which]), 6).tolist() if which.any() else None
