@@ -21,7 +21,7 @@ def asked_to_stop() -> bool:
 
 @contextlib.contextmanager
 def interruptible(say: Callable[[str], object]) -> Iterator[None]:
-    """Context in which a first signal stops the program at a checkpoint, and a second one at once."""
+    """Context in which one signal stops the program at a checkpoint, and a second one at once."""
 
     def note(number: int, frame: Any) -> None:
         if asked_to_stop():
