@@ -26,11 +26,6 @@ import pytest  # noqa: E402
 from mer_jax.data import omniglot  # noqa: E402
 
 
-def pytest_xdist_auto_num_workers():
-    """One more than there are cores, at most 4: some tests wait for programs that they start."""
-    return min(4, len(os.sched_getaffinity(0)) + 1)
-
-
 @pytest.fixture
 def made_omniglot(monkeypatch):
     """Alphabets of two and four characters: a patch in one of six places, with some noise."""
