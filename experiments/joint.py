@@ -17,9 +17,10 @@ from experiments.running.batches import Arm, Setting, Study
 from experiments.running.options import Data, Run, flag
 from experiments.running.problem import Own, Problem, every, is_finite
 from experiments.running.program import Program, Say, main
-from experiments.supervised.problem import evaluation, network
+from experiments.supervised.problem import functions, keys
+from experiments.supervised.study import DrawTasks, alphabets
 from mer_jax import networks
-from mer_jax.data import benchmarks, omniglot
+from mer_jax.data import benchmarks
 from mer_jax.data.benchmarks import Base, Tasks
 from mer_jax.losses import mean_gradient
 from mer_jax.types import Example, Params
@@ -64,19 +65,14 @@ class Config(Run, Data):
         self.positive("tasks", "memories", "passes", "batch_size")
         self.rates("alpha")
 
-    def at_most(self, name: str, drawings: int) -> None:
-        """Raises `ValueError` unless a number is at most that of the drawings."""
-        if (value := getattr(self, name)) > drawings:
-            raise ValueError(f"{flag(name)} must be at most {drawings}, the drawings, got {value}")
-
 
 @functools.lru_cache(maxsize=32)
 def problem(model: networks.Model, batch_size: int, alpha: float) -> Problem:
     """SGD on the drawings `own.data.images[0]`. Shared are both `Base`s. A chunk is one pass."""
 
     def advance(params: Params, own: Own, shared: tuple[Base, Base], place: jax.Array) -> Any:
-        _, pass_key = jax.random.split(jax.random.key(own.seed))
-        order = jax.random.permutation(jax.random.fold_in(pass_key, place), own.data.images[0])
+        pass_key = jax.random.fold_in(keys(own.seed)[1], place)
+        order = jax.random.permutation(pass_key, own.data.images[0])
         shares = jnp.full(batch_size, 1 / batch_size)
 
         def step(params: Params, rows: jax.Array) -> tuple[Params, None]:
@@ -91,34 +87,36 @@ def problem(model: networks.Model, batch_size: int, alpha: float) -> Problem:
     def same(params: Params, *_: Any) -> Params:
         return params
 
-    return Problem(network(model), same, advance, evaluation(model), params=same)
+    network, evaluate = functions(model)
+    return Problem(network, same, advance, evaluate, params=same)
 
 
-def draw(config: Config, data: omniglot.Omniglot, seed: int) -> Tasks:
+def draw(config: Config, draw_tasks: DrawTasks, seed: int) -> Tasks:
     """One task: the drawings of a seed's alphabets that are learned, and those of other drawers."""
     rng = np.random.default_rng(seed)
-    tasks = benchmarks.alphabets(rng, data.alphabets, data.drawers, config.tasks)
+    tasks = draw_tasks(rng)
     learned = tasks.images[tasks.images >= 0]
-    if config.memories is not None:
-        config.at_most("memories", len(learned))
+    size = config.memories or len(learned)
+    for name, most in (("memories", len(learned)), ("batch_size", size)):
+        if (value := getattr(config, name) or 0) > most:
+            raise ValueError(f"{flag(name)} must be at most {most}, the drawings, got {value}")
+    if config.memories:
         learned = rng.choice(learned, config.memories, replace=False)
-    config.at_most("batch_size", len(learned))
     return tasks._replace(images=learned[None], tests=tasks.tests.reshape(1, -1))
 
 
 def prepare(config: Config, say: Say) -> Study:
     """Reads the drawings and makes the study of three networks."""
-    data = omniglot.load(config.data_dir, on_download=say)
-    tasks = [draw(config, data, seed) for seed in config.all_seeds()]
+    base, draw_tasks = alphabets(config.data_dir, config.tasks, say)
+    tasks = [draw(config, draw_tasks, seed) for seed in config.all_seeds()]
     if len({one.images.size for one in tasks}) > 1:
         raise ValueError("the seeds' alphabets differ in number of drawings: give --memories")
-    base = Base(data.images.reshape(len(data.images), -1), data.labels)
     schedule = every("passes", 1, config.passes, chunk=1, between=1, first=1)
-    models = {name: convnet(int(data.labels.max()) + 1, **how) for name, how in NETWORKS.items()}
-    size, alpha = config.batch_size, config.alpha
+    size, settings = config.batch_size, [Setting({"alpha": config.alpha})]
+    num_classes = int(base.labels.max()) + 1
     return Study(
-        [Arm(name, name, problem(model, size, alpha), [Setting({"alpha": alpha}, {})])
-         for name, model in models.items()],
+        [Arm(name, name, problem(convnet(num_classes, **how), size, config.alpha), settings)
+         for name, how in NETWORKS.items()],
         schedule, config.all_seeds(), data=benchmarks.stack(tasks), shared=(base, base),
         caption=(
             f"Omniglot, {config.tasks} alphabets at once: accuracy on all test drawings after "

@@ -38,54 +38,47 @@ class Method(NamedTuple):
             settings["alpha"] = settings.pop("alignment")
         if "num_tasks" in takes:
             settings["num_tasks"] = num_tasks
-        if "num_memories" in takes and "capacity" in settings:
+        if "capacity" in settings and "capacity" not in takes:
             if (capacity := settings.pop("capacity")) < num_tasks:
                 raise ValueError(
                     "the memory is shared out among the tasks: capacity must be at least "
                     f"{num_tasks}, got {capacity}"
                 )
-            settings["num_memories"] = int(capacity) // num_tasks
+            settings["num_memories"] = capacity // num_tasks
         return self.learner(loss_fn, **settings)
 
 
-def _method(learner: Callable[..., Learner], title: str, settings: str) -> Method:
-    return Method(learner, tuple(settings.split()), title)
-
-
 METHODS = {
-    "mer": _method(mer_jax.mer, "MER", "alpha beta gamma num_batches batch_size capacity"),
-    "mer-big-batch": _method(
-        mer_jax.mer_big_batch, "MER (algorithm 6)", "alpha gamma batch_size capacity"
-    ),
-    "mer-current-rate": _method(
-        mer_jax.mer_current_rate, "MER (algorithm 7)", "alpha gamma s batch_size capacity"
-    ),
-    "er": _method(mer_jax.er, "ER", "alpha batch_size capacity"),
-    "er-by-task": _method(mer_jax.er_by_task, "ER by task", "alpha batch_size capacity"),
-    "gem": _method(mer_jax.gem, "GEM", "alpha margin ridge capacity"),
-    "agem": _method(mer_jax.agem, "A-GEM", "alpha sample_size capacity"),
-    "ewc": _method(mer_jax.ewc, "EWC", "alpha num_memories strength"),
-    "exact-alignment": _method(
-        mer_jax.exact_alignment, "Exact alignment", "alpha alignment batch_size capacity"
-    ),
-    "independent": _method(mer_jax.independent, "Independent", "alpha"),
-    "task-input": _method(mer_jax.task_input, "Task Input", "alpha"),
-    "online": _method(mer_jax.online, "Online", "alpha"),
-}
+    name: Method(learner, tuple(settings.split()), title)
+    for name, title, learner, settings in (
+        ("mer", "MER", mer_jax.mer, "alpha beta gamma num_batches batch_size capacity"),
+        ("mer-big-batch", "MER (algorithm 6)", mer_jax.mer_big_batch,
+         "alpha gamma batch_size capacity"),
+        ("mer-current-rate", "MER (algorithm 7)", mer_jax.mer_current_rate,
+         "alpha gamma s batch_size capacity"),
+        ("er", "ER", mer_jax.er, "alpha batch_size capacity"),
+        ("er-by-task", "ER by task", mer_jax.er_by_task, "alpha batch_size capacity"),
+        ("gem", "GEM", mer_jax.gem, "alpha margin ridge capacity"),
+        ("agem", "A-GEM", mer_jax.agem, "alpha sample_size capacity"),
+        ("ewc", "EWC", mer_jax.ewc, "alpha num_memories strength"),
+        ("exact-alignment", "Exact alignment", mer_jax.exact_alignment,
+         "alpha alignment batch_size capacity"),
+        ("independent", "Independent", mer_jax.independent, "alpha"),
+        ("task-input", "Task Input", mer_jax.task_input, "alpha"),
+        ("online", "Online", mer_jax.online, "alpha"),
+    )
+}  # fmt: skip
+
+
+def is_published(method: str, benchmark: str) -> bool:
+    """Whether the authors published settings of the method on the benchmark."""
+    return benchmark in PUBLISHED.get(method, {})
 
 
 def sweep(
     method: str, benchmark: str, capacity: int, given: dict[str, tuple[float, ...]]
 ) -> list[Setting]:
-    """Settings for every combination of the given values, see `choose`."""
-    return [
-        choose(method, benchmark, capacity, one.settings)._replace(label=one.label)
-        for one in combinations(given)
-    ]
-
-
-def choose(method: str, benchmark: str, capacity: int, given: dict[str, float]) -> Setting:
-    """The settings of a run: the given ones, and published or chosen values for the rest.
+    """Settings for every combination of the given values, published or chosen values for the rest.
 
     A capacity without published values takes those of the nearest one that has some.
 
@@ -94,41 +87,26 @@ def choose(method: str, benchmark: str, capacity: int, given: dict[str, float]) 
     """
     uses = METHODS[method].settings
     if unused := [name for name in given if name not in uses]:
-        flags = ", ".join(flag(name) for name in uses)
+        flags = ", ".join(map(flag, uses))
         raise ValueError(f"{flag(unused[0])} is not used by {method} (it uses {flags})")
-    published = PUBLISHED.get(method, {}).get(benchmark, {})
-    rows = published or CHOSEN.get(method, {}).get(benchmark, {None: {}})
+    how, tables = "chosen in experiments/results/sweeps", CHOSEN
+    if is_published(method, benchmark):
+        how, tables = "published", PUBLISHED
+    rows = tables.get(method, {}).get(benchmark, {None: {}})
     nearest = min(rows, key=lambda size: abs((size or 0) - capacity))
-    settings = rows[nearest] | ({"capacity": capacity} if "capacity" in uses else {}) | given
-    if unknown := [name for name in uses if name not in settings]:
+    known = rows[nearest] | ({"capacity": capacity} if "capacity" in uses else {})
+    if unknown := [name for name in uses if name not in known | given]:
         flags = ", ".join(map(flag, unknown))
         raise ValueError(f"nothing was published of {method} on {benchmark}: give {flags}")
-    rates = {name: value for name, value in settings.items() if name in RATES}
-    about = {"settings_source": _source(sorted(set(rows[nearest]) - set(given)), nearest, capacity,
-                                        bool(published), benchmark)}  # fmt: skip
-    return Setting(settings, rates, about=about)
-
-
-def _source(
-    taken: list[str], nearest: int | None, capacity: int, is_published: bool, benchmark: str
-) -> str:
-    """Where the settings that were not given come from."""
-    if not taken:
-        return "given"
-    kind = "published" if is_published else "chosen in experiments/results/sweeps"
-    source = f"{', '.join(taken)} as {kind} for {benchmark}"
-    if nearest is not None:
+    taken = sorted(set(rows[nearest]) - set(given))
+    source = f"{', '.join(taken)} as {how} for {benchmark}" if taken else "given"
+    if taken and nearest is not None:
         source += f" with {nearest} memories"
-    if nearest not in (None, capacity):
-        source += f" (none was {kind.split()[0]} for {capacity})"
-    return source
-
-
-def is_published(method: str, benchmark: str) -> bool:
-    """Whether the authors published settings of the method on the benchmark."""
-    return benchmark in PUBLISHED.get(method, {})
-
-
-def sizes(setting: Setting) -> tuple[tuple[str, int], ...]:
-    """The settings that are static, as items."""
-    return tuple((n, int(value)) for n, value in setting.settings.items() if n not in RATES)
+        if nearest != capacity:
+            source += f" (none was {how.split()[0]} for {capacity})"
+    found = []
+    for one in combinations(given):
+        settings = known | one.settings
+        rates = {name: value for name, value in settings.items() if name in RATES}
+        found.append(Setting(settings, rates, one.label, {"settings_source": source}))
+    return found

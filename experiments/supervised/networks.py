@@ -9,33 +9,28 @@ from mer_jax.networks import Model
 
 
 class Networks(NamedTuple):
-    """A network for all tasks, and networks with parts for each task.
+    """Networks for the methods, some of them with parts for each task.
 
-    shared: for methods that are not told the task. independent, task_input:
-      `independent(num_tasks) -> Model`. description: for the record.
+    of: `of(method, num_tasks) -> Model`, the same one for all methods that are not told the task.
+    description: for the record.
     """
 
-    shared: Model
-    independent: Callable[[int], Model]
-    task_input: Callable[[int], Model]
+    of: Callable[[str, int], Model]
     description: Any
-
-    def of(self, method: str, num_tasks: int) -> Model:
-        """The network of a method."""
-        if method == "independent":
-            return self.independent(num_tasks)
-        return self.task_input(num_tasks) if method == "task-input" else self.shared
 
 
 @functools.lru_cache
 def dense(sizes: tuple[int, ...] = (784, 100, 100, 10)) -> Networks:
     """The paper's networks for MNIST."""
-    return Networks(
-        networks.mlp(sizes),
-        functools.lru_cache(lambda num_tasks: networks.independent(sizes, num_tasks)),
-        functools.lru_cache(lambda num_tasks: networks.task_input(sizes, num_tasks)),
-        sizes,
-    )
+    shared = networks.mlp(sizes)
+
+    @functools.lru_cache
+    def of(method: str, num_tasks: int) -> Model:
+        if method == "independent":
+            return networks.independent(sizes, num_tasks)
+        return networks.task_input(sizes, num_tasks) if method == "task-input" else shared
+
+    return Networks(of, sizes)
 
 
 @functools.lru_cache
@@ -45,22 +40,16 @@ def convolutional(num_classes: int, features: tuple[int, ...] = (64,) * 4) -> Ne
     Its pooling keeps odd last rows and columns, and its filters are normalized. With either it
     learns far more (see experiments/results/README.md).
     """
-    convnet = functools.partial(networks.convnet, num_classes, pool_padding="SAME", normalize=True)
-    shared = convnet(features)
+    how: dict[str, Any] = {"pool_padding": "SAME", "normalize": True}
+    shared = networks.convnet(num_classes, features, **how)
 
-    def independent(num_tasks: int) -> Model:
-        fewer = [max(1, size // num_tasks) for size in features]
-        return networks.by_task(convnet(fewer), num_tasks)
+    @functools.lru_cache
+    def of(method: str, num_tasks: int) -> Model:
+        if method == "independent":
+            fewer = [max(1, size // num_tasks) for size in features]
+            return networks.by_task(networks.convnet(num_classes, fewer, **how), num_tasks)
+        return networks.by_task(shared, num_tasks, ["Conv_0"]) if method == "task-input" else shared
 
-    return Networks(
-        shared,
-        functools.lru_cache(independent),
-        functools.lru_cache(lambda num_tasks: networks.by_task(shared, num_tasks, ["Conv_0"])),
-        {
-            "convolutions of 3 x 3": features,
-            "weights": "He-uniform, zero in the softmax layer",
-            "pool_padding": "SAME",
-            "normalize": True,
-            "classes": num_classes,
-        },
-    )
+    weights = "He-uniform, zero in the softmax layer"
+    description = {"convolutions of 3 x 3": features, "weights": weights}
+    return Networks(of, description | how | {"classes": num_classes})

@@ -56,29 +56,28 @@ def problem(
       is_ragged: whether some tasks are shorter than others, with images of -1 at their end.
       is_watched: whether dot products of gradients are recorded, see `mer_jax.watch`.
     """
+    network, evaluate = functions(model)
 
     def learner_of(own: Own, train: Base) -> Learner:
-        def show(visit: Visit) -> mer_jax.Example:
-            return benchmarks.show(train, own.data, visit)
-
+        show = functools.partial(benchmarks.show, train, own.data)
         learner = METHODS[method].make(model.loss, num_tasks, **dict(sizes), **own.rates)
         learner = mer_jax.map_examples(learner, show)
         if not is_watched:
             return learner
-        stream_length = own.data.images.shape[-2] * own.data.images.shape[-1]
-        return mer_jax.watch(
-            learner, lambda params, visit: model.loss(params, show(visit)), stream_length
-        )
+
+        def loss_fn(params: Params, visit: Visit) -> jax.Array:
+            return model.loss(params, show(visit))
+
+        return mer_jax.watch(learner, loss_fn, own.data.images.size)
 
     def start(params: Params, own: Own, shared: tuple[Base, Base]) -> Any:
-        visit = Visit(jnp.int32(0), jnp.int32(0))
-        return learner_of(own, shared[0]).init(params, visit)
+        return learner_of(own, shared[0]).init(params, Visit(jnp.int32(0), jnp.int32(0)))
 
     def advance(state: Any, own: Own, shared: tuple[Base, Base], place: jax.Array) -> Any:
         task, first = jnp.divmod(place, own.data.images.shape[-1])
         images = jax.lax.dynamic_slice_in_dim(own.data.images[task], first, chunk)
         stream = Visit(jnp.full(chunk, task), images)
-        learn_key = _keys(own.seed)[1]
+        learn_key = keys(own.seed)[1]
 
         def learned() -> Any:
             after, infos = mer_jax.run(learn_key, learner_of(own, shared[0]), state, stream)
@@ -91,67 +90,57 @@ def problem(
         # A chunk is present or absent as a whole.
         return where_needed(images[0] >= 0, lambda _: learned(), unchanged)
 
-    return Problem(network(model), start, advance, evaluation(model), tell=_tell)
+    return Problem(network, start, advance, evaluate, tell=_tell)
 
 
-def _keys(seed: jax.Array) -> jax.Array:
-    """Keys of the network and of the learner, `[2]`."""
+def keys(seed: jax.Array) -> jax.Array:
+    """Keys of the network and of learning, `[2]`."""
     return jax.random.split(jax.random.key(seed))
 
 
 def _unknown(info: jax.ShapeDtypeStruct) -> jax.Array:
     """Info of examples that are absent: NaN, False or -1."""
     is_float = jnp.issubdtype(info.dtype, jnp.floating)
-    return jnp.full(info.shape, jnp.nan if is_float else False if info.dtype == bool else -1,
-                    info.dtype)  # fmt: skip
+    value = jnp.nan if is_float else False if info.dtype == bool else -1
+    return jnp.full(info.shape, value, info.dtype)
 
 
 @functools.lru_cache(maxsize=32)
-def network(model: Model) -> Callable[..., Params]:
-    """`Problem.network`, shared by all methods with the same network."""
-    return lambda seed: model.init(_keys(seed)[0])
+def functions(model: Model) -> tuple[Callable[..., Params], Callable[..., dict[str, jax.Array]]]:
+    """`Problem.network` and `Problem.evaluate`, shared by all methods with the same network.
 
+    The metric is "accuracy", a fraction.
+    """
 
-@functools.lru_cache(maxsize=32)
-def evaluation(model: Model) -> Callable[..., dict[str, jax.Array]]:
-    """`Problem.evaluate`, shared by all methods with the same network: "accuracy", a fraction."""
+    def network(seed: jax.Array) -> Params:
+        return model.init(keys(seed)[0])
 
-    def evaluate(
-        params: Params, own: Own, shared: tuple[Base, Base], place: jax.Array, which: jax.Array
-    ) -> dict[str, jax.Array]:
-        del place
+    def evaluate(params: Params, own: Own, shared: Any, place: Any, which: jax.Array) -> Any:
         return {"accuracy": accuracies(model, params, own.data, shared[1], which)}
 
-    return evaluate
+    return network, evaluate
 
 
 def accuracies(
     model: Model, params: Params, tasks: Tasks, test: Base, which: jax.Array
 ) -> jax.Array:
     """The accuracy on each of some tasks, `[m]`."""
+    block_size = 1 if is_in_turn(model.loss) else 1000
 
     def one_task(task: jax.Array) -> jax.Array:
+        def make(row: jax.Array) -> mer_jax.Example:
+            if isinstance(model.loss, DenseFirstLoss):  # it absorbs the change of the images
+                return mer_jax.Example(test.images[row], test.labels[row], task)
+            return benchmarks.show(test, tasks, Visit(task, row))
+
         rows = jnp.arange(test.labels.shape[0]) if tasks.tests is None else tasks.tests[task]
+        judged = params
         if isinstance(model.loss, DenseFirstLoss):
             absorbed = benchmarks.absorb(model.loss, of_task(params, task), tasks, task)
             judged = with_task(params, task, absorbed)
-
-            def make(row: jax.Array) -> mer_jax.Example:
-                return mer_jax.Example(test.images[row], test.labels[row], task)
-        else:
-            judged = params
-
-            def make(row: jax.Array) -> mer_jax.Example:
-                return benchmarks.show(test, tasks, Visit(task, row))
-
-        return mer_jax.accuracy(model.apply, judged, rows, make, block_size(model), rows >= 0)
+        return mer_jax.accuracy(model.apply, judged, rows, make, block_size, rows >= 0)
 
     return jax.lax.map(one_task, which)
-
-
-def block_size(model: Model) -> int:
-    """Examples that are classified at once."""
-    return 1 if is_in_turn(model.loss) else 1000
 
 
 def _tell(rows: list[Rows]) -> str:

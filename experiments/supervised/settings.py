@@ -6,14 +6,15 @@ Rows = dict[int | None, dict[str, float]]
 
 def _read(text: str) -> dict[str, dict[str, Rows]]:
     """`{method: {benchmark: {capacity: settings}}}` from lines "method: names" and, below each,
-    "benchmark capacities: values | capacities: values"."""
+    "benchmarks capacities: values | capacities: values"."""
     tables: dict[str, dict[str, Rows]] = {}
     for line in text.strip().splitlines():
         if not line.startswith(" "):
             method, names = line.split(": ")
             continue
-        benchmark, cells = line.strip().split(" ", 1)
-        rows = tables.setdefault(method, {}).setdefault(benchmark, {})
+        benchmarks, cells = line.strip().split(" ", 1)
+        rows: Rows = {}
+        tables.setdefault(method, {}).update(dict.fromkeys(benchmarks.split(","), rows))
         for capacities, words in (cell.split(": ") for cell in cells.split(" | ")):
             values = [float(word) if "." in word else int(word) for word in words.split()]
             row = dict(zip(names.split(), values, strict=True))
@@ -53,9 +54,7 @@ ewc: alpha num_memories strength
   permutations -: 0.01 10 10
   many-permutations -: 0.003 10 1
 independent: alpha
-  rotations -: 0.01
-  permutations -: 0.01
-  many-permutations -: 0.01
+  rotations,permutations,many-permutations -: 0.01
 online: alpha
   rotations -: 0.0003
   permutations -: 0.003
@@ -94,8 +93,6 @@ exact-alignment: alpha alignment batch_size
   many-permutations 5120,500: 0.01 0.01 26
   omniglot 5120: 0.03 0.01 11
 task-input: alpha
-  rotations -: 0.01
-  permutations -: 0.01
-  many-permutations -: 0.01
+  rotations,permutations,many-permutations -: 0.01
   omniglot -: 0.03
 """)

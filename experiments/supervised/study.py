@@ -4,7 +4,7 @@ import dataclasses
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import jax
 import numpy as np
@@ -17,17 +17,17 @@ from experiments.running.options import Data, Distributed, Run, flag
 from experiments.running.problem import Own
 from experiments.running.program import Program, Say
 from experiments.running.record import Record
-from experiments.supervised import methods, networks, transfer
-from experiments.supervised.methods import METHODS
-from experiments.supervised.networks import Networks
+from experiments.supervised import networks, transfer
+from experiments.supervised.methods import METHODS, RATES, sweep
 from experiments.supervised.problem import problem, schedule
 from mer_jax.data import benchmark_files, benchmarks, datasets, omniglot
 from mer_jax.data.benchmarks import BENCHMARKS, Base, Tasks
 
-MethodName = Literal[
+Methods = Annotated[tuple[Literal[
     "mer", "mer-big-batch", "mer-current-rate", "er", "er-by-task", "gem", "agem", "ewc",
     "exact-alignment", "independent", "task-input", "online",
-]  # fmt: skip
+], ...], tyro.conf.arg(metavar="METHOD [METHOD ...]")]  # fmt: skip
+DrawTasks = Callable[[np.random.Generator], Tasks]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,11 +45,7 @@ class Config(Run, Data, Distributed):
     benchmark: Literal["rotations", "permutations", "many-permutations", "omniglot"] = "rotations"
     """Change of the images from task to task. omniglot, for that data set alone, is one alphabet a
     task."""
-    method: Annotated[tuple[MethodName, ...], tyro.conf.arg(metavar="METHOD [METHOD ...]")] = (
-        "mer",
-        "er",
-        "online",
-    )
+    method: Methods = ("mer", "er", "online")
     """One method or several: mer, mer-big-batch, mer-current-rate, er, er-by-task, gem, agem, ewc,
     exact-alignment, independent, task-input, online."""
     capacity: int = 200
@@ -103,7 +99,13 @@ class Config(Run, Data, Distributed):
     def check(self) -> None:
         super().check()
         self.positive("capacity", "tasks", "examples_per_task", "test_images", "evaluate_every")
-        self.different(*(name for name in methods.RATES if hasattr(self, name)))
+        self.different(*(name for name in RATES if hasattr(self, name)))
+        for one, other in (("benchmark", "dataset"), ("dataset", "benchmark")):
+            if getattr(self, one) == "omniglot" != (got := getattr(self, other)):
+                raise ValueError(f"--{one} omniglot needs --{other} omniglot, got {got}")
+        for name in ("examples_per_task", "test_images"):
+            if self.dataset == "omniglot" and getattr(self, name) is not None:
+                raise ValueError(f"{flag(name)} is not for omniglot, whose alphabets are whole")
 
     def given(self) -> dict[str, tuple[float, ...]]:
         """The methods' settings that were given, each with all its values."""
@@ -112,45 +114,50 @@ class Config(Run, Data, Distributed):
         return {
             name: value if isinstance(value, tuple) else (value,)
             for name, value in values.items()
-            if value is not None and value != ()
+            if value not in (None, ())
         }
 
 
 def prepare(config: Config, say: Say) -> Study:
     """Reads the data, draws the tasks and makes the study."""
-    material = _omniglot(config, say) if config.dataset == "omniglot" else _images(config, say)
-    tasks = _tasks(config, material)
+    if config.dataset == "omniglot":
+        train, draw_tasks = alphabets(config.data_dir, config.tasks or 50, say)
+        test, known = train, networks.convolutional(int(train.labels.max()) + 1)
+    else:
+        train, test, draw_tasks = _images(config, say)
+        known = networks.dense()
+    tasks = _tasks(config, train, test, draw_tasks)
     num_tasks = tasks.images.shape[1]
-    when = schedule(
-        tasks, config.evaluate_every or (1 if num_tasks <= 50 else 10), config.checkpoint_every
-    )
-    is_ragged = not when.present.all()  # type: ignore[union-attr]
+    between = config.evaluate_every or (1 if num_tasks <= 50 else 10)
+    when = schedule(tasks, between, config.checkpoint_every)
+    is_ragged = bool((tasks.images < 0).any())
     arms = []
     for name in config.method:
-        model = material.networks.of(name, num_tasks)
-        settings = methods.sweep(name, config.benchmark, config.capacity, config.given())
-        for setting in settings:
-            METHODS[name].make(model.loss, num_tasks, **setting.settings)
-        sizes = methods.sizes(settings[0])
+        model, method = known.of(name, num_tasks), METHODS[name]
+        settings = sweep(name, config.benchmark, config.capacity, config.given())
+        for one in settings:
+            method.make(model.loss, num_tasks, **one.settings)
+        static = settings[0].settings.items()
+        sizes = tuple((name, int(value)) for name, value in static if name not in RATES)
         part = problem(model, name, num_tasks, sizes, when.chunk, is_ragged, config.watch)
-        arms.append(Arm(name, METHODS[name].title, part, settings))
-    identity = {
-        "images": (data_checksum := checkpoints.checksum((material.train, material.test))),
-        "network": material.networks.description,
-        "evaluations": {str(place): which.tolist() for place, which in when.evaluations.items()},
-        "watched": config.watch,
-    }
-    tests = material.test.labels if tasks.tests is None else tasks.tests
+        arms.append(Arm(name, method.title, part, settings))
+    checksum = checkpoints.checksum((train, test))
+    tests = test.labels if tasks.tests is None else tasks.tests
     return Study(
-        arms, when, config.all_seeds(), METRICS, describe(config, tasks, material.test), tasks,
-        shared=(material.train, material.test),
+        arms, when, config.all_seeds(), METRICS, describe(config, tasks, test), tasks,
+        shared=(train, test),
         about={
             "num_tasks": num_tasks,
             "test_images": tests.shape[-1],
-            "network": material.networks.description,
-            "data_checksum": data_checksum,
+            "network": known.description,
+            "data_checksum": checksum,
         },
-        identity=identity,
+        identity={
+            "images": checksum,
+            "network": known.description,
+            "evaluations": {str(at): which.tolist() for at, which in when.evaluations.items()},
+            "watched": config.watch,
+        },
         measure=measure,
         draw=functools.partial(draw, tasks),
     )  # fmt: skip
@@ -169,93 +176,65 @@ def measure(rows: dict[str, np.ndarray], infos: list[Any], own: Own) -> dict[str
         "bti": mer_jax.backward_transfer,
         "forward_transfer": mer_jax.forward_transfer,
     }
-    found: dict[str, Any] = {
-        name: np.asarray(of(percent), np.float64).tolist() for name, of in metrics.items()
-    }
+    found: dict[str, Any] = {name: of(percent).tolist() for name, of in metrics.items()}
     found["accuracy_matrix"] = np.round(percent, 2).tolist()
     found["examples_per_task"] = (np.asarray(own.data.images) >= 0).sum(-1).tolist()
     if infos:
-        found["alignment"] = transfer.summary(transfer.collect(infos, percent.shape[-1]))
+        found["alignment"] = transfer.summary(*transfer.collect(infos, percent.shape[-1]))
     return found
 
 
 def draw(tasks: Tasks, record: Record, out: Path) -> None:
     """Draws the accuracy over the stream, and saves the tasks."""
-    from experiments.plots import curves  # takes half a second to import
+    from experiments.plots.curves import accuracy_over_stream  # takes half a second to import
 
     benchmark_files.save(out / "benchmark.npz", tasks)
-    files.write(
-        out / "accuracy.png",
-        lambda part: curves.accuracy_over_stream(part, record.results, record.about["caption"]),
-    )
+    how = {"results": record.results, "title": record.about["caption"]}
+    files.write(out / "accuracy.png", functools.partial(accuracy_over_stream, **how))
 
 
-class _Material(NamedTuple):
-    """Images, `draw(rng) -> Tasks`, and the networks for them."""
-
-    train: Base
-    test: Base
-    draw: Callable[[np.random.Generator], Tasks]
-    networks: Networks
-
-
-def _images(config: Config, say: Callable[[str], object]) -> _Material:
+def _images(config: Config, say: Say) -> tuple[Base, Base, DrawTasks]:
     """Images of ten classes, which the benchmark changes from task to task."""
-    if config.benchmark == "omniglot":
-        raise ValueError(f"--benchmark omniglot needs --dataset omniglot, got {config.dataset}")
     draw, num_tasks, length = BENCHMARKS[config.benchmark]
-    num_tasks = config.tasks or num_tasks
-    length = config.examples_per_task or (200 if config.dataset == "digits" else length)
     data = datasets.load(config.dataset, config.data_dir, on_download=say)
     train = Base(data.train_images.reshape(len(data.train_images), -1), data.train_labels)
     test = Base(data.test_images.reshape(len(data.test_images), -1), data.test_labels)
-    if (count := config.test_images) is not None:
-        if count > (size := len(test.labels)):
-            raise ValueError(f"--test-images must be at most {size}, got {count}")
-        test = jax.tree.map(lambda leaf: leaf[np.arange(count) * size // count], test)
+    size = len(test.labels)
+    if (count := config.test_images or size) > size:
+        raise ValueError(f"--test-images must be at most {size}, got {count}")
+    test = jax.tree.map(lambda leaf: leaf[np.arange(count) * size // count], test)
+    length = config.examples_per_task or (200 if config.dataset == "digits" else length)
+    draw_tasks = functools.partial(
+        draw, num_images=len(train.labels), num_tasks=config.tasks or num_tasks,
+        examples_per_task=length,
+    )  # fmt: skip
+    return train, test, draw_tasks
 
-    def make(rng: np.random.Generator) -> Tasks:
-        return draw(rng, len(train.labels), num_tasks, length)
 
-    return _Material(train, test, make, networks.dense())
-
-
-def _omniglot(config: Config, say: Callable[[str], object]) -> _Material:
+def alphabets(data_dir: Path | None, num_tasks: int, say: Say) -> tuple[Base, DrawTasks]:
     """Omniglot's drawings, an alphabet a task."""
-    if config.benchmark != "omniglot":
-        raise ValueError(f"--dataset omniglot needs --benchmark omniglot, got {config.benchmark}")
-    for name in ("examples_per_task", "test_images"):
-        if getattr(config, name) is not None:
-            raise ValueError(f"{flag(name)} is not for omniglot, whose alphabets are whole")
-    num_tasks = config.tasks or 50
-    data = omniglot.load(config.data_dir, on_download=say)
-    drawings = Base(data.images.reshape(len(data.images), -1), data.labels)
-
-    def make(rng: np.random.Generator) -> Tasks:
-        return benchmarks.alphabets(rng, data.alphabets, data.drawers, num_tasks)
-
-    model = networks.convolutional(int(data.labels.max()) + 1)
-    return _Material(drawings, drawings, make, model)
-
-
-def _tasks(config: Config, material: _Material) -> Tasks:
-    seeds = config.all_seeds()
-    if config.benchmark_file is None:
-        return benchmarks.stack([material.draw(np.random.default_rng(seed)) for seed in seeds])
-    tasks = benchmark_files.load(
-        config.benchmark_file, len(material.train.labels), len(material.test.labels)
+    data = omniglot.load(data_dir, on_download=say)
+    draw_tasks = functools.partial(
+        benchmarks.alphabets, alphabet=data.alphabets, drawer=data.drawers, num_tasks=num_tasks
     )
+    return Base(data.images.reshape(len(data.images), -1), data.labels), draw_tasks
+
+
+def _tasks(config: Config, train: Base, test: Base, draw_tasks: DrawTasks) -> Tasks:
+    """The tasks of each seed, drawn or from a file."""
+    seeds, file = config.all_seeds(), config.benchmark_file
+    if file is None:
+        return benchmarks.stack([draw_tasks(np.random.default_rng(seed)) for seed in seeds])
+    tasks = benchmark_files.load(file, len(train.labels), len(test.labels))
     names = ("tasks", "examples_per_task")
     for name, held in zip(names, tasks.images.shape[-2:], strict=True):
         if (given := getattr(config, name)) not in (None, held):
-            raise ValueError(f"{config.benchmark_file} has {flag(name)} {held}, got {given}")
+            raise ValueError(f"{file} has {flag(name)} {held}, got {given}")
     if tasks.images.ndim == 2:  # a single draw serves all seeds
         tasks = benchmarks.stack([tasks] * len(seeds))
     if len(tasks.images) != len(seeds):
-        raise ValueError(
-            f"{config.benchmark_file} has draws for {len(tasks.images)} seeds, "
-            f"expected {len(seeds)}; change --seeds"
-        )
+        found = f"draws for {len(tasks.images)} seeds, expected {len(seeds)}"
+        raise ValueError(f"{file} has {found}; change --seeds")
     return tasks
 
 

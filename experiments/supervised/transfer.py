@@ -1,47 +1,37 @@
 """Transfer and interference over a stream: the distribution of gradients' dot products."""
 
+import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
+import jax
 import numpy as np
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
-class Watched(NamedTuple):
-    """The infos of `mer_jax.watch` in S runs over a stream of N tasks, `[S, N, n]` each.
+def collect(infos: list[Any], num_tasks: int) -> tuple[np.ndarray, ...]:
+    """The arguments of `summary`, from the infos of `mer_jax.watch` on a stream's parts in order.
 
-    dot, cosine, dot_after: of the gradients on the incoming and on a past example. NaN at the first
-      example of the stream.
-    is_same: whether the past example is of the same task.
+    Past examples are `Visit`s.
     """
-
-    dot: np.ndarray
-    cosine: np.ndarray
-    dot_after: np.ndarray
-    is_same: np.ndarray
-
-
-def collect(infos: list[Any], num_tasks: int) -> Watched:
-    """The infos of a stream's parts, in their order, with `Visit`s as past examples."""
-    told = (
-        (
-            *(np.where(info.has_past, told, np.nan) for told in info[2:5]),
-            info.past.task,
-        )
-        for info in infos
+    whole = jax.tree.map(
+        lambda *parts: np.concatenate(parts, axis=1).reshape(len(parts[0]), num_tasks, -1), *infos
     )
-    *products, task = (
-        np.concatenate(parts, axis=1).reshape(len(parts[0]), num_tasks, -1)
-        for parts in zip(*told, strict=True)
-    )
-    dot, cosine, dot_after = products
-    return Watched(dot, cosine, dot_after, task == np.arange(num_tasks)[:, None])
+    products = (np.where(whole.has_past, product, np.nan)
+                for product in (whole.dot, whole.cosine, whole.dot_after))  # fmt: skip
+    return *products, whole.past.task == np.arange(num_tasks)[:, None]
 
 
-def summary(watched: Watched) -> dict[str, Any]:
+def summary(
+    dot: np.ndarray, cosine: np.ndarray, dot_after: np.ndarray, is_same: np.ndarray
+) -> dict[str, Any]:
     """The distribution of dot products and cosines, seed by seed.
 
+    Args:
+      dot, cosine, dot_after: `[S, N, n]` in S runs over N tasks, of the gradients on the incoming
+        and on a past example. NaN at the first example of the stream.
+      is_same: `[S, N, n]` bool, whether the past example is of the same task.
     Returns:
       mean_dot, mean_dot_after, median_cosine, below_zero: over the stream, `[S]` each. The last is
         the percentage of dot products below zero, which is interference.
@@ -49,30 +39,31 @@ def summary(watched: Watched) -> dict[str, Any]:
         `dot`, `cosine` and `dot_after`, `[S, N, 5]`, the means of the latter, `mean_dot_after`, and
         `below_zero` in percent, `[S, N]`.
     """
-    dot, cosine, dot_after, is_same = watched
     known = ~np.isnan(dot)
     is_below = np.where(known, dot < 0, np.nan)
-    by_task = {}
-    for which, chosen in (("same", is_same & known), ("other", ~is_same & known)):
-        by_task[which] = {
-            name: _of_chosen(lambda found: np.quantile(found, QUANTILES), values, chosen)
-            for name, values in (("dot", dot), ("cosine", cosine), ("dot_after", dot_after))
-        } | {
-            "mean_dot_after": _of_chosen(np.mean, dot_after, chosen),
-            "below_zero": _of_chosen(lambda found: 100 * np.mean(found < 0), dot, chosen),
-        }
+    quantiles = functools.partial(np.quantile, q=QUANTILES)
+    statistics: dict[str, tuple[Callable[..., Any], np.ndarray]] = {
+        "dot": (quantiles, dot),
+        "cosine": (quantiles, cosine),
+        "dot_after": (quantiles, dot_after),
+        "mean_dot_after": (np.mean, dot_after),
+        "below_zero": (lambda chosen: 100 * np.mean(chosen), is_below),
+    }
     return {
         "mean_dot": np.nanmean(dot, axis=(1, 2)).tolist(),
         "mean_dot_after": np.nanmean(dot_after, axis=(1, 2)).tolist(),
         "median_cosine": np.nanmedian(cosine, axis=(1, 2)).tolist(),
         "below_zero": (100 * np.nanmean(is_below, axis=(1, 2))).tolist(),
-        "by_task": by_task,
+        "by_task": {
+            which: {name: _by_task(*how, chosen) for name, how in statistics.items()}
+            for which, chosen in (("same", is_same & known), ("other", ~is_same & known))
+        },
     }
 
 
-def _of_chosen(
-    statistic: Callable[[np.ndarray], Any], values: np.ndarray, chosen: np.ndarray
-) -> list[Any]:
+def _by_task(
+    statistic: Callable[..., Any], values: np.ndarray, chosen: np.ndarray
+) -> list[list[Any]]:
     """A statistic of the chosen values of each seed and task, None where there are none."""
     return [
         [
