@@ -70,11 +70,6 @@ METHODS = {
 }  # fmt: skip
 
 
-def is_published(method: str, benchmark: str) -> bool:
-    """Whether the authors published settings of the method on the benchmark."""
-    return benchmark in PUBLISHED.get(method, {})
-
-
 def sweep(
     method: str, benchmark: str, capacity: int, given: dict[str, tuple[float, ...]]
 ) -> list[Setting]:
@@ -89,10 +84,10 @@ def sweep(
     if unused := [name for name in given if name not in uses]:
         flags = ", ".join(map(flag, uses))
         raise ValueError(f"{flag(unused[0])} is not used by {method} (it uses {flags})")
-    how, tables = "chosen in experiments/results/sweeps", CHOSEN
-    if is_published(method, benchmark):
-        how, tables = "published", PUBLISHED
-    rows = tables.get(method, {}).get(benchmark, {None: {}})
+    how, rows = "published", PUBLISHED.get((method, benchmark))
+    if rows is None:
+        how = "chosen in experiments/results/sweeps"
+        rows = CHOSEN.get((method, benchmark), {None: {}})
     nearest = min(rows, key=lambda size: abs((size or 0) - capacity))
     known = rows[nearest] | ({"capacity": capacity} if "capacity" in uses else {})
     if unknown := [name for name in uses if name not in known | given]:

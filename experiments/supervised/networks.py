@@ -2,21 +2,15 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from mer_jax import networks
 from mer_jax.networks import Model
 
 
-class Networks(NamedTuple):
-    """Networks for the methods, some of them with parts for each task.
-
-    of: `of(method, num_tasks) -> Model`, the same one for all methods that are not told the task.
-    description: for the record.
-    """
-
-    of: Callable[[str, int], Model]
-    description: Any
+Networks = tuple[Callable[[str, int], Model], Any]
+"""`of(method, num_tasks) -> Model`, the same one for all methods that are not told the task, and a
+description for the record."""
 
 
 @functools.lru_cache
@@ -30,7 +24,7 @@ def dense(sizes: tuple[int, ...] = (784, 100, 100, 10)) -> Networks:
             return networks.independent(sizes, num_tasks)
         return networks.task_input(sizes, num_tasks) if method == "task-input" else shared
 
-    return Networks(of, sizes)
+    return of, sizes
 
 
 @functools.lru_cache
@@ -52,4 +46,4 @@ def convolutional(num_classes: int, features: tuple[int, ...] = (64,) * 4) -> Ne
 
     weights = "He-uniform, zero in the softmax layer"
     description = {"convolutions of 3 x 3": features, "weights": weights}
-    return Networks(of, description | how | {"classes": num_classes})
+    return of, description | how | {"classes": num_classes}

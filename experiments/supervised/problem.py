@@ -31,24 +31,17 @@ def schedule(tasks: Tasks, evaluate_every: int, checkpoint_every: int | None) ->
     present = tasks.images >= 0
     chunk = chunk_size(length, checkpoint_every, np.unique(present.sum(-1)))
 
-    def evaluated(learned: int) -> np.ndarray:
-        everything = learned % evaluate_every == 0 or learned == num_tasks
-        return np.arange(num_tasks) if everything else np.array([learned - 1, learned])
-
-    places = {learned * length: evaluated(learned) for learned in range(num_tasks + 1)}
+    every = np.arange(num_tasks)
+    places = {n * length: every[n - 1 : n + 1] for n in range(num_tasks + 1)}
+    places |= {n * length: every for n in (*range(0, num_tasks, evaluate_every), num_tasks)}
     return Schedule("examples", num_tasks, length, chunk, places, present)
 
 
 @functools.lru_cache(maxsize=64)
 def problem(
-    model: Model,
-    method: str,
-    num_tasks: int,
-    sizes: tuple[tuple[str, int], ...],
-    chunk: int,
-    is_ragged: bool = False,
-    is_watched: bool = False,
-) -> Problem:
+    model: Model, method: str, num_tasks: int, sizes: tuple[tuple[str, int], ...], chunk: int,
+    is_ragged: bool = False, is_watched: bool = False,
+) -> Problem:  # fmt: skip
     """A method on a benchmark. `Own.data` is the run's `Tasks`, and shared are both `Base`s.
 
     Args:
@@ -145,6 +138,5 @@ def accuracies(
 
 def _tell(rows: list[Rows]) -> str:
     task = len(rows) - 1
-    if not task:
-        return "learning"
-    return f"{100 * rows[-1]['accuracy'][:, task - 1].mean():.1f} % on task {task}"
+    newest = 100 * rows[-1]["accuracy"][:, task - 1].mean()
+    return f"{newest:.1f} % on task {task}" if task else "learning"

@@ -99,7 +99,7 @@ class Config(Run, Data, Distributed):
     def check(self) -> None:
         super().check()
         self.positive("capacity", "tasks", "examples_per_task", "test_images", "evaluate_every")
-        self.different(*(name for name in RATES if hasattr(self, name)))
+        self.different(*RATES)
         for one, other in (("benchmark", "dataset"), ("dataset", "benchmark")):
             if getattr(self, one) == "omniglot" != (got := getattr(self, other)):
                 raise ValueError(f"--{one} omniglot needs --{other} omniglot, got {got}")
@@ -122,10 +122,11 @@ def prepare(config: Config, say: Say) -> Study:
     """Reads the data, draws the tasks and makes the study."""
     if config.dataset == "omniglot":
         train, draw_tasks = alphabets(config.data_dir, config.tasks or 50, say)
-        test, known = train, networks.convolutional(int(train.labels.max()) + 1)
+        test = train
+        network_of, description = networks.convolutional(int(train.labels.max()) + 1)
     else:
         train, test, draw_tasks = _images(config, say)
-        known = networks.dense()
+        network_of, description = networks.dense()
     tasks = _tasks(config, train, test, draw_tasks)
     num_tasks = tasks.images.shape[1]
     between = config.evaluate_every or (1 if num_tasks <= 50 else 10)
@@ -133,7 +134,7 @@ def prepare(config: Config, say: Say) -> Study:
     is_ragged = bool((tasks.images < 0).any())
     arms = []
     for name in config.method:
-        model, method = known.of(name, num_tasks), METHODS[name]
+        model, method = network_of(name, num_tasks), METHODS[name]
         settings = sweep(name, config.benchmark, config.capacity, config.given())
         for one in settings:
             method.make(model.loss, num_tasks, **one.settings)
@@ -149,12 +150,12 @@ def prepare(config: Config, say: Say) -> Study:
         about={
             "num_tasks": num_tasks,
             "test_images": tests.shape[-1],
-            "network": known.description,
+            "network": description,
             "data_checksum": checksum,
         },
         identity={
             "images": checksum,
-            "network": known.description,
+            "network": description,
             "evaluations": {str(at): which.tolist() for at, which in when.evaluations.items()},
             "watched": config.watch,
         },
@@ -169,18 +170,17 @@ METRICS = {"retained_accuracy": "Retained accuracy", "learning_accuracy": "Learn
 
 def measure(rows: dict[str, np.ndarray], infos: list[Any], own: Own) -> dict[str, Any]:
     """The metrics in percent, from the accuracies, and the accuracy matrices `[T + 1, T]`."""
-    percent = 100 * rows["accuracy"].astype(np.float64)
-    metrics = {
-        "retained_accuracy": mer_jax.retained_accuracy,
-        "learning_accuracy": mer_jax.learning_accuracy,
-        "bti": mer_jax.backward_transfer,
-        "forward_transfer": mer_jax.forward_transfer,
+    R = 100 * rows["accuracy"].astype(np.float64)
+    found: dict[str, Any] = {
+        "retained_accuracy": mer_jax.retained_accuracy(R).tolist(),
+        "learning_accuracy": mer_jax.learning_accuracy(R).tolist(),
+        "bti": mer_jax.backward_transfer(R).tolist(),
+        "forward_transfer": mer_jax.forward_transfer(R).tolist(),
+        "accuracy_matrix": np.round(R, 2).tolist(),
+        "examples_per_task": (np.asarray(own.data.images) >= 0).sum(-1).tolist(),
     }
-    found: dict[str, Any] = {name: of(percent).tolist() for name, of in metrics.items()}
-    found["accuracy_matrix"] = np.round(percent, 2).tolist()
-    found["examples_per_task"] = (np.asarray(own.data.images) >= 0).sum(-1).tolist()
     if infos:
-        found["alignment"] = transfer.summary(*transfer.collect(infos, percent.shape[-1]))
+        found["alignment"] = transfer.summary(*transfer.collect(infos, R.shape[-1]))
     return found
 
 

@@ -12,6 +12,7 @@ import mer_jax
 from experiments.running.program import main
 from experiments.supervised.settings import PUBLISHED
 from experiments.supervised.study import PROGRAM
+from mer_jax.data.benchmarks import BENCHMARKS
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "experiments/results"
@@ -159,7 +160,7 @@ def test_its_size_of_a_row():
 def test_its_grid_holds_a_published_setting_of_each_size():
     head, *rows = table("| Memory")
     assert head[1:6] == ["α", "β", "γ", "s", "k"]
-    published = PUBLISHED["mer"]["rotations"]
+    published = PUBLISHED["mer", "rotations"]
     for capacity, (_, *values, _, _) in zip((200, 500, 5120), rows[:3], strict=True):
         lists = [[float(value) for value in cell.split(", ")] for cell in values]
         names = ("alpha", "beta", "gamma", "num_batches", "batch_size")
@@ -168,7 +169,7 @@ def test_its_grid_holds_a_published_setting_of_each_size():
     for _, *values, settings, runs in rows:
         assert int(settings) == np.prod([len(cell.split(", ")) for cell in values])
         assert int(runs) == 2 * int(settings)
-    every = [row for sizes in PUBLISHED["mer"].values() for row in sizes.values()]
+    every = [row for on in BENCHMARKS for row in PUBLISHED["mer", on].values()]
     assert {(row["alpha"], row["beta"]) for row in every} == {(0.1, 0.01), (0.03, 0.03)}
     assert {row["gamma"] for row in every} == {1.0}
 
