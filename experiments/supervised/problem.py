@@ -11,7 +11,7 @@ import numpy as np
 import mer_jax
 from experiments.running.problem import Own, Problem, Rows, Schedule, chunk_size
 from experiments.supervised.methods import METHODS
-from mer_jax import DenseFirstLoss
+from mer_jax import DenseFirstLoss, networks
 from mer_jax.branches import where_needed
 from mer_jax.data import benchmarks
 from mer_jax.data.benchmarks import Base, Tasks, Visit
@@ -19,6 +19,9 @@ from mer_jax.losses import is_in_turn
 from mer_jax.networks import Model
 from mer_jax.task_params import of_task, with_task
 from mer_jax.types import Learner, Params
+
+ABSENT = {"f": jnp.nan, "i": -1, "b": False}
+"""Info of examples that are absent, by the kind of numbers."""
 
 
 def schedule(tasks: Tasks, evaluate_every: int, checkpoint_every: int | None) -> Schedule:
@@ -55,13 +58,10 @@ def problem(
         show = functools.partial(benchmarks.show, train, own.data)
         learner = METHODS[method].make(model.loss, num_tasks, **dict(sizes), **own.rates)
         learner = mer_jax.map_examples(learner, show)
-        if not is_watched:
-            return learner
-
-        def loss_fn(params: Params, visit: Visit) -> jax.Array:
-            return model.loss(params, show(visit))
-
-        return mer_jax.watch(learner, loss_fn, own.data.images.size)
+        if is_watched:
+            size = own.data.images.size
+            learner = mer_jax.watch(learner, lambda p, visit: model.loss(p, show(visit)), size)
+        return learner
 
     def start(params: Params, own: Own, shared: tuple[Base, Base]) -> Any:
         return learner_of(own, shared[0]).init(params, Visit(jnp.int32(0), jnp.int32(0)))
@@ -79,9 +79,9 @@ def problem(
         if not is_ragged:
             return learned()
         _, info, _ = jax.eval_shape(learned)
-        unchanged = state, jax.tree.map(_unknown, info), jnp.bool_(True)
+        absent = jax.tree.map(lambda x: jnp.full(x.shape, ABSENT[x.dtype.kind], x.dtype), info)
         # A chunk is present or absent as a whole.
-        return where_needed(images[0] >= 0, lambda _: learned(), unchanged)
+        return where_needed(images[0] >= 0, lambda _: learned(), (state, absent, jnp.bool_(True)))
 
     return Problem(network, start, advance, evaluate, tell=_tell)
 
@@ -89,13 +89,6 @@ def problem(
 def keys(seed: jax.Array) -> jax.Array:
     """Keys of the network and of learning, `[2]`."""
     return jax.random.split(jax.random.key(seed))
-
-
-def _unknown(info: jax.ShapeDtypeStruct) -> jax.Array:
-    """Info of examples that are absent: NaN, False or -1."""
-    is_float = jnp.issubdtype(info.dtype, jnp.floating)
-    value = jnp.nan if is_float else False if info.dtype == bool else -1
-    return jnp.full(info.shape, value, info.dtype)
 
 
 @functools.lru_cache(maxsize=32)
@@ -114,9 +107,7 @@ def functions(model: Model) -> tuple[Callable[..., Params], Callable[..., dict[s
     return network, evaluate
 
 
-def accuracies(
-    model: Model, params: Params, tasks: Tasks, test: Base, which: jax.Array
-) -> jax.Array:
+def accuracies(model: Model, params: Params, tasks: Tasks, test: Base, which: Any) -> jax.Array:
     """The accuracy on each of some tasks, `[m]`."""
     block_size = 1 if is_in_turn(model.loss) else 1000
 
@@ -140,3 +131,44 @@ def _tell(rows: list[Rows]) -> str:
     task = len(rows) - 1
     newest = 100 * rows[-1]["accuracy"][:, task - 1].mean()
     return f"{newest:.1f} % on task {task}" if task else "learning"
+
+
+Networks = tuple[Callable[[str, int], Model], Any]
+"""`of(method, num_tasks) -> Model`, the same one for all methods that are not told the task, and a
+description for the record."""
+
+
+@functools.lru_cache
+def dense(sizes: tuple[int, ...] = (784, 100, 100, 10)) -> Networks:
+    """The paper's networks for MNIST."""
+    shared = networks.mlp(sizes)
+
+    @functools.lru_cache
+    def of(method: str, num_tasks: int) -> Model:
+        if method == "independent":
+            return networks.independent(sizes, num_tasks)
+        return networks.task_input(sizes, num_tasks) if method == "task-input" else shared
+
+    return of, sizes
+
+
+@functools.lru_cache
+def convolutional(num_classes: int, features: tuple[int, ...] = (64,) * 4) -> Networks:
+    """The paper's network for Omniglot. Each independent one has its share of the filters.
+
+    Its pooling keeps odd last rows and columns, and its filters are normalized. With either it
+    learns far more (see experiments/results/README.md).
+    """
+    how: dict[str, Any] = {"pool_padding": "SAME", "normalize": True}
+    shared = networks.convnet(num_classes, features, **how)
+
+    @functools.lru_cache
+    def of(method: str, num_tasks: int) -> Model:
+        if method == "independent":
+            fewer = [max(1, size // num_tasks) for size in features]
+            return networks.by_task(networks.convnet(num_classes, fewer, **how), num_tasks)
+        return networks.by_task(shared, num_tasks, ["Conv_0"]) if method == "task-input" else shared
+
+    weights = "He-uniform, zero in the softmax layer"
+    description = {"convolutions of 3 x 3": features, "weights": weights}
+    return of, description | how | {"classes": num_classes}

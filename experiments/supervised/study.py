@@ -17,9 +17,9 @@ from experiments.running.options import Data, Distributed, Run, flag
 from experiments.running.problem import Own
 from experiments.running.program import Program, Say
 from experiments.running.record import Record
-from experiments.supervised import networks, transfer
+from experiments.supervised import transfer
 from experiments.supervised.methods import METHODS, RATES, sweep
-from experiments.supervised.problem import problem, schedule
+from experiments.supervised.problem import convolutional, dense, problem, schedule
 from mer_jax.data import benchmark_files, benchmarks, datasets, omniglot
 from mer_jax.data.benchmarks import BENCHMARKS, Base, Tasks
 
@@ -110,12 +110,11 @@ class Config(Run, Data, Distributed):
     def given(self) -> dict[str, tuple[float, ...]]:
         """The methods' settings that were given, each with all its values."""
         names = {name for method in METHODS.values() for name in method.settings} - {"capacity"}
-        values = {name: getattr(self, name) for name in sorted(names)}
-        return {
-            name: value if isinstance(value, tuple) else (value,)
-            for name, value in values.items()
-            if value not in (None, ())
-        }
+        found = {}
+        for name in sorted(names):
+            if (value := getattr(self, name)) not in (None, ()):
+                found[name] = value if isinstance(value, tuple) else (value,)
+        return found
 
 
 def prepare(config: Config, say: Say) -> Study:
@@ -123,10 +122,10 @@ def prepare(config: Config, say: Say) -> Study:
     if config.dataset == "omniglot":
         train, draw_tasks = alphabets(config.data_dir, config.tasks or 50, say)
         test = train
-        network_of, description = networks.convolutional(int(train.labels.max()) + 1)
+        network_of, description = convolutional(int(train.labels.max()) + 1)
     else:
         train, test, draw_tasks = _images(config, say)
-        network_of, description = networks.dense()
+        network_of, description = dense()
     tasks = _tasks(config, train, test, draw_tasks)
     num_tasks = tasks.images.shape[1]
     between = config.evaluate_every or (1 if num_tasks <= 50 else 10)
@@ -145,27 +144,19 @@ def prepare(config: Config, say: Say) -> Study:
     checksum = checkpoints.checksum((train, test))
     tests = test.labels if tasks.tests is None else tasks.tests
     return Study(
-        arms, when, config.all_seeds(), METRICS, describe(config, tasks, test), tasks,
-        shared=(train, test),
-        about={
-            "num_tasks": num_tasks,
-            "test_images": tests.shape[-1],
-            "network": description,
-            "data_checksum": checksum,
-        },
+        arms, when, config.all_seeds(), data=tasks, shared=(train, test),
+        caption=describe(config, tasks, test),
+        about={"num_tasks": num_tasks, "test_images": tests.shape[-1], "network": description,
+               "data_checksum": checksum},
         identity={
-            "images": checksum,
-            "network": description,
+            "images": checksum, "network": description, "watched": config.watch,
             "evaluations": {str(at): which.tolist() for at, which in when.evaluations.items()},
-            "watched": config.watch,
         },
+        metrics={"retained_accuracy": "Retained accuracy",
+                 "learning_accuracy": "Learning accuracy", "bti": "BTI"},
         measure=measure,
         draw=functools.partial(draw, tasks),
     )  # fmt: skip
-
-
-METRICS = {"retained_accuracy": "Retained accuracy", "learning_accuracy": "Learning accuracy",
-           "bti": "BTI"}  # fmt: skip
 
 
 def measure(rows: dict[str, np.ndarray], infos: list[Any], own: Own) -> dict[str, Any]:
@@ -180,7 +171,7 @@ def measure(rows: dict[str, np.ndarray], infos: list[Any], own: Own) -> dict[str
         "examples_per_task": (np.asarray(own.data.images) >= 0).sum(-1).tolist(),
     }
     if infos:
-        found["alignment"] = transfer.summary(*transfer.collect(infos, R.shape[-1]))
+        found["alignment"] = transfer.summary(infos, R.shape[-1])
     return found
 
 
@@ -204,20 +195,15 @@ def _images(config: Config, say: Say) -> tuple[Base, Base, DrawTasks]:
         raise ValueError(f"--test-images must be at most {size}, got {count}")
     test = jax.tree.map(lambda leaf: leaf[np.arange(count) * size // count], test)
     length = config.examples_per_task or (200 if config.dataset == "digits" else length)
-    draw_tasks = functools.partial(
-        draw, num_images=len(train.labels), num_tasks=config.tasks or num_tasks,
-        examples_per_task=length,
-    )  # fmt: skip
-    return train, test, draw_tasks
+    num_tasks = config.tasks or num_tasks
+    return train, test, lambda rng: draw(rng, len(train.labels), num_tasks, length)
 
 
 def alphabets(data_dir: Path | None, num_tasks: int, say: Say) -> tuple[Base, DrawTasks]:
     """Omniglot's drawings, an alphabet a task."""
     data = omniglot.load(data_dir, on_download=say)
-    draw_tasks = functools.partial(
-        benchmarks.alphabets, alphabet=data.alphabets, drawer=data.drawers, num_tasks=num_tasks
-    )
-    return Base(data.images.reshape(len(data.images), -1), data.labels), draw_tasks
+    drawings = Base(data.images.reshape(len(data.images), -1), data.labels)
+    return drawings, lambda rng: benchmarks.alphabets(rng, data.alphabets, data.drawers, num_tasks)
 
 
 def _tasks(config: Config, train: Base, test: Base, draw_tasks: DrawTasks) -> Tasks:
@@ -226,8 +212,7 @@ def _tasks(config: Config, train: Base, test: Base, draw_tasks: DrawTasks) -> Ta
     if file is None:
         return benchmarks.stack([draw_tasks(np.random.default_rng(seed)) for seed in seeds])
     tasks = benchmark_files.load(file, len(train.labels), len(test.labels))
-    names = ("tasks", "examples_per_task")
-    for name, held in zip(names, tasks.images.shape[-2:], strict=True):
+    for name, held in zip(("tasks", "examples_per_task"), tasks.images.shape[-2:], strict=True):
         if (given := getattr(config, name)) not in (None, held):
             raise ValueError(f"{file} has {flag(name)} {held}, got {given}")
     if tasks.images.ndim == 2:  # a single draw serves all seeds

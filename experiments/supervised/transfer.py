@@ -10,28 +10,12 @@ import numpy as np
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
-def collect(infos: list[Any], num_tasks: int) -> tuple[np.ndarray, ...]:
-    """The arguments of `summary`, from the infos of `mer_jax.watch` on a stream's parts in order.
-
-    Past examples are `Visit`s.
-    """
-    whole = jax.tree.map(
-        lambda *parts: np.concatenate(parts, axis=1).reshape(len(parts[0]), num_tasks, -1), *infos
-    )
-    products = (np.where(whole.has_past, product, np.nan)
-                for product in (whole.dot, whole.cosine, whole.dot_after))  # fmt: skip
-    return *products, whole.past.task == np.arange(num_tasks)[:, None]
-
-
-def summary(
-    dot: np.ndarray, cosine: np.ndarray, dot_after: np.ndarray, is_same: np.ndarray
-) -> dict[str, Any]:
-    """The distribution of dot products and cosines, seed by seed.
+def summary(infos: list[Any], num_tasks: int) -> dict[str, Any]:
+    """The distribution of dot products and cosines of gradients, seed by seed.
 
     Args:
-      dot, cosine, dot_after: `[S, N, n]` in S runs over N tasks, of the gradients on the incoming
-        and on a past example. NaN at the first example of the stream.
-      is_same: `[S, N, n]` bool, whether the past example is of the same task.
+      infos: of `mer_jax.watch` on the parts of a stream in their order, `[S, n]` each in S runs.
+        Past examples are `Visit`s.
     Returns:
       mean_dot, mean_dot_after, median_cosine, below_zero: over the stream, `[S]` each. The last is
         the percentage of dot products below zero, which is interference.
@@ -39,6 +23,14 @@ def summary(
         `dot`, `cosine` and `dot_after`, `[S, N, 5]`, the means of the latter, `mean_dot_after`, and
         `below_zero` in percent, `[S, N]`.
     """
+    whole = jax.tree.map(
+        lambda *parts: np.concatenate(parts, axis=1).reshape(len(parts[0]), num_tasks, -1), *infos
+    )
+    dot, cosine, dot_after = (
+        np.where(whole.has_past, product, np.nan)
+        for product in (whole.dot, whole.cosine, whole.dot_after)
+    )
+    is_same = whole.past.task == np.arange(num_tasks)[:, None]
     known = ~np.isnan(dot)
     is_below = np.where(known, dot < 0, np.nan)
     quantiles = functools.partial(np.quantile, q=QUANTILES)
@@ -61,9 +53,7 @@ def summary(
     }
 
 
-def _by_task(
-    statistic: Callable[..., Any], values: np.ndarray, chosen: np.ndarray
-) -> list[list[Any]]:
+def _by_task(statistic: Callable[..., Any], values: np.ndarray, chosen: np.ndarray) -> list[Any]:
     """A statistic of the chosen values of each seed and task, None where there are none."""
     return [
         [

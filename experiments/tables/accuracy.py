@@ -7,8 +7,7 @@ from typing import Any
 from experiments.plots.curves import accuracy_over_stream
 from experiments.plots.settings import Bar, bars
 from experiments.running.record import markdown
-from experiments.supervised.methods import METHODS, RATES
-from experiments.supervised.settings import CHOSEN, PUBLISHED
+from experiments.supervised.methods import CHOSEN, METHODS, PUBLISHED, RATES
 from experiments.supervised.study import PROGRAM
 from experiments.tables.cells import Cell
 from experiments.tables.published import RETAINED_ACCURACY

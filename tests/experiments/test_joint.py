@@ -11,6 +11,7 @@ from experiments.running import interrupt, record
 from experiments.running.checkpoints import Checkpoints
 from experiments.running.problem import Own
 from experiments.running.program import main
+from mer_jax.data import omniglot
 from mer_jax.data.benchmarks import Base, Tasks
 from mer_jax.networks import Model
 
@@ -55,8 +56,9 @@ def test_a_network_learns_and_resumes_with_the_same_bits(tmp_path, monkeypatch):
 
 def test_draws_of_seeds():
     """A sample of each size, other for each seed, and tests by other drawers."""
-    data, config = joint.omniglot.load(), joint.Config(tasks=2, memories=20, batch_size=6)
-    draws = [joint.draw(config, data, seed) for seed in (100, 101)]
+    config, data = joint.Config(tasks=2, memories=20, batch_size=6), omniglot.load()
+    _, draw_tasks = joint.alphabets(None, 2, print)
+    draws = [joint.draw(config, draw_tasks, seed) for seed in (100, 101)]
     assert (draws[0].images != draws[1].images).any()
     for tasks in draws:
         learned, tested = tasks.images[0], tasks.tests[tasks.tests >= 0]

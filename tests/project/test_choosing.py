@@ -10,7 +10,7 @@ import pytest
 
 import mer_jax
 from experiments.running.program import main
-from experiments.supervised.settings import PUBLISHED
+from experiments.supervised.methods import PUBLISHED
 from experiments.supervised.study import PROGRAM
 from mer_jax.data.benchmarks import BENCHMARKS
 

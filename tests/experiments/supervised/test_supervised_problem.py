@@ -11,8 +11,9 @@ from experiments.running import loop
 from experiments.running.problem import Own
 from experiments.supervised import transfer
 from experiments.supervised.problem import problem, schedule
+from mer_jax.alignment import WatchedInfo
 from mer_jax.data import benchmarks
-from mer_jax.data.benchmarks import Base
+from mer_jax.data.benchmarks import Base, Visit
 
 MODEL = mer_jax.networks.mlp((784, 8, 5))
 
@@ -76,10 +77,11 @@ def test_between_whole_evaluations_the_last_and_the_next_task_are_evaluated():
 
 def test_distribution_of_dot_products_by_hand():
     """Two tasks of two examples: the first pair is unknown, then same, other, same."""
-    dot = np.array([[[np.nan, 2.0], [-1.0, 4.0]]])
-    told = transfer.summary(
-        transfer.Watched(dot, dot / 10, -dot, np.array([[[True, True], [False, True]]]))
-    )
+    dot, task = np.array([[0.0, 2.0, -1.0, 4.0]]), np.array([[0, 0, 0, 1]])
+    whole = WatchedInfo(dot, Visit(task, task), dot, dot / 10, -dot, np.arange(4)[None] > 0)
+    first, last = (jax.tree.map(lambda leaf: leaf[:, :3], whole),
+                   jax.tree.map(lambda leaf: leaf[:, 3:], whole))  # fmt: skip
+    told = transfer.summary([first, last], num_tasks=2)
     assert told["mean_dot"] == pytest.approx([5 / 3])
     assert told["mean_dot_after"] == pytest.approx([-5 / 3])
     assert told["below_zero"] == pytest.approx([100 / 3])

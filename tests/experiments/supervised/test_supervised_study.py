@@ -12,7 +12,8 @@ import pytest
 from experiments.running import devices
 from experiments.running.problem import Own
 from experiments.running.program import main
-from experiments.supervised import methods, networks, settings, study
+from experiments.supervised import methods, study
+from experiments.supervised.problem import convolutional, dense
 from mer_jax.data import benchmark_files, benchmarks
 
 ROOT = Path(__file__).parents[3]
@@ -148,26 +149,26 @@ def test_a_buffer_that_does_not_fit_is_refused_before_it_is_made(tmp_path, monke
 
 
 def test_published_settings_fit_their_methods():
-    for name, tables in settings.PUBLISHED.items():
-        assert set(tables) == set(benchmarks.BENCHMARKS)
-        for rows in tables.values():
-            for row in rows.values():
-                assert set(row) | {"capacity"} >= set(methods.METHODS[name].settings)
-                assert set(row) <= set(methods.METHODS[name].settings)
-    choice = methods.choose("mer", "rotations", 5120, {"alpha": 0.2})
+    names = {name for name, _ in methods.PUBLISHED}
+    assert set(methods.PUBLISHED) == {(name, on) for name in names for on in benchmarks.BENCHMARKS}
+    for (name, _), rows in methods.PUBLISHED.items():
+        for row in rows.values():
+            assert set(row) | {"capacity"} >= set(methods.METHODS[name].settings)
+            assert set(row) <= set(methods.METHODS[name].settings)
+    (choice,) = methods.sweep("mer", "rotations", 5120, {"alpha": (0.2,)})
     assert choice.settings["alpha"] == choice.rates["alpha"] == 0.2
-    assert dict(methods.sizes(choice))["batch_size"] == 101
+    assert choice.settings["batch_size"] == 101
+    assert "batch_size" not in choice.rates
     source = "batch_size, beta, gamma, num_batches as published for rotations with 5120 memories"
     assert choice.about == {"settings_source": source}
-    assert (
-        methods.choose("online", "rotations", 1, {"alpha": 1}).about["settings_source"] == "given"
-    )
+    (choice,) = methods.sweep("online", "rotations", 1, {"alpha": (1,)})
+    assert choice.about["settings_source"] == "given"
 
 
 def test_what_nobody_chose_must_be_given():
     with pytest.raises(ValueError, match="nothing was published of agem on clocks: give --alpha"):
-        methods.choose("agem", "clocks", 500, {"sample_size": 10})
-    assert methods.choose("agem", "clocks", 500, {"sample_size": 10, "alpha": 0.1})
+        methods.sweep("agem", "clocks", 500, {"sample_size": (10,)})
+    assert methods.sweep("agem", "clocks", 500, {"sample_size": (10,), "alpha": (0.1,)})
 
 
 def test_a_sweep_is_every_combination():
@@ -213,8 +214,8 @@ def learned(out, method, *more):
 @pytest.mark.parametrize("method", methods.METHODS)
 def test_every_method_learns_alphabets(method, made_omniglot, tmp_path, monkeypatch):
     """30 and 60 drawings, of which a third or a half is right by chance at most."""
-    small = networks.dense((784, 16, 6))
-    monkeypatch.setattr(networks, "convolutional", lambda num_classes: small)
+    small = dense((784, 16, 6))
+    monkeypatch.setattr(study, "convolutional", lambda num_classes: small)
     content = learned(tmp_path, method)
     (result,) = content["results"]
     assert np.shape(result["per_seed"]["accuracy_matrix"]) == (2, 3, 2)
@@ -225,18 +226,18 @@ def test_every_method_learns_alphabets(method, made_omniglot, tmp_path, monkeypa
 
 
 def test_a_network_of_convolutions_learns_alphabets(made_omniglot, tmp_path, monkeypatch):
-    small = networks.convolutional(6, (8,))
-    monkeypatch.setattr(networks, "convolutional", lambda num_classes: small)
+    small = convolutional(6, (8,))
+    monkeypatch.setattr(study, "convolutional", lambda num_classes: small)
     assert learned(tmp_path, "er")["learning_accuracy"]["mean"] > 60
 
 
 def test_networks_of_convolutions_by_method():
     """An independent one has its share of the filters, Task Input a first layer for each task."""
-    known = networks.convolutional(6, (8, 8))
-    assert known.of("er", 4) is known.shared
+    of, _ = convolutional(6, (8, 8))
+    assert of("er", 4) is of("mer", 5)
     names = ("independent", "task-input")
-    assert [known.of(name, 4) is known.of(name, 4) for name in names] == [True, True]
-    assert networks.convolutional(6, (8, 8)) is known  # so that nothing is compiled twice
+    assert [of(name, 4) is of(name, 4) for name in names] == [True, True]
+    assert convolutional(6, (8, 8))[0] is of  # so that nothing is compiled twice
 
 
 @pytest.mark.skipif(
@@ -244,9 +245,9 @@ def test_networks_of_convolutions_by_method():
     reason="MER_JAX_DATA_DIR names no folder with omniglot.npz",
 )
 def test_real_alphabets(tmp_path, monkeypatch):
-    small = networks.dense((784, 16, 1623))
-    monkeypatch.setattr(networks, "convolutional", lambda num_classes: small)
-    assert study.networks.convolutional(1623) is small
+    small = dense((784, 16, 1623))
+    monkeypatch.setattr(study, "convolutional", lambda num_classes: small)
+    assert study.convolutional(1623) is small
     learned(tmp_path, "online")
     tasks = benchmark_files.load(tmp_path / "benchmark.npz", 32460)
     assert ((tasks.images >= 0).sum(-1) % 15 == 0).all()

@@ -13,7 +13,7 @@ from experiments.running.command_line import deciding
 from experiments.running.interrupt import stop
 from experiments.running.record import Record, Result, markdown
 from experiments.running.statistics import spread
-from experiments.supervised.settings import CHOSEN
+from experiments.supervised.methods import CHOSEN
 from experiments.tables import accuracy, alignment, games, published, sweeps
 from experiments.tables.__main__ import TABLES, main
 from experiments.tables.cells import Cell, load
@@ -236,10 +236,9 @@ def test_chosen_settings_are_the_best_of_the_sweeps():
         flags = row.cell.flags
         sizes = tried.setdefault((flags["method"][0], flags["benchmark"]), {})
         sizes.setdefault(flags.get("capacity", 0), []).append(row.result)
-    chosen = {(method, on): rows for method, table in CHOSEN.items() for on, rows in table.items()}
-    assert chosen.keys() == tried.keys()
+    assert CHOSEN.keys() == tried.keys()
     for swept, sizes in tried.items():
-        for capacity, settings in chosen[swept].items():
+        for capacity, settings in CHOSEN[swept].items():
             nearest = min(sizes, key=lambda size: abs(size - (capacity or 0)))
             best = sweeps.best(sizes[nearest], "retained_accuracy", "learning_accuracy").settings
             assert settings == {n: value for n, value in best.items() if n != "capacity"}
