@@ -107,7 +107,7 @@ def draw(config: Config, draw_tasks: DrawTasks, seed: int) -> Tasks:
 
 def prepare(config: Config, say: Say) -> Study:
     """Reads the drawings and makes the study of three networks."""
-    base, draw_tasks = alphabets(config.data_dir, config.tasks, say)
+    base, _, draw_tasks = alphabets(config.data_dir, config.tasks, say)
     tasks = [draw(config, draw_tasks, seed) for seed in config.all_seeds()]
     if len({one.images.size for one in tasks}) > 1:
         raise ValueError("the seeds' alphabets differ in number of drawings: give --memories")

@@ -20,8 +20,7 @@ from mer_jax.networks import Model
 from mer_jax.task_params import of_task, with_task
 from mer_jax.types import Learner, Params
 
-ABSENT = {"f": jnp.nan, "i": -1, "b": False}
-"""Info of examples that are absent, by the kind of numbers."""
+ABSENT = {"f": jnp.nan, "i": -1, "b": False}  # info of absent examples, by kind of numbers
 
 
 def schedule(tasks: Tasks, evaluate_every: int, checkpoint_every: int | None) -> Schedule:
@@ -33,7 +32,6 @@ def schedule(tasks: Tasks, evaluate_every: int, checkpoint_every: int | None) ->
     _, num_tasks, length = tasks.images.shape
     present = tasks.images >= 0
     chunk = chunk_size(length, checkpoint_every, np.unique(present.sum(-1)))
-
     every = np.arange(num_tasks)
     places = {n * length: every[n - 1 : n + 1] for n in range(num_tasks + 1)}
     places |= {n * length: every for n in (*range(0, num_tasks, evaluate_every), num_tasks)}

@@ -120,8 +120,7 @@ class Config(Run, Data, Distributed):
 def prepare(config: Config, say: Say) -> Study:
     """Reads the data, draws the tasks and makes the study."""
     if config.dataset == "omniglot":
-        train, draw_tasks = alphabets(config.data_dir, config.tasks or 50, say)
-        test = train
+        train, test, draw_tasks = alphabets(config.data_dir, config.tasks or 50, say)
         network_of, description = convolutional(int(train.labels.max()) + 1)
     else:
         train, test, draw_tasks = _images(config, say)
@@ -137,8 +136,7 @@ def prepare(config: Config, say: Say) -> Study:
         settings = sweep(name, config.benchmark, config.capacity, config.given())
         for one in settings:
             method.make(model.loss, num_tasks, **one.settings)
-        static = settings[0].settings.items()
-        sizes = tuple((name, int(value)) for name, value in static if name not in RATES)
+        sizes = tuple((n, int(v)) for n, v in settings[0].settings.items() if n not in RATES)
         part = problem(model, name, num_tasks, sizes, when.chunk, is_ragged, config.watch)
         arms.append(Arm(name, method.title, part, settings))
     checksum = checkpoints.checksum((train, test))
@@ -149,8 +147,9 @@ def prepare(config: Config, say: Say) -> Study:
         about={"num_tasks": num_tasks, "test_images": tests.shape[-1], "network": description,
                "data_checksum": checksum},
         identity={
-            "images": checksum, "network": description, "watched": config.watch,
+            "images": checksum, "network": description,
             "evaluations": {str(at): which.tolist() for at, which in when.evaluations.items()},
+            "watched": config.watch,
         },
         metrics={"retained_accuracy": "Retained accuracy",
                  "learning_accuracy": "Learning accuracy", "bti": "BTI"},
@@ -199,11 +198,11 @@ def _images(config: Config, say: Say) -> tuple[Base, Base, DrawTasks]:
     return train, test, lambda rng: draw(rng, len(train.labels), num_tasks, length)
 
 
-def alphabets(data_dir: Path | None, num_tasks: int, say: Say) -> tuple[Base, DrawTasks]:
-    """Omniglot's drawings, an alphabet a task."""
+def alphabets(data_dir: Path | None, tasks: int, say: Say) -> tuple[Base, Base, DrawTasks]:
+    """Omniglot's drawings, an alphabet a task. The tasks divide them into training and test."""
     data = omniglot.load(data_dir, on_download=say)
-    drawings = Base(data.images.reshape(len(data.images), -1), data.labels)
-    return drawings, lambda rng: benchmarks.alphabets(rng, data.alphabets, data.drawers, num_tasks)
+    base = Base(data.images.reshape(len(data.images), -1), data.labels)
+    return base, base, lambda rng: benchmarks.alphabets(rng, data.alphabets, data.drawers, tasks)
 
 
 def _tasks(config: Config, train: Base, test: Base, draw_tasks: DrawTasks) -> Tasks:
