@@ -3,6 +3,6 @@
 import sys
 
 if sys.argv[:1] == ["-m"]:  # so Python calls a program until it has found its file
-    from experiments.running import opening
+    from experiments.running import progress
 
-    opening.show()
+    progress.show_loading()

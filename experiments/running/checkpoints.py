@@ -1,9 +1,11 @@
 """Checkpoints on the disk, for exact resume."""
 
+import dataclasses
 import functools
 import hashlib
 import json
 import logging
+import operator
 import shutil
 import time
 from collections.abc import Callable
@@ -17,45 +19,42 @@ import numpy as np
 from experiments.running.interrupt import asked_to_stop
 
 Arrays = dict[str, list[np.ndarray]]
-KEPT = 2
-"""Checkpoints that are kept. If the newest is damaged, the one before serves."""
-SECONDS = 60
-"""Time between two checkpoints where no other interval is given."""
-VERSIONS = {name: metadata.version(name) for name in ("mer_jax", "jax", "jaxlib", "flax", "optax")}
 
 
-def arithmetic() -> dict[str, Any]:
-    """Versions and settings that change the bits of a run."""
-    names = ("jax_enable_x64", "jax_default_prng_impl")
-    options = {name: getattr(jax.config, name) for name in names}
-    return {**VERSIONS, "backend": jax.default_backend(), **options}
-
-
+@dataclasses.dataclass
 class Checkpoints:
-    """The checkpoints of one batch of runs.
+    """The two newest checkpoints of one batch of runs. If one is damaged, the other serves.
 
     Attributes:
-      folder: theirs alone.
-      identity: everything that decides how the runs continue, as JSON. Only equal runs are resumed.
+      folder: for these checkpoints alone.
+      identity: returns the values that decide how the runs continue, as JSON. Only equal runs are
+        resumed.
       every: units of the stream between two checkpoints. None for one a minute.
       lasting: whether the end is saved too, since other runs follow.
       say: receives a line about a damaged checkpoint.
       saved_at: the place of the newest one.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        identity: Callable[[], dict[str, Any]],
-        every: int | None,
-        lasting: bool,
-        say: Callable[[str], object],
-    ) -> None:
-        self.folder = folder.absolute()
-        self.identity = functools.cache(lambda: json.loads(json.dumps(identity() | arithmetic())))
-        self.every, self.lasting, self.say = every, lasting, say
-        self.saved_at, self.saved_on = 0, time.monotonic()
-        self.started = self.saved_on
+    folder: Path
+    identity: Callable[[], dict[str, Any]]
+    every: int | None
+    lasting: bool
+    say: Callable[[str], object]
+    saved_at: int = 0
+
+    def __post_init__(self) -> None:
+        self.folder = self.folder.absolute()
+        self.started = self.saved_on = time.monotonic()
+
+    @functools.cached_property
+    def _identity(self) -> Any:
+        """The identity, with the versions and settings that change the bits of a run."""
+        names = ("mer_jax", "jax", "jaxlib", "flax", "optax")
+        arithmetic: dict[str, Any] = {name: metadata.version(name) for name in names}
+        arithmetic["backend"] = jax.default_backend()
+        for name in ("jax_enable_x64", "jax_default_prng_impl"):
+            arithmetic[name] = getattr(jax.config, name)
+        return json.loads(json.dumps(self.identity() | arithmetic))
 
     @property
     def seconds(self) -> float:
@@ -67,7 +66,7 @@ class Checkpoints:
         if asked_to_stop():
             return True
         if self.every is None:
-            return time.monotonic() - self.saved_on >= SECONDS
+            return time.monotonic() - self.saved_on >= 60
         return at // self.every > self.saved_at // self.every
 
     def save(self, at: int, arrays: Arrays) -> None:
@@ -76,14 +75,13 @@ class Checkpoints:
         Raises:
           KeyboardInterrupt: afterwards, if the program was asked to stop.
         """
-        told = {"at": at, "identity": self.identity(), "seconds": self.seconds}
+        from orbax.checkpoint import args
+
+        told = {"at": at, "identity": self._identity, "seconds": self.seconds}
         told["checksum"] = checksum((arrays, json.dumps(told, sort_keys=True)))
         flat = {f"{name}.{i}": leaf for name, rows in arrays.items() for i, leaf in enumerate(rows)}
-        orbax = _orbax()
+        both = args.Composite(arrays=args.StandardSave(flat), told=args.JsonSave(told))
         with self._manager() as manager:
-            both = orbax.args.Composite(
-                arrays=orbax.args.StandardSave(flat), told=orbax.args.JsonSave(told)
-            )
             manager.save(at, args=both, force=True)
         self.saved_at, self.saved_on = at, time.monotonic()
         if asked_to_stop():
@@ -95,10 +93,11 @@ class Checkpoints:
         Raises:
           ValueError: if it is of other runs, or all are damaged.
         """
-        if not self.folder.is_dir() or not any(self.folder.iterdir()):
+        names = (path.name for path in self.folder.glob("*"))
+        steps = sorted((int(name) for name in names if name.isdigit()), reverse=True)
+        if not steps:
             return None
         with self._manager() as manager:
-            steps = sorted(manager.all_steps(), reverse=True)
             for number, step in enumerate(steps):
                 try:
                     told, arrays = self._read(manager, step)
@@ -112,19 +111,17 @@ class Checkpoints:
                 self.saved_at = step
                 self.started -= told["seconds"]
                 return step, arrays
-        if not steps:
-            return None
         raise ValueError(f"{self.folder}: every checkpoint is damaged; delete it to begin anew")
 
     def _read(self, manager: Any, step: int) -> tuple[dict[str, Any], Arrays]:
-        args = _orbax().args
+        from orbax.checkpoint import args
+
         both = args.Composite(arrays=args.StandardRestore(), told=args.JsonRestore())
         stored = manager.restore(step, args=both)
+        told, flat = stored["told"], stored["arrays"]
         arrays: Arrays = {}
-        named = [(*name.rsplit(".", 1), leaf) for name, leaf in stored["arrays"].items()]
-        for name, _, leaf in sorted(named, key=lambda one: int(one[1])):
-            arrays.setdefault(name, []).append(np.asarray(leaf))
-        told = stored["told"]
+        for name in sorted(flat, key=lambda name: int(name.rsplit(".", 1)[1])):
+            arrays.setdefault(name.rsplit(".", 1)[0], []).append(np.asarray(flat[name]))
         written = told.pop("checksum")
         if checksum((arrays, json.dumps(told, sort_keys=True))) != written:
             raise ValueError("its checksum is wrong")
@@ -133,7 +130,7 @@ class Checkpoints:
         return told, arrays
 
     def _check(self, identity: dict[str, Any]) -> None:
-        mine = self.identity()
+        mine = self._identity
         names = sorted({*identity, *mine})
         if changed := [name for name in names if identity.get(name) != mine.get(name)]:
             raise ValueError(
@@ -142,31 +139,25 @@ class Checkpoints:
             )
 
     def _manager(self) -> Any:
-        orbax = _orbax()
-        options = orbax.CheckpointManagerOptions(
-            max_to_keep=KEPT, create=True, enable_async_checkpointing=False
-        )
+        import orbax.checkpoint as orbax  # takes a second
+
+        logging.getLogger("absl").setLevel(logging.ERROR)
+        options = orbax.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=False)
         return orbax.CheckpointManager(self.folder, options=options)
 
 
-class Diverged(ValueError):
-    """A run whose numbers are no longer finite."""
-
-
 def check_finite(is_finite: np.ndarray, runs: list[str], where: str, kept: Checkpoints) -> None:
-    """Raises `Diverged` unless all runs are finite, before they are saved.
+    """Raises `ValueError` unless all runs are finite, before they are saved.
 
     Args:
       is_finite: `[R]`. runs: their names. where: how far they are.
     """
-    if is_finite.all():
-        return
-    lost = ", ".join(run for run, fine in zip(runs, is_finite, strict=True) if not fine)
-    last = f"{kept.folder}/{kept.saved_at}" if kept.saved_at else "none"
-    raise Diverged(
-        f"{lost}: no longer finite {where}; the last good checkpoint is {last}. "
-        "Choose a smaller learning rate, and another --out"
-    )
+    if lost := [run for run, fine in zip(runs, is_finite, strict=True) if not fine]:
+        last = f"{kept.folder}/{kept.saved_at}" if kept.saved_at else "none"
+        raise ValueError(
+            f"{', '.join(lost)}: no longer finite {where}; the last good checkpoint is {last}. "
+            "Choose a smaller learning rate, and another --out"
+        )
 
 
 def folder(out: Path) -> Path:
@@ -196,15 +187,4 @@ def checksum(tree: Any) -> str:
 
 def checksums(params: Any, num_runs: int) -> list[str]:
     """A checksum of each run's network, of `[R, ...]`."""
-    return [
-        checksum(jax.tree.map(lambda leaf: leaf[run], params))  # noqa: B023
-        for run in range(num_runs)
-    ]
-
-
-def _orbax() -> Any:
-    """Orbax, which takes a second to import."""
-    import orbax.checkpoint
-
-    logging.getLogger("absl").setLevel(logging.ERROR)
-    return orbax.checkpoint
+    return [checksum(jax.tree.map(operator.itemgetter(run), params)) for run in range(num_runs)]

@@ -4,64 +4,54 @@ import contextlib
 import dataclasses
 import io
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import tyro
 
-from experiments.running import opening
+from experiments.running import progress
 from experiments.running.options import UNDECIDING, flag
 
 Config = TypeVar("Config")
 
 
-class NothingLeft(Exception):
-    """The results that were asked for exist already."""
-
-
 def parse(module: str, config: Callable[..., Config], args: Sequence[str] | None = None) -> Config:
     """Reads flags into `config`, whose docstrings are the help text. Exits with 2 on bad flags."""
-    opening.close()
+    progress.hide_loading()
     for stream in (sys.stdout, sys.stderr):  # ± and frames, where only ASCII can be written
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     complaint = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(complaint):
-            return tyro.cli(config, prog=f"python -m {module}", args=args)
-    except SystemExit as stop:
-        if stop.code in (None, 0):
-            raise
-        fail(module, _first_paragraph(complaint.getvalue()))
+    with errors(module):
+        try:
+            with contextlib.redirect_stderr(complaint):
+                given = tyro.cli(config, prog=f"python -m {module}", args=args)
+        except SystemExit as stop:
+            if not stop.code:
+                raise
+            text = "\n".join(line.strip("│╭╮╰╯ ") for line in complaint.getvalue().splitlines())
+            parts = re.split("^─.*", text, flags=re.MULTILINE)  # the frame's rules
+            raise ValueError(next(filter(str.strip, parts), "bad arguments; see --help")) from None
+    return given
 
 
 @contextlib.contextmanager
 def errors(module: str) -> Iterator[None]:
-    """Context in which an expected error ends the program with one line on stderr and status 2.
-
-    `NothingLeft` ends it with one line on stdout and status 0.
-    """
+    """Context in which an expected error ends the program with one line on stderr and status 2."""
     try:
         yield
-    except NothingLeft as reason:
-        print(reason)
-        raise SystemExit(0) from None
     except (ValueError, OSError, ImportError, RuntimeError, OverflowError, MemoryError) as error:
-        fail(module, " ".join(str(error).split()) or type(error).__name__)
-
-
-def fail(module: str, message: str) -> NoReturn:
-    """Ends the program with one line on stderr and status 2."""
-    print(f"{module}: error: {message}", file=sys.stderr)
-    raise SystemExit(2)
+        message = " ".join(str(error).split()) or type(error).__name__
+        print(f"{module}: error: {message}", file=sys.stderr)
+        raise SystemExit(2) from None
 
 
 def deciding(config: Any) -> dict[str, Any]:
     """The flags with influence on the results, as JSON values."""
-    flags = dataclasses.asdict(config).items()
-    asked = {name: value for name, value in flags if name not in UNDECIDING}
-    return dict(json.loads(json.dumps(asked, default=str)))
+    flags = json.loads(json.dumps(dataclasses.asdict(config), default=str))
+    return {name: value for name, value in flags.items() if name not in UNDECIDING}
 
 
 def command(module: str, config: Any) -> str:
@@ -71,21 +61,7 @@ def command(module: str, config: Any) -> str:
         value = getattr(config, field.name)
         if value == field.default or field.name in UNDECIDING:
             continue
-        name = flag(field.name)
-        if isinstance(value, bool):
-            said.append(name if value else name.replace("--", "--no-", 1))
-        else:
-            said += [name, *map(str, value if isinstance(value, tuple) else [value])]
+        said.append(flag(f"no_{field.name}" if value is False else field.name))
+        if not isinstance(value, bool):
+            said += map(str, value if isinstance(value, tuple) else [value])
     return " ".join(said)
-
-
-def _first_paragraph(box: str) -> str:
-    """The text in tyro's frame, up to the first rule."""
-    lines = [line.strip("│╭╮╰╯ ") for line in box.splitlines()]
-    said: list[str] = []
-    for line in lines:
-        if said and line.startswith("─"):
-            break
-        if line and not line.startswith("─"):
-            said.append(line)
-    return " ".join(said) or "bad arguments; see --help"

@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
@@ -15,10 +15,12 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 SEED = PartitionSpec("seed")
 SHARED = PartitionSpec()
-
-
 DEVICES_A_CORE = 4
 """Largest number of devices per core. Each device holds a copy of the images."""
+Place = tuple[jax.Device, ...]
+"""Devices for one program alone."""
+alone_on: ContextVar[Place | None] = ContextVar("alone_on", default=None)
+"""The place of this thread's program. None for all devices."""
 
 
 def use_all_cores(num_runs: int = 1) -> None:
@@ -29,9 +31,8 @@ def use_all_cores(num_runs: int = 1) -> None:
         its own device, up to `DEVICES_A_CORE` per core, and the operating system balances them.
     """
     cores = len(os.sched_getaffinity(0))
-    num_devices = cores
-    if num_runs > cores and num_runs % cores:
-        num_devices = min(num_runs, DEVICES_A_CORE * cores)
+    is_uneven = num_runs > cores and num_runs % cores
+    num_devices = min(num_runs, DEVICES_A_CORE * cores) if is_uneven else cores
     with contextlib.suppress(RuntimeError):
         jax.config.update("jax_num_cpu_devices", num_devices)
     # XLA runs a loop over small arrays as one function, and any other op by op. A pass of SGD in
@@ -77,35 +78,16 @@ def is_first_process() -> bool:
     return jax.process_index() == 0
 
 
-Place = tuple[jax.Device, ...]
-"""Devices for one program alone."""
-
-
 def places(num_programs: int) -> list[Place]:
     """Places for programs side by side. Each has its share of a CPU's cores, at least one."""
-    if jax.default_backend() != "cpu":
-        return [tuple(jax.devices())]
-    cores = np.array(jax.devices())
-    return [tuple(share) for share in np.array_split(cores, min(num_programs, len(cores)))]
-
-
-_only: ContextVar[Place | None] = ContextVar("_only", default=None)
-
-
-@contextlib.contextmanager
-def on(place: Place) -> Iterator[None]:
-    """Context in which this thread runs on one place alone."""
-    token = _only.set(place)
-    try:
-        with jax.default_device(place[0]):
-            yield
-    finally:
-        _only.reset(token)
+    devices = np.array(jax.devices())
+    parts = min(num_programs, len(devices)) if jax.default_backend() == "cpu" else 1
+    return [tuple(share) for share in np.array_split(devices, parts)]
 
 
 def mesh(num_runs: int) -> Mesh:
     """All devices along the axis `seed`, on a single host no more than there are runs."""
-    devices = [*(_only.get() or jax.devices())]
+    devices = [*(alone_on.get() or jax.devices())]
     return Mesh(np.array(devices[:num_runs] if jax.process_count() == 1 else devices), ("seed",))
 
 
@@ -122,9 +104,7 @@ def put(tree: Any, mesh: Mesh, spec: PartitionSpec) -> Any:
 def placed(shapes: Any, mesh: Mesh, spec: PartitionSpec) -> Any:
     """Shapes of arrays that will be placed so."""
     sharding = NamedSharding(mesh, spec)
-    return jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), shapes
-    )
+    return jax.tree.map(lambda leaf: leaf.update(sharding=sharding, weak_type=False), shapes)
 
 
 def copy(tree: Any) -> Any:
@@ -140,12 +120,10 @@ def fetch(array: jax.Array) -> np.ndarray:
 
 def memory_bytes() -> int:
     """The memory of all devices together, in use or not."""
-    stats = [device.memory_stats() for device in jax.local_devices()]
-    if all(stat and "bytes_limit" in stat for stat in stats):
-        local = sum(stat["bytes_limit"] for stat in stats)
-    else:  # the CPU's devices share the host's memory
-        local = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return local * jax.process_count()
+    limits = [(one.memory_stats() or {}).get("bytes_limit", 0) for one in jax.local_devices()]
+    if not all(limits):  # the CPU's devices share the host's memory
+        limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    return sum(limits) * jax.process_count()
 
 
 def fitting(what: str, size: int) -> int:
@@ -165,11 +143,7 @@ def fitting(what: str, size: int) -> int:
 
 @functools.lru_cache(maxsize=64)
 def over_seeds(
-    function: Callable[..., Any],
-    mesh: Mesh,
-    own: int,
-    donate: tuple[int, ...] = (),
-    num_runs: int | None = None,
+    fn: Callable[..., Any], mesh: Mesh, own: int, donate: tuple[int, ...] = (), num_runs: int = 0
 ) -> jax.stages.Wrapped:
     """A function of one run, compiled for many of them, spread over the devices.
 
@@ -183,29 +157,22 @@ def over_seeds(
       num_runs: number of runs that count. A core skips the rows after them (see `padded`), and
         their results are zeros.
     """
-    in_turn = jax.default_backend() == "cpu"
-    count = num_runs or 0
 
-    def on_one_device(own_args: tuple[Any, ...], shared: tuple[Any, ...]) -> Any:
-        def one(seed: tuple[Any, ...]) -> Any:
-            return function(*seed, *shared)
+    def part(own_args: tuple[Any, ...], shared: tuple[Any, ...]) -> Any:
+        def one(run: tuple[Any, ...]) -> Any:
+            return fn(*run, *shared)
 
-        def one_if_it_counts(row: tuple[jax.Array, tuple[Any, ...]]) -> Any:
-            number, seed = row
-            nothing = jax.tree.map(
-                lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(one, seed)
-            )
-            return jax.lax.cond(number < count, one, lambda seed: nothing, seed)
+        def nothing(run: tuple[Any, ...]) -> Any:
+            return jax.tree.map(jnp.zeros_like, jax.eval_shape(one, run))
 
-        if not in_turn:
+        if jax.default_backend() != "cpu":
             return jax.vmap(one)(own_args)
-        if count % mesh.size == 0:  # then none is added
+        if num_runs % mesh.size == 0:  # then `padded` adds no rows
             return jax.lax.map(one, own_args)
         here = len(jax.tree.leaves(own_args)[0])
-        numbers = jax.lax.axis_index("seed") * here + jnp.arange(here)
-        return jax.lax.map(one_if_it_counts, (numbers, own_args))
+        counts = jax.lax.axis_index("seed") * here + jnp.arange(here) < num_runs
+        rows = counts, own_args
+        return jax.lax.map(lambda row: jax.lax.cond(row[0], one, nothing, row[1]), rows)
 
-    many = jax.shard_map(
-        on_one_device, mesh=mesh, in_specs=(SEED, SHARED), out_specs=SEED, check_vma=False
-    )
+    many = jax.shard_map(part, mesh=mesh, in_specs=(SEED, SHARED), out_specs=SEED, check_vma=False)
     return jax.jit(lambda *args: many(args[:own], args[own:]), donate_argnums=donate)

@@ -1,10 +1,13 @@
-"""Files that are never half-written."""
+"""Files that are never half-written, and a lock on their folder."""
 
+import contextlib
+import fcntl
 import json
-import math
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from socket import gethostname
 from typing import Any
 
 
@@ -23,10 +26,8 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Writes a JSON object, one line an entry. JSON has no NaN, so NaN becomes null."""
-    lines = [
-        f"{json.dumps(key)}: {json.dumps(_without_nan(value), default=str)}"
-        for key, value in content.items()
-    ]
+    plain = json.loads(json.dumps(content, default=str), parse_constant=lambda constant: None)
+    lines = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in plain.items()]
     write_text(path, "{\n" + ",\n".join(lines) + "\n}\n")
 
 
@@ -42,9 +43,29 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Context in which the folder is this process's alone.
+
+    The operating system releases the lock when the process ends, however it ends.
+
+    Raises:
+      ValueError: if another process holds the lock, with its host, number and start.
+    """
+    path = folder / ".lock"
+    with path.open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            holder = file.read().strip() or "another process"
+            raise ValueError(
+                f"{folder} is in use by {holder}: wait for it, or choose another --out"
+            ) from None
+        file.truncate(0)
+        since = time.strftime("%Y-%m-%d %H:%M:%S")
+        print(f"process {os.getpid()} on {gethostname()} since {since}", file=file, flush=True)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)

@@ -6,17 +6,11 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-_asked_to_stop = threading.Event()
-
-
-def stop() -> None:
-    """Asks all runs of this program to stop at their next checkpoint, as a signal does."""
-    _asked_to_stop.set()
-
-
-def asked_to_stop() -> bool:
-    """Whether the program was asked to stop."""
-    return _asked_to_stop.is_set()
+_request = threading.Event()
+stop = _request.set
+"""Asks all runs of this program to stop at their next checkpoint, as a signal does."""
+asked_to_stop = _request.is_set
+"""Whether the program was asked to stop."""
 
 
 @contextlib.contextmanager
@@ -26,13 +20,11 @@ def interruptible(say: Callable[[str], object]) -> Iterator[None]:
     def note(number: int, frame: Any) -> None:
         if asked_to_stop():
             raise KeyboardInterrupt
-        _asked_to_stop.set()
+        stop()
         say("stopping at the next checkpoint; once more to stop at once")
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with contextlib.ExitStack() as afterwards:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            afterwards.callback(signal.signal, number, signal.signal(number, note))
+        afterwards.callback(_request.clear)
         yield
-    finally:
-        _asked_to_stop.clear()
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -91,7 +91,7 @@ def learn(
       own: `[R, ...]`.
       shared: pytree of arrays that all runs read.
       checkpoints: where the runs are saved and resumed from. None saves nothing.
-      may_diverge: if False, raise `Diverged` at a checkpoint when a run is not finite.
+      may_diverge: if False, raise `ValueError` at a checkpoint when a run is not finite.
     Yields:
       Progress after each chunk. The last has the networks.
     Raises:
@@ -226,7 +226,7 @@ def save(runs: Runs, loop: LoopState, checkpoints: Checkpoints, may_diverge: boo
     """Saves the runs, except at the end, which is evaluated first.
 
     Raises:
-      Diverged: if a run must be finite and is not.
+      ValueError: if a run must be finite and is not.
     """
     if not may_diverge:
         finite = runs.over(is_finite, own=1)(runs.problem.params(loop.state))

@@ -1,9 +1,9 @@
 """Jobs side by side on one machine."""
 
-import queue
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
+import jax
 from rich.console import Console
 from rich.progress import Progress as Bars
 
@@ -21,26 +21,21 @@ def run(jobs: list[Job], console: Console) -> None:
     """
     if not jobs:
         return
-    free: queue.SimpleQueue[devices.Place] = queue.SimpleQueue()
-    for place in (places := devices.places(len(jobs))):
-        free.put(place)
+    waiting, places = iter(jobs), devices.places(len(jobs))
     with progress.display(console, keep=False) as bars, ThreadPoolExecutor(len(places)) as pool:
         bar = bars.add_task("all", total=len(jobs), about="parts of cells")
 
-        def do(job: Job) -> None:
-            place = free.get()
-            try:
-                with devices.on(place):
+        def work(place: devices.Place) -> None:
+            devices.alone_on.set(place)
+            with jax.default_device(place[0]):
+                for job in waiting:  # threads share it, and each job goes to one of them
                     console.print(job(bars))
-            finally:
-                free.put(place)
-            bars.advance(bar)
+                    bars.advance(bar)
 
-        futures = [pool.submit(do, job) for job in jobs]
         try:
-            for future in as_completed(futures):
-                future.result()
+            for done in as_completed([pool.submit(work, place) for place in places]):
+                done.result()
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+            list(waiting)  # no further job begins
             interrupt.stop()
             raise

@@ -11,9 +11,9 @@ from rich.table import Table
 
 from experiments.running import batches, checkpoints, devices, files, progress, record
 from experiments.running.batches import Study
-from experiments.running.command_line import NothingLeft, command, deciding, errors, parse
+from experiments.running.command_line import command, deciding, errors, parse
+from experiments.running.files import locked
 from experiments.running.interrupt import interruptible
-from experiments.running.lock import locked
 from experiments.running.options import Distributed, flag
 
 Say = Callable[[str], object]
@@ -87,7 +87,7 @@ def check_free(config: Any) -> None:
     Raises:
       ValueError: if it holds an unfinished run without --resume, a run of an earlier format, or
         a finished run.
-      NothingLeft: if the same run is finished.
+      SystemExit: with status 0, if the same run is finished.
     """
     folder, path = checkpoints.folder(config.out), config.out / "metrics.json"
     if folder.exists():
@@ -110,7 +110,8 @@ def check_free(config: Any) -> None:
             )
     elif path.exists():
         if config.resume and _written(path, "config") == deciding(config):
-            raise NothingLeft(f"{path} is finished: nothing is left to learn")
+            print(f"{path} is finished: nothing is left to learn")
+            raise SystemExit(0)
         raise ValueError(f"{path} holds a finished run: choose another --out, or delete it")
 
 

@@ -1,13 +1,14 @@
-"""Progress of long work: bars on a terminal, lines elsewhere."""
+"""Progress of long work: bars and spinners on a terminal, lines elsewhere."""
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from rich import progress
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-Step = TypeVar("Step")
+T = TypeVar("T")
 
 SECONDS_A_LINE = 10
 """Between two lines of progress where there is no terminal to draw a bar on."""
@@ -18,46 +19,53 @@ def console() -> Console:
     return Console(markup=False)
 
 
-def display(console: Console, keep: bool = True) -> progress.Progress:
-    """A context in which bars are drawn. The console's lines pass above them.
+_loading = console().status("loading JAX")
+hide_loading = _loading.stop
+"""Stops the spinner of `show_loading`."""
 
-    Args:
-      keep: whether a bar stays when its work is done.
-    """
-    return progress.Progress(
-        progress.TextColumn("{task.description}", markup=False),
-        progress.BarColumn(),
-        progress.MofNCompleteColumn(),
-        progress.TextColumn("{task.fields[about]}", markup=False),
-        progress.TimeRemainingColumn(),
+
+def show_loading() -> None:
+    """Shows that packages are loaded, which takes seconds: a spinner until `hide_loading`."""
+    if {"-h", "--help"} & {*sys.argv}:
+        return
+    if _loading.console.is_terminal:
+        _loading.start()
+    else:
+        _loading.console.print(_loading.status)
+
+
+def display(console: Console, keep: bool = True) -> Progress:
+    """A context that draws bars below the console's lines. With `keep` they stay in the end."""
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[about]}", markup=False),
+        TimeRemainingColumn(),
         console=console,
         transient=not keep,
     )
 
 
 def follow(
-    shown: progress.Progress,
-    title: str,
-    total: int,
-    steps: Iterator[Step],
-    tell: Callable[[Step], tuple[int, str]],
-) -> Step:
+    bars: Progress, title: str, total: int, steps: Iterator[T], tell: Callable[[T], tuple[int, str]]
+) -> T:
     """Goes through all steps beside a bar, and returns the last one.
 
     Args:
       total: count at the end.
       tell: `tell(step)` returns the count so far, and a text for the bar.
     """
-    bar = shown.add_task(title, total=total, about="compiling")
+    bar = bars.add_task(title, total=total, about="compiling")
     next_line = time.monotonic()
     for step in steps:
         completed, about = tell(step)
         if not completed:  # the first step waits for the program that makes it
             about = "compiling"
-        shown.update(bar, completed=completed, about=about)
-        if not shown.console.is_terminal and time.monotonic() >= next_line:
+        bars.update(bar, completed=completed, about=about)
+        if not bars.console.is_terminal and time.monotonic() >= next_line:
             next_line = time.monotonic() + SECONDS_A_LINE
-            shown.console.print(f"{title}: {completed} of {total} {about}")
-    if shown.live.transient:
-        shown.remove_task(bar)
+            bars.console.print(f"{title}: {completed} of {total} {about}")
+    if bars.live.transient:
+        bars.remove_task(bar)
     return step

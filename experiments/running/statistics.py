@@ -7,8 +7,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import stats
 
-CONFIDENCE = 0.95
-
 
 class Spread(NamedTuple):
     """Mean and standard deviation over seeds, of a sample, 0 for a single seed.
@@ -22,12 +20,11 @@ class Spread(NamedTuple):
 
     def text(self, digits: int = 2) -> str:
         """`mean ± std`, the value alone of a single seed, or how many seeds diverged."""
-        lost = int(np.sum(~np.isfinite(self.per_seed)))
+        lost, seeds = np.sum(~np.isfinite(self.per_seed)), len(self.per_seed)
         if lost:
-            every = lost == len(self.per_seed)
-            return "diverged" if every else f"{lost} of {len(self.per_seed)} diverged"
+            return "diverged" if lost == seeds else f"{lost} of {seeds} diverged"
         mean = f"{self.mean:.{digits}f}"
-        return f"{mean} ± {self.std:.{digits}f}" if len(self.per_seed) > 1 else mean
+        return f"{mean} ± {self.std:.{digits}f}" if seeds > 1 else mean
 
 
 def spread(values: Sequence[Any] | np.ndarray) -> Spread:
@@ -55,13 +52,11 @@ def interval(values: Sequence[float]) -> Interval:
     if len(x) < 2:
         return Interval(float(x.mean()), -np.inf, np.inf)
     with warnings.catch_warnings(action="ignore"):  # equal values have no t, but an interval
-        low, high = stats.ttest_1samp(x, 0).confidence_interval(CONFIDENCE)
+        low, high = stats.ttest_1samp(x, 0).confidence_interval(0.95)
     return Interval(float(x.mean()), float(low), float(high))
 
 
-def difference(
-    first: Mapping[int, float | None], second: Mapping[int, float | None]
-) -> Interval | None:
+def difference(first: Mapping[int, Any], second: Mapping[int, Any]) -> Interval | None:
     """The paired difference over the seeds that both have.
 
     Args:

@@ -3,12 +3,11 @@
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from experiments.running.loop import Progress
+from experiments.running.loop import Progress
 
 
 def check() -> Any:
@@ -24,9 +23,7 @@ def check() -> Any:
     return tensorboardX
 
 
-def logged(
-    steps: Iterator["Progress"], folder: Path, places: Sequence[int]
-) -> Iterator["Progress"]:
+def logged(steps: Iterator[Progress], folder: Path, places: Sequence[int]) -> Iterator[Progress]:
     """The same steps, with each evaluation written as events: means over the runs.
 
     A resumed run writes all of its evaluations again.

@@ -13,7 +13,7 @@ from rich.progress import Progress as Bars
 from experiments.running import batches, checkpoints, record
 from experiments.running.batches import Study
 from experiments.running.command_line import command, deciding
-from experiments.running.lock import locked
+from experiments.running.files import locked
 from experiments.running.options import flag
 from experiments.running.pool import Job
 from experiments.running.program import Program

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from experiments.running import devices, loop, record
-from experiments.running.checkpoints import Checkpoints, Diverged, folder
+from experiments.running.checkpoints import Checkpoints, folder
+from experiments.running.files import locked
 from experiments.running.interrupt import interruptible, stop
-from experiments.running.lock import locked
 from experiments.running.problem import Own, chunk_size, every
 from experiments.running.program import main
 from tests.experiments import toy
@@ -304,7 +304,7 @@ def test_a_batch_must_be_finite_or_may_diverge(tmp_path):
     own = Own(np.zeros(1, np.uint32), {"alpha": np.full(1, 1e30, np.float32)}, np.full((1, 1), 20))
     store = Checkpoints(tmp_path / "x", dict, None, False, print)
     arguments = toy.problem(10, 20, False), every("examples", 1, 20, 10, 20), own, np.float32(0)
-    with pytest.raises(Diverged):
+    with pytest.raises(ValueError, match="no longer finite"):
         list(loop.learn(*arguments, store, may_diverge=False))
     *_, last = loop.learn(*arguments)
     assert not np.isfinite(last.params).all()
