@@ -140,10 +140,10 @@ def _checked(
     characters, labels = np.unique(keys, axis=0, return_inverse=True)
     who = drawer[order].astype(np.int32) - 1
     once = np.unique(labels.reshape(-1).astype(np.int64) * NUM_DRAWERS + who)
-    num_alphabets = max(len(names), 1 + int(keys[:, 0].max(initial=-1)))
-    counted = (num_alphabets, len(characters), len(order), len(once))
+    counted = (len(names), len(characters), len(order), len(once))
     wanted = NUM_CHARACTERS * NUM_DRAWERS
-    if counted != (NUM_ALPHABETS, NUM_CHARACTERS, wanted, wanted) or who.min() < 0:
+    out_of_range = who.min(initial=0) < 0 or keys[:, 0].max(initial=0) >= len(names)
+    if counted != (NUM_ALPHABETS, NUM_CHARACTERS, wanted, wanted) or out_of_range:
         raise wrong(
             source,
             f"{NUM_ALPHABETS} alphabets, {NUM_CHARACTERS} characters, {wanted} drawings, all "

@@ -327,13 +327,13 @@ def saved(path, **changed):
     ("changed", "message"),
     [
         ({"tests": np.full((2, 4), 16, np.int32)}, r"tests in \[-1, 16\), got 16 to 16"),
-        ({"images": np.int32([[0, -1, 2], [3, 4, 5]])}, "images at a task's end alone, got some"),
-        ({"tests": np.int32([[0, -1, 2], [3, 4, 5]])}, "tests at a task's end alone, got some"),
-        ({"images": np.int32([[0, 1, 2], [-1, -1, -1]])}, "images of every task, got a task with"),
+        ({"images": np.array([[0, -1, 2], [3, 4, 5]])}, "images at a task's end alone, got some"),
+        ({"tests": np.array([[0, -1, 2], [3, 4, 5]])}, "tests at a task's end alone, got some"),
+        ({"images": np.array([[0, 1, 2], [-1, -1, -1]])}, "images of every task, got a task with"),
         ({"tests": np.full((2, 4), -1, np.int32)}, "tests of every task, got a task without any"),
         ({"images": np.zeros((2, 0), np.int32)}, r"none of them empty.*images \[2, 0\]"),
         ({"angles": np.zeros(3, np.float32)}, r"got pixels \[2, 4\], .*angles \[3\]"),
-        ({"angles": np.float32([0, np.nan])}, "finite angles"),
+        ({"angles": np.array([0, np.nan])}, "finite angles"),
         ({"mask": np.uint8(1)}, "mask must be an array, got a single value"),
         ({name: np.zeros((0, 4), np.uint8) for name in ("pixels", "mask", "images", "tests")}
          | {"angles": np.zeros(0)}, "none of them empty"),
@@ -354,7 +354,7 @@ def test_a_benchmark_of_other_images_is_refused(tmp_path, changed, message):
 def test_no_flipped_byte_of_a_benchmark_is_read(tmp_path):
     """Each is refused, or the arrays are the same (such a byte is a date, for instance)."""
     whole = benchmark_files.load(saved(tmp_path / "fits.npz"), num_images=16)
-    content, refused = bytearray((tmp_path / "fits.npz").read_bytes()), 0
+    content, refused, tried = bytearray((tmp_path / "fits.npz").read_bytes()), 0, 0
     for place in range(0, len(content), 7):
         flipped = content.copy()
         flipped[place] ^= 0xFF
@@ -362,8 +362,9 @@ def test_no_flipped_byte_of_a_benchmark_is_read(tmp_path):
         try:
             found = benchmark_files.load(tmp_path / "flipped.npz", num_images=16)
         except ValueError as error:
-            assert str(error).startswith(f"{tmp_path}/flipped.npz: expected ")
+            assert "flipped.npz: expected " in f"{error}"  # noqa: PT017
             refused += 1
         else:
             jax.tree.map(np.testing.assert_array_equal, found, whole)
-    assert refused > len(content) / 7 / 2
+        tried += 1
+    assert tried / 2 < refused < tried
