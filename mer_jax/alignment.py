@@ -11,7 +11,8 @@ from mer_jax._precision import on_wide, wide
 from mer_jax.augmentation import Augment, augmented
 from mer_jax.losses import one_number
 from mer_jax.replay.reservoir import ReservoirState, reservoir
-from mer_jax.types import Learner, LossFn, Params, State, Told, exportable
+from mer_jax.task_params import TaskParams, of_task
+from mer_jax.types import Learner, LossFn, Params, State, Told, exportable, task_of
 
 _UNUSED = 2**31 - 1
 """More parts than any learner splits its key into."""
@@ -43,6 +44,16 @@ def _gradient(loss_fn: LossFn, like: Params) -> Callable[[Params, Any], Params]:
     """`gradient(params, example)`, in at least float32 so that products do not overflow."""
     slope = jax.grad(one_number(on_wide(loss_fn, like)))
     return lambda params, example: slope(wide(params), example)
+
+
+def _of_all_tasks(loss_fn: LossFn) -> LossFn:
+    """The loss of one task's network as a function of every task's."""
+
+    def loss(params: Params, example: Any) -> jax.Array:
+        by_task = isinstance(params, TaskParams)
+        return loss_fn(of_task(params, task_of(example)) if by_task else params, example)
+
+    return loss
 
 
 @exportable
@@ -89,7 +100,9 @@ def watch(
 
     Args:
       learner: any learner.
-      loss_fn: `loss_fn(params, example) -> []`, whose gradients are compared.
+      loss_fn: `loss_fn(params, example) -> []`, whose gradients are compared. If the learner's
+        parameters are `TaskParams`, it takes one task's network, as the learner's own loss does.
+        Two tasks' own parameters are different coordinates of the gradients.
       capacity: the past example is drawn from a reservoir of this size, which nobody learns from;
         as large as the stream, it is a draw from all that came before. Where a learner is shown
         references (`map_examples`), watch that one: it is references that are kept then.
@@ -113,7 +126,7 @@ def watch(
         past, has_past = jax.tree.map(lambda rows: rows[0], (drawn, valid))
         shown = augmented(augment, watch_key, example)
         shown_past = augmented(augment, jax.random.fold_in(watch_key, 0), past)
-        gradient = _gradient(loss_fn, state.params)
+        gradient = _gradient(_of_all_tasks(loss_fn), state.params)
         ours, theirs = gradient(state.params, shown), gradient(state.params, shown_past)
         new, info = learner.update(key, state.learner, example)
         dot, dot_after = (

@@ -1,15 +1,17 @@
 """A draw of a benchmark as a file, for training on the same stream elsewhere."""
 
 import os
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mer_jax.data._errors import one_line, wrong
 from mer_jax.data.benchmarks import Tasks
 
 _DTYPES = dict(pixels=np.int32, mask=np.uint8, angles=np.float32, images=np.int32, tests=np.int32)
+_AGAIN = "save it again with mer_jax.data.benchmark_files.save"
+_OTHER = "use the data set that it was drawn for"
 
 
 def save(path: str | os.PathLike[str], tasks: Tasks) -> None:
@@ -27,14 +29,21 @@ def save(path: str | os.PathLike[str], tasks: Tasks) -> None:
     part.replace(path)
 
 
-def load(path: str | os.PathLike[str], num_images: int, num_tests: int | None = None) -> Tasks:
-    """Reads a file of `save`.
+def load(
+    path: str | os.PathLike[str],
+    num_images: int,
+    num_tests: int | None = None,
+    num_pixels: int | None = None,
+) -> Tasks:
+    """Reads a file of `save`, and checks all of it.
 
     Args:
-      num_images: how many training images there are.
-      num_tests: how many test images; None for as many.
+      num_images: number of training images.
+      num_tests: number of test images. None for as many.
+      num_pixels: pixels of an image. None for any number.
     Raises:
-      ValueError: if the file is missing or damaged, or does not fit the images.
+      DataError: if the file is missing or damaged, or does not fit the images. This is a
+        `ValueError`.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -46,40 +55,50 @@ def load(path: str | os.PathLike[str], num_images: int, num_tests: int | None = 
                 if name != "tests" or name in arrays
             }
         )
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(
-            f"{path} is not a saved benchmark ({reason}): expected an .npz with "
-            f"{', '.join(Tasks._fields[:4])}, as mer_jax.data.benchmark_files.save writes it"
-        ) from None
-    *draws, num_tasks, num_pixels = tasks.pixels.shape
-    if (
-        tasks.mask.shape != tasks.pixels.shape
-        or tasks.angles.shape != (*draws, num_tasks)
-        or tasks.images.shape[:-1] != (*draws, num_tasks)
-        or (tasks.tests is not None and tasks.tests.shape[:-1] != (*draws, num_tasks))
-    ):
-        raise ValueError(
-            f"{path}: the shapes of its arrays do not agree: "
-            + ", ".join(f"{name} {np.shape(array)}" for name, array in tasks._asdict().items())
-        )
-    for name, array, first, end in (
-        ("pixels", tasks.pixels, 0, num_pixels),
-        ("mask", tasks.mask, 0, 2),
-        ("images", tasks.images, -1, num_images),
-        ("tests", np.zeros(0, int) if tasks.tests is None else tasks.tests, -1,
-         num_images if num_tests is None else num_tests),
-    ):  # fmt: skip
-        if array.min(initial=0) < first or array.max(initial=0) >= end:
-            raise ValueError(
-                f"{path}: {name} must be in [{first}, {end}), got {array.min()} to "
-                f"{array.max()}; was it drawn for another data set?"
-            )
+    except Exception as error:  # of zipfile, zlib or numpy, or for want of an array
+        whole = f"a saved benchmark, an .npz with {', '.join(Tasks._fields[:4])}"
+        raise wrong(path, whole, one_line(error), _AGAIN) from None
+    _check_shapes(path, tasks, num_pixels)
+    rows = {"images": (tasks.images, num_images)}
+    if tasks.tests is not None:
+        rows["tests"] = tasks.tests, num_images if num_tests is None else num_tests
+    known = {"pixels": (tasks.pixels, 0, tasks.pixels.shape[-1]), "mask": (tasks.mask, 0, 2)}
+    known |= {name: (array, -1, end) for name, (array, end) in rows.items()}
+    for name, (array, first, end) in known.items():
+        if array.min() < first or array.max() >= end:
+            values = f"{name} in [{first}, {end})"
+            raise wrong(path, values, f"{array.min()} to {array.max()}", _OTHER)
+    if not np.isfinite(tasks.angles).all():
+        raise wrong(path, "finite angles", "others", _AGAIN)
+    for name, (array, _) in rows.items():
+        present = array >= 0
+        if not present[..., 0].all():
+            raise wrong(path, f"{name} of every task", "a task without any", _AGAIN)
+        if (present[..., 1:] & ~present[..., :-1]).any():
+            raise wrong(path, f"-1 in {name} at a task's end alone", "some before it", _AGAIN)
     return tasks
+
+
+def _check_shapes(path: Any, tasks: Tasks, num_pixels: int | None) -> None:
+    """Raises `DataError` unless all arrays are of the same draws and tasks, at least one each."""
+    shapes = {name: array.shape for name, array in tasks._asdict().items() if array is not None}
+    *draws, _ = tasks.angles.shape or (None,)
+    by_task = {shape[:-1] for name, shape in shapes.items() if name != "angles"}
+    agree = (
+        len(draws) < 2 and by_task == {tasks.angles.shape} and shapes["mask"] == shapes["pixels"]
+    )
+    if not agree or any(array.size == 0 for array in tasks if array is not None):
+        got = ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items())
+        shape = "angles [N], pixels and mask [N, D], images [N, n] and tests [N, m], none of them"
+        raise wrong(path, f"{shape} empty, or all with a leading axis of draws", got, _AGAIN)
+    if num_pixels not in (None, here := tasks.pixels.shape[-1]):
+        raise wrong(path, f"images of {num_pixels} pixels", f"{here}", _OTHER)
 
 
 def _as(dtype: Any, name: str, array: np.ndarray) -> np.ndarray:
     """The array with that dtype, if it can hold all its numbers."""
+    if array.ndim == 0:
+        raise ValueError(f"{name} must be an array, got a single value")
     if np.issubdtype(dtype, np.integer):
         limits = np.iinfo(dtype)
         if not np.issubdtype(array.dtype, np.integer):

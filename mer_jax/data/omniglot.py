@@ -90,6 +90,12 @@ def _from_npz(path: Path) -> Omniglot:
         ink, alphabet, character, drawer, names = (
             found[key] for key in ("ink", "alphabet", "character", "drawer", "alphabet_names")
         )
+        rows = {"ink": ink, "alphabet": alphabet, "character": character, "drawer": drawer}
+        got = ", ".join(f"{key} {a.dtype} {list(a.shape)}" for key, a in rows.items())
+        if any(a.dtype != np.uint8 or a.shape[:1] != ink.shape[:1] for a in rows.values()):
+            raise ValueError(f"expected uint8 arrays of as many rows, got {got}")
+        if ink.shape[1:] != (-(-(_ORIGINAL**2) // 8),) or names.ndim != 1:
+            raise ValueError(f"expected ink [n, 1379] and alphabet_names [50], got {got}")
         drawings = np.unpackbits(ink, axis=1)[:, : _ORIGINAL**2]
         drawings = drawings.reshape(-1, _ORIGINAL, _ORIGINAL)
     except Exception as error:  # of zipfile, zlib or numpy, or for want of an array
@@ -108,6 +114,8 @@ def _from_archives(folder: Path) -> Omniglot:
                     place = re.search(r"([^/]+)/character(\d+)/\d+_(\d+)\.png$", name)
                     if place:
                         image = pil.open(io.BytesIO(file.read(name))).convert("1")
+                        if image.size != (_ORIGINAL, _ORIGINAL):
+                            raise ValueError(f"{name} has {image.size} pixels")
                         drawings.append(~np.asarray(image))  # black on white
                         places.append((place[1], int(place[2]), int(place[3])))
         except Exception as error:  # of zipfile, zlib or Pillow
@@ -134,7 +142,8 @@ def _checked(
     once = np.unique(labels.reshape(-1).astype(np.int64) * NUM_DRAWERS + who)
     counted = (len(names), len(characters), len(order), len(once))
     wanted = NUM_CHARACTERS * NUM_DRAWERS
-    if counted != (NUM_ALPHABETS, NUM_CHARACTERS, wanted, wanted) or who.min() < 0:
+    out_of_range = who.min(initial=0) < 0 or keys[:, 0].max(initial=0) >= len(names)
+    if counted != (NUM_ALPHABETS, NUM_CHARACTERS, wanted, wanted) or out_of_range:
         raise wrong(
             source,
             f"{NUM_ALPHABETS} alphabets, {NUM_CHARACTERS} characters, {wanted} drawings, all "

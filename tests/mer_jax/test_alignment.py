@@ -33,6 +33,38 @@ def test_watch_by_hand():
     np.testing.assert_array_equal(told.dot_after, [0, -16])
 
 
+def squared_error_of_the_sum(network, example):
+    return (sum(jax.tree.leaves(network)) - example.x) ** 2 / 2
+
+
+def watched_by_task(make, shared):
+    """The infos of an example at 4 of task 0 and one at -2 of task 1, in steps of 1/4."""
+    learner = make(squared_error_of_the_sum, optimizer=optax.sgd(0.25))
+    learner = mer_jax.watch(learner, squared_error_of_the_sum, capacity=4)
+    tasks = jnp.arange(2, dtype=jnp.int32)
+    stream = mer_jax.Example(jnp.float32([4, -2]), tasks, tasks)
+    params = mer_jax.TaskParams(jnp.zeros(2), shared)
+    state = learner.init(params, jax.tree.map(lambda leaf: leaf[0], stream))
+    return mer_jax.run(jax.random.key(0), learner, state, stream)[1]
+
+
+def test_gradients_of_two_tasks_meet_in_the_shared_part_alone():
+    """The first step goes to own 1 and shared 1, so task 1 is at 1, whose gradient is (own 3,
+    shared 3), and task 0 at 2 with (-2, -2). Then shared is 1/4, and task 0 at 5/4 with -11/4."""
+    told = watched_by_task(mer_jax.task_input, jnp.float32(0))
+    np.testing.assert_array_equal(told.loss, [8, 4.5])
+    np.testing.assert_array_equal(told.dot, [0, -6])
+    np.testing.assert_allclose(told.cosine, [0, -0.5], rtol=1e-6)
+    np.testing.assert_array_equal(told.dot_after, [0, -8.25])
+
+
+def test_gradients_of_independent_networks_are_orthogonal():
+    told = watched_by_task(mer_jax.independent, {})
+    np.testing.assert_array_equal(told.has_past, [False, True])
+    for product in (told.dot, told.cosine, told.dot_after):
+        np.testing.assert_array_equal(product, 0)
+
+
 def test_a_watched_learner_learns_the_same_and_past_examples_are_a_uniform_draw():
     learner = mer_jax.er(half_square, optimizer=optax.sgd(0.1), batch_size=3, capacity=5)
     watched = mer_jax.watch(learner, half_square, capacity=64)

@@ -326,14 +326,45 @@ def saved(path, **changed):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"tests": np.full((2, 4), 16, np.int32)}, r"tests must be in \[-1, 16\), got 16 to 16"),
+        ({"tests": np.full((2, 4), 16, np.int32)}, r"tests in \[-1, 16\), got 16 to 16"),
+        ({"images": np.array([[0, -1, 2], [3, 4, 5]])}, "images at a task's end alone, got some"),
+        ({"tests": np.array([[0, -1, 2], [3, 4, 5]])}, "tests at a task's end alone, got some"),
+        ({"images": np.array([[0, 1, 2], [-1, -1, -1]])}, "images of every task, got a task with"),
+        ({"tests": np.full((2, 4), -1, np.int32)}, "tests of every task, got a task without any"),
+        ({"images": np.zeros((2, 0), np.int32)}, r"none of them empty.*images \[2, 0\]"),
+        ({"angles": np.zeros(3, np.float32)}, r"got pixels \[2, 4\], .*angles \[3\]"),
+        ({"angles": np.array([0, np.nan])}, "finite angles"),
+        ({"mask": np.uint8(1)}, "mask must be an array, got a single value"),
+        ({name: np.zeros((0, 4), np.uint8) for name in ("pixels", "mask", "images", "tests")}
+         | {"angles": np.zeros(0)}, "none of them empty"),
+        ({"pixels": np.zeros((2, 3), np.int32), "mask": np.ones((2, 3), np.uint8)},
+         "images of 4 pixels, got 3"),
         ({"images": np.zeros((2, 6))}, "images must hold whole numbers, got float64"),
         ({"images": np.full((2, 6), 2**32)}, "images must hold int32, got"),
-        ({"mask": np.full((2, 4), 2, np.uint8)}, r"mask must be in \[0, 2\)"),
-        ({"pixels": np.full((2, 4), 65536, np.int32)}, r"pixels must be in \[0, 4\), got 65536"),
+        ({"mask": np.full((2, 4), 2, np.uint8)}, r"mask in \[0, 2\)"),
+        ({"pixels": np.full((2, 4), 65536, np.int32)}, r"pixels in \[0, 4\), got 65536"),
     ],
-)
+)  # fmt: skip
 def test_a_benchmark_of_other_images_is_refused(tmp_path, changed, message):
-    benchmark_files.load(saved(tmp_path / "fits.npz"), num_images=16)
+    benchmark_files.load(saved(tmp_path / "fits.npz"), num_images=16, num_pixels=4)
     with pytest.raises(ValueError, match=message):
-        benchmark_files.load(saved(tmp_path / "other.npz", **changed), num_images=16)
+        benchmark_files.load(saved(tmp_path / "other.npz", **changed), 16, num_pixels=4)
+
+
+def test_no_flipped_byte_of_a_benchmark_is_read(tmp_path):
+    """Each is refused, or the arrays are the same (such a byte is a date, for instance)."""
+    whole = benchmark_files.load(saved(tmp_path / "fits.npz"), num_images=16)
+    content, refused, tried = bytearray((tmp_path / "fits.npz").read_bytes()), 0, 0
+    for place in range(0, len(content), 7):
+        flipped = content.copy()
+        flipped[place] ^= 0xFF
+        (tmp_path / "flipped.npz").write_bytes(flipped)
+        try:
+            found = benchmark_files.load(tmp_path / "flipped.npz", num_images=16)
+        except ValueError as error:
+            assert "flipped.npz: expected " in f"{error}"  # noqa: PT017
+            refused += 1
+        else:
+            jax.tree.map(np.testing.assert_array_equal, found, whole)
+        tried += 1
+    assert tried / 2 < refused < tried

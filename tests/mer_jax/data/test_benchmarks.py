@@ -91,16 +91,16 @@ def test_loading_says_what_is_wrong(tmp_path):
 
     assert "No such file" in message()
     path.write_bytes(b"not a zip")
-    assert "not a saved benchmark" in message()
+    assert "expected a saved benchmark" in message()
     benchmark_files.save(path, tasks)
     path.write_bytes(path.read_bytes()[:300])
-    assert "not a saved benchmark" in message()
+    assert "expected a saved benchmark" in message()
     np.savez(path, pixels=tasks.pixels)
     assert "mask" in message()
     benchmark_files.save(path, tasks._replace(angles=np.zeros(3, np.float32)))
-    assert "shapes" in message()
+    assert "angles [3]" in message()
     benchmark_files.save(path, tasks)
-    assert "drawn for another data set" in message(num_images=3)
+    assert "use the data set that it was drawn for" in message(num_images=3)
 
 
 @pytest.mark.parametrize("sizes", [(0, 5), (2, 0), (2.5, 5), (2, 51), (-1, 5)])

@@ -94,7 +94,13 @@ def test_from_the_authors_archives(tmp_path, monkeypatch):
         ({"ink": np.zeros((9, 3), np.uint8)}, "a whole omniglot.npz, got ValueError"),
         ({"character": np.ones(9, np.uint8)}, "got 2 alphabets, 2 characters, 9 drawings"),
         ({"drawer": np.ones(9, np.uint8)}, "all characters by the same 3 drawers"),
+        ({"character": np.ones(8, np.uint8)}, r"uint8 arrays of as many rows, .* uint8 \[8\]"),
+        ({"ink": np.zeros((8, 1379), np.uint8)}, r"as many rows, got ink uint8 \[8, 1379\]"),
+        ({"drawer": np.uint8(1)}, r"as many rows, .*drawer uint8 \[\]"),
+        ({"drawer": np.ones(9)}, r"uint8 arrays of as many rows, .*drawer float64"),
+        ({"alphabet_names": np.array("one")}, r"alphabet_names \[50\]"),
         ({"alphabet_names": np.array(["one"])}, "got 1 alphabets"),
+        ({"alphabet_names": np.array(["one", "two", "three"])}, "got 3 alphabets"),
     ],
 )
 def test_what_is_wrong_with_a_file(tmp_path, changed, says):
