@@ -210,7 +210,8 @@ def _tasks(config: Config, train: Base, test: Base, draw_tasks: DrawTasks) -> Ta
     seeds, file = config.all_seeds(), config.benchmark_file
     if file is None:
         return benchmarks.stack([draw_tasks(np.random.default_rng(seed)) for seed in seeds])
-    tasks = benchmark_files.load(file, len(train.labels), len(test.labels))
+    num_pixels = train.images.shape[1]
+    tasks = benchmark_files.load(file, len(train.labels), len(test.labels), num_pixels)
     for name, held in zip(("tasks", "examples_per_task"), tasks.images.shape[-2:], strict=True):
         if (given := getattr(config, name)) not in (None, held):
             raise ValueError(f"{file} has {flag(name)} {held}, got {given}")
