@@ -1,22 +1,18 @@
 """Random affine maps of images."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from mer_jax import Example
 from mer_jax.data import augment as library
 from mer_jax.data.augment import random_affine, random_shift_rotation_scale
 from tests.mer_jax.compiling import quickly
 
-ROOT = Path(__file__).parents[3]
 affine = quickly(library.affine, same_fusions=True)
 
 # Another program may round products and sums differently, which moves a position of up to 28 pixels
@@ -324,38 +320,23 @@ def test_strict_modes_and_x64_draw_the_same_map(maker):
     np.testing.assert_allclose(np.int32(wide.x), np.int32(expected.x), atol=1)
 
 
-SHARDED = """
-import jax, jax.numpy as jnp, numpy as np
-from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
-from mer_jax import Example
-from mer_jax.data.augment import random_affine
-from tests.mer_jax.compiling import quickly
-
-augment, none = random_affine(shift=2.0, matrix=0.2), jnp.int32(0)
-each = jax.vmap(jax.vmap(lambda key, x: augment(key, Example(x, none, none)).x))
-keys = jax.random.split(jax.random.key(0), (4, 3))
-images = jax.random.uniform(jax.random.key(1), (4, 3, 784))
-expected = quickly(each)(keys, images)
-explicit = jax.make_mesh((4,), ("seeds",), axis_types=(AxisType.Explicit,))
-placed = jax.device_put((keys, images), NamedSharding(explicit, P("seeds")))
-with jax.set_mesh(explicit):
-    spread = quickly(each)(*placed)
-assert len(spread.sharding.device_set) == 4
-mesh = jax.make_mesh((4,), ("seeds",), axis_types=(AxisType.Auto,))
-mapped = quickly(jax.shard_map(each, mesh=mesh, in_specs=P("seeds"), out_specs=P("seeds")))
-for result in (spread, mapped(keys, images)):
-    np.testing.assert_allclose(result, expected, rtol=0, atol=8 * 28 * 2**-23)
-print("equal")
-"""
-
-
-def test_sharded_seeds_are_as_on_one_device():
-    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4"
-    environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run(
-        [sys.executable, "-c", SHARDED], cwd=ROOT, env=environment, capture_output=True, text=True
-    )
-    assert done.stdout == "equal\n", done.stderr[-2000:]
+def on_devices():
+    """Sharded seeds are as on one device. This needs four, see `test_on_devices`."""
+    augment, none = random_affine(shift=2.0, matrix=0.2), jnp.int32(0)
+    each = jax.vmap(jax.vmap(lambda key, x: augment(key, Example(x, none, none)).x))
+    keys = jax.random.split(jax.random.key(0), (4, 3))
+    images = jax.random.uniform(jax.random.key(1), (4, 3, 784))
+    expected = quickly(each)(keys, images)
+    over = PartitionSpec("seeds")
+    explicit = jax.make_mesh((4,), ("seeds",), axis_types=(AxisType.Explicit,))
+    placed = jax.device_put((keys, images), NamedSharding(explicit, over))
+    with jax.set_mesh(explicit):
+        spread = quickly(each)(*placed)
+    assert len(spread.sharding.device_set) == 4
+    mesh = jax.make_mesh((4,), ("seeds",), axis_types=(AxisType.Auto,))
+    mapped = quickly(jax.shard_map(each, mesh=mesh, in_specs=over, out_specs=over))
+    for result in (spread, mapped(keys, images)):
+        np.testing.assert_allclose(result, expected, rtol=0, atol=8 * 28 * 2**-23)
 
 
 @pytest.mark.parametrize("shape", [(), (8,), (0,), (0, 4), (2, 3, 4, 5)])

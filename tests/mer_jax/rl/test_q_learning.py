@@ -1,17 +1,15 @@
 """Deep Q-learning and its MER form: by hand, against plain loops, and as parts of a program."""
 
+import contextlib
 import copy
 import functools
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.sharding import NamedSharding, PartitionSpec
 
 pytest.importorskip("gymnax", reason="mer_jax.rl needs it")
 
@@ -21,7 +19,6 @@ from mer_jax.rl import Judged, Transition, _q_agent
 from tests.mer_jax.compiling import quickly
 from tests.mer_jax.golden import at
 
-ROOT = Path(__file__).parents[3]
 ALWAYS_GREEDY = optax.constant_schedule(0.0)
 
 
@@ -641,14 +638,19 @@ def whole_run(kind, make_key=jax.random.key):
     return run
 
 
-MODES = {
-    "x64": lambda: jax.enable_x64(True),
-    "strict": lambda: jax.numpy_dtype_promotion("strict"),
-    "rank": lambda: jax.numpy_rank_promotion("raise"),
-    "nans": lambda: jax.debug_nans(True),
-    "infs": lambda: jax.debug_infs(True),
-    "leaks": lambda: jax.checking_leaks(),
-}
+@contextlib.contextmanager
+def all_checks():
+    """Every mode that only raises, so that one run shows that none of them does."""
+    with (
+        jax.numpy_dtype_promotion("strict"),
+        jax.numpy_rank_promotion("raise"),
+        jax.debug_nans(True),
+        jax.debug_infs(True),
+    ):
+        yield
+
+
+MODES = {"x64": lambda: jax.enable_x64(True), "checks": all_checks, "leaks": jax.checking_leaks}
 
 
 @pytest.fixture(scope="module")
@@ -680,44 +682,28 @@ def run_without_game(kind):
     return lambda seed: learn(jax.random.key(seed))
 
 
-ON_MESHES = """
-import contextlib, functools
-import jax, numpy as np
-from jax.sharding import NamedSharding, PartitionSpec as P
-from tests.mer_jax.compiling import quickly
-from tests.mer_jax.rl.test_q_learning import run_without_game, whole_run
+def on_devices():
+    """Seeds under a vmap with explicit axes, with and without a mesh of the context, and by hand.
 
-assert jax.device_count() == 4
-seeds = np.arange(4, dtype=np.uint32)
-mesh = jax.make_mesh((4,), ("seed",))
-placed = jax.device_put(seeds, NamedSharding(mesh, P("seed")))
-in_context = functools.partial(jax.set_mesh, mesh)
-# The game and all that plays in it are the same for both.
-for name, one, contexts in (
-    ("fifo", run_without_game("fifo"), (contextlib.nullcontext, in_context)),
-    ("mer", whole_run("mer"), (in_context,)),
-):
-    run = jax.vmap(one)
-    expected = jax.device_get(quickly(run)(seeds))
-    manual = jax.shard_map(run, mesh=mesh, in_specs=P("seed"), out_specs=P("seed"))
-    programs = [(run, context) for context in contexts]
-    for program, context in (*programs, (manual, contextlib.nullcontext)):
-        with context():
-            came = quickly(program)(placed)
-        jax.tree.map(
-            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), came, expected
-        )
-        assert {leaf.sharding.spec[0] for leaf in jax.tree.leaves(came)} == {"seed"}
-    print(name, "is the same")
-"""
-
-
-def test_seeds_on_a_mesh_give_the_same():
-    """Under a vmap with explicit axes, with and without a mesh of the context, and by hand."""
-    flags = "--xla_force_host_platform_device_count=4"
-    result = subprocess.run(
-        [sys.executable, "-c", ON_MESHES], cwd=ROOT, capture_output=True, text=True,
-        env=os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
-    expected = ["fifo is the same", "mer is the same"]
-    assert result.stdout.splitlines() == expected, result.stderr[-2000:]
+    This needs four devices, see `test_on_devices`.
+    """
+    seeds, over = np.arange(4, dtype=np.uint32), PartitionSpec("seed")
+    mesh = jax.make_mesh((4,), ("seed",))
+    placed = jax.device_put(seeds, NamedSharding(mesh, over))
+    in_context = functools.partial(jax.set_mesh, mesh)
+    # The game and all that plays in it are the same for both.
+    for one, contexts in (
+        (run_without_game("fifo"), (contextlib.nullcontext, in_context)),
+        (whole_run("mer"), (in_context,)),
+    ):
+        run = jax.vmap(one)
+        expected = jax.device_get(quickly(run)(seeds))
+        manual = jax.shard_map(run, mesh=mesh, in_specs=over, out_specs=over)
+        programs = [(run, context) for context in contexts]
+        for program, context in (*programs, (manual, contextlib.nullcontext)):
+            with context():
+                came = quickly(program)(placed)
+            jax.tree.map(
+                lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), came, expected
+            )
+            assert {leaf.sharding.spec[0] for leaf in jax.tree.leaves(came)} == {"seed"}

@@ -1,7 +1,7 @@
-"""Every learner with its seeds on four devices gives what each seed gives alone.
+"""Seeds and parameters spread over four devices: the same numbers as on one.
 
 The number of devices is set before JAX starts, so the cases run in a process of their own:
-`python -m tests.mer_jax.test_composes_on_devices FILE` writes to FILE how each went.
+`python -m tests.mer_jax.test_on_devices FILE` writes to FILE how each went.
 """
 
 import functools
@@ -18,8 +18,18 @@ pytest.importorskip("gymnax", reason="mer_jax.rl needs it")
 pytest.importorskip("flashbax", reason="mer_jax.rl needs it")
 
 from tests.mer_jax import composing
+from tests.mer_jax.data import test_augment
+from tests.mer_jax.rl import test_q_learning
+from tests.mer_jax.steps import test_reptile
 
 ROOT = Path(__file__).parents[2]
+OTHERS = {
+    "sharded rows": composing.sharded_rows,
+    "agents": test_q_learning.on_devices,
+    "augmentations": test_augment.on_devices,
+    "an anchor": test_reptile.on_devices,
+}
+"""Checks that are not about one learner."""
 
 
 def failures() -> dict[str, str]:
@@ -30,7 +40,7 @@ def failures() -> dict[str, str]:
     }
     checks |= {name: functools.partial(composing.part_on_devices, name) for name in composing.PARTS}
     found = {}
-    for name, check in (checks | {"sharded rows": composing.sharded_rows}).items():
+    for name, check in (checks | OTHERS).items():
         try:
             check()
         except Exception:
@@ -56,7 +66,7 @@ def test_seeds_on_devices(failed, name, way):
     assert found is None, found
 
 
-@pytest.mark.parametrize("name", ["sharded rows", *composing.PARTS])
+@pytest.mark.parametrize("name", [*OTHERS, *composing.PARTS])
 def test_parts_on_devices(failed, name):
     assert name not in failed, failed[name]
 
