@@ -5,6 +5,7 @@ python -m experiments.survival                # twenty kills
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import shutil
 import subprocess
@@ -57,79 +58,75 @@ class Config(Out):
             raise ValueError(f"--out: {self.out} exists already; delete it or name another")
 
 
-def start(name: str, out: Path, *more: str) -> subprocess.Popen[bytes]:
-    """Starts one of the programs."""
-    args = [sys.executable, "-m", f"experiments.{name}", *RUNS[name].split(), "--out", str(out)]
-    return subprocess.Popen([*args, *more], stdout=subprocess.DEVNULL)
-
-
-def ended(name: str, out: Path, *more: str) -> tuple[float, Any]:
-    """Runs one to its end. Returns its seconds and its record, without what may vary.
+def run(name: str, out: Path, *more: str, most: float | None = None) -> bool:
+    """Runs one of the programs, and kills it after `most` seconds. Returns whether it was killed.
 
     Raises:
       ValueError: if it fails.
     """
-    began = time.monotonic()
-    if status := start(name, out, *more).wait():
-        raise ValueError(f"experiments.{name} in {out} ended with status {status}")
-    seconds, text = time.monotonic() - began, (out / "metrics.json").read_text()
-    return seconds, json.loads(text, object_hook=same_always)
-
-
-def same_always(entries: dict[str, Any]) -> dict[str, Any]:
-    """The entries of a JSON object that may not vary."""
-    return {name: value for name, value in entries.items() if name not in VARYING}
-
-
-def kill(name: str, out: Path, after: float) -> bool:
-    """Starts one and kills it after some seconds. Returns whether it was still running then."""
-    process = start(name, out)
+    args = [sys.executable, "-m", f"experiments.{name}", *RUNS[name].split(), "--out", str(out)]
+    process = subprocess.Popen([*args, *more], stdout=subprocess.DEVNULL)
     with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(timeout=after)
+        process.wait(most)
     process.kill()
-    return process.wait() < 0
+    if (status := process.wait()) and (status > 0 or most is None):
+        raise ValueError(f"experiments.{name} in {out} ended with status {status}")
+    return status < 0
+
+
+def told(out: Path) -> Any:
+    """The record of a run without the entries that may vary."""
+
+    def lasting(entries: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in entries.items() if name not in VARYING}
+
+    return json.loads((out / "metrics.json").read_text(), object_hook=lasting)
 
 
 def kill_one(name: str, out: Path, rng: np.random.Generator, seconds: float) -> dict[str, Any]:
     """Kills one at a random moment of the seconds that it takes. Returns when that was."""
-    while not kill(name, out, after := rng.uniform(0, seconds)):
+    while not run(name, out, most=(after := rng.uniform(0, seconds))):
         shutil.rmtree(out)
     saved = [path for path in checkpoints.folder(out).glob("*/*") if path.name.isdigit()]
     newest = max(saved, key=lambda path: path.stat().st_mtime, default=None)
+    newest_name = newest and f"{newest.parent.name}/{newest.name}"
     times = {"killed_after": round(after, 2), "of_seconds": round(seconds, 2)}
-    name_of = newest and f"{newest.parent.name}/{newest.name}"
-    return {"program": name, **times, "newest_checkpoint": name_of}
+    return {"program": name, **times, "newest_checkpoint": newest_name}
 
 
 def write(config: Config, runs: list[dict[str, Any]]) -> str:
     """Writes survival.json and survival.md of the kills so far. Returns a summary."""
-    same = f"{sum(run['same_bits'] for run in runs)} of {len(runs)} runs"
-    killed = "killed at a random moment and resumed, ended with the bits of an undisturbed run."
-    head = ["Program", "Killed after, s", "Of, s", "Newest checkpoint", "Same bits"]
-    lines = [[str("none" if cell is None else cell) for cell in run.values()] for run in runs]
+    summary = f"{sum(run['same_bits'] for run in runs)} of {len(runs)} runs, killed at a random "
+    summary += "moment and resumed, ended with the bits of an undisturbed run."
     about = {"config": deciding(config), "command": command(MODULE, config)}
-    table = record.markdown([head, *lines], f"{same}, {killed} `{about['command']}`")
-    files.write_text(config.out / "survival.md", table)
+    table = [["Program", "Killed after, s", "Of, s", "Newest checkpoint", "Same bits"]]
+    table += [[str("none" if cell is None else cell) for cell in run.values()] for run in runs]
+    text = record.markdown(table, f"{summary} `{about['command']}`")
+    files.write_text(config.out / "survival.md", text)
     content = {"runs": runs, "programs": RUNS, **about, **record.environment()}
     files.write_json(config.out / "survival.json", content)
-    return f"{same}, {killed}"
+    return summary
 
 
 def main(args: Sequence[str] | None = None) -> None:
     """Kills, resumes and compares."""
-    console, config = progress.console(), parse(MODULE, Config, args)
+    console, config, runs = progress.console(), parse(MODULE, Config, args), list[dict[str, Any]]()
     with errors(MODULE):
         config.check()
-    rng, runs = np.random.default_rng(config.seed), list[dict[str, Any]]()
-    names = [list(RUNS)[number % len(RUNS)] for number in range(config.kills)]
+    rng, names = np.random.default_rng(config.seed), [*RUNS][: config.kills]
     stopped = f"results so far are in {config.out}"
     with running(MODULE, console, stopped), progress.display(console) as bars:
         bar = bars.add_task("runs killed", total=config.kills, about="")
-        whole = {name: ended(name, config.out / f"{name}-whole") for name in dict.fromkeys(names)}
-        for number, name in enumerate(names):
+        whole = {}
+        for name in names:
+            began = time.monotonic()
+            run(name, out := config.out / f"{name}-whole")
+            whole[name] = time.monotonic() - began, told(out)
+        for number, name in zip(range(config.kills), itertools.cycle(names), strict=False):
             seconds, wanted = whole[name]
             killed = kill_one(name, out := config.out / f"{name}-{number}", rng, seconds)
-            runs.append(killed | {"same_bits": ended(name, out, "--resume")[1] == wanted})
+            run(name, out, "--resume")
+            runs.append(killed | {"same_bits": told(out) == wanted})
             summary = write(config, runs)
             bars.update(bar, advance=1, about=f"{name} after {killed['killed_after']:.1f} s")
     console.print(summary)

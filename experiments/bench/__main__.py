@@ -13,8 +13,7 @@ from pathlib import Path
 
 import jax
 
-from experiments.bench.rows import parts
-from experiments.bench.timing import RATIO, Row
+from experiments.bench.rows import RATIO, Row, parts
 from experiments.running import devices, files, progress, record
 from experiments.running.command_line import command, deciding, errors, parse
 from experiments.running.interrupt import asked_to_stop
@@ -89,37 +88,31 @@ def table(rows: list[Row], before: dict[str, Row] | None = None) -> list[list[st
 
 def write(config: Config, rows: list[Row]) -> None:
     """Writes bench.json and bench.md of the rows so far."""
-    machine, first = record.environment(), jax.devices()[0]
+    about, first = record.environment(), jax.devices()[0]
+    about = {"config": deciding(config), "command": command(MODULE, config)} | about
     place = "" if first.platform == "cpu" else f"{first.device_kind} with "
-    place += f"{machine['cpu_count']} cores ({platform.machine()})"
-    about = {"config": deciding(config), "command": command(MODULE, config)}
-    caption = (
-        f"Medians of {config.repeats} on {place}, jax {machine['versions']['jax']}; whole runs "
-        f"once. `{about['command']} --data-dir DIR`"
-    )
-    content = {"rows": [one._asdict() for one in rows], **about, **machine}
-    files.write_json(config.out / "bench.json", content)
-    files.write_text(config.out / "bench.md", record.markdown(table(rows), caption))
+    place += f"{about['cpu_count']} cores ({platform.machine()}), jax {about['versions']['jax']}"
+    caption = f"Medians of {config.repeats} on {place}; whole runs once. `{about['command']}"
+    files.write_json(config.out / "bench.json", {"rows": [one._asdict() for one in rows]} | about)
+    text = record.markdown(table(rows), f"{caption} --data-dir DIR`")
+    files.write_text(config.out / "bench.md", text)
 
 
 def main(args: Sequence[str] | None = None) -> None:
     """Measures everything, and compares."""
-    config, console, before = parse(MODULE, Config, args), progress.console(), None
+    config, console, rows = parse(MODULE, Config, args), progress.console(), list[Row]()
     folder = config.data_dir or os.environ.get("MER_JAX_DATA_DIR")
-    data_dir = Path(folder) if folder else None
     with errors(MODULE):
         config.check()
-        if config.compare is not None:
-            before = recorded(*config.compare or (RECORDED,))
-        if data_dir:  # rather now than after minutes
-            datasets.load("mnist", data_dir)
+        before = None if config.compare is None else recorded(*config.compare or (RECORDED,))
+        if folder:  # rather now than after minutes
+            datasets.load("mnist", Path(folder))
         config.out.mkdir(parents=True, exist_ok=True)
         devices.use_all_cores()
         devices.check()
-    rows: list[Row] = []
     stopped = f"rows so far are in {config.out}"
     with running(MODULE, console, stopped), progress.display(console) as bars:
-        chosen = parts(config.repeats, config.long, data_dir)
+        chosen = parts(config.repeats, config.long, folder)
         bar = bars.add_task("measuring", total=len(chosen), about="compiling")
         for part in chosen:
             rows += part()
@@ -129,8 +122,8 @@ def main(args: Sequence[str] | None = None) -> None:
                 raise KeyboardInterrupt
     tell(console, config.out, table(rows, before))
     for one, then in (worse := grown(rows, before or {})):
-        text = f"{number(one.median)}, more than {TOLERANCE} times the recorded {number(then)}"
-        console.print(f"{one.what}: {text}")
+        limit = f"more than {TOLERANCE} times the recorded {number(then)}"
+        console.print(f"{one.what}: {number(one.median)}, {limit}")
     if worse:
         raise SystemExit(1)
 

@@ -1,6 +1,5 @@
 """Pictures of a metric along a study's stream."""
 
-import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,11 @@ def by_task(
     metric: str, label: str, file: str, schedule: Schedule, **how: Any
 ) -> Callable[[Record, Path], None]:
     """`Study.draw` of per-seed values `[S, E, N]`, see `curves.by_task`."""
+    how |= {"places": [*schedule.evaluations], "labels": (schedule.unit, label)}
 
     def draw(record: Record, out: Path) -> None:
-        from experiments.plots import curves  # takes half a second to import
+        from experiments.plots.curves import by_task  # takes half a second to import
 
-        places, labels = [*schedule.evaluations], (schedule.unit, label)
-        how.update(results=record.results, metric=metric, places=places, labels=labels)
-        files.write(out / file, functools.partial(curves.by_task, **how))
+        files.write(out / file, lambda part: by_task(part, record.results, metric, **how))
 
     return draw

@@ -11,21 +11,21 @@ import pytest
 
 import mer_jax
 from experiments.bench import __main__ as bench
-from experiments.bench import rows, timing
+from experiments.bench import rows
 
 
 def test_pairs_are_measured_in_turn():
     clock = itertools.count()
     names = "first", "second"
-    rows = timing.compared(3, "ratio", lambda: next(clock), lambda: next(clock), names, "s")
-    assert [row.values for row in rows[:2]] == [[0, 2, 4], [1, 3, 5]]
-    assert timing.row("what", [3.0, 1.0, 2.0], "s").median == 2.0
+    found = rows.compared(3, "ratio", lambda: next(clock), lambda: next(clock), names, "s")
+    assert [row.values for row in found[:2]] == [[0, 2, 4], [1, 3, 5]]
+    assert rows.row("what", [3.0, 1.0, 2.0], "s").median == 2.0
 
 
 def test_measures_a_step_of_both_kinds():
     network = mer_jax.networks.mlp((784, 10))
-    assert timing.mer_seconds(2, 3, capacity=10, length=2, network=network)() > 0
-    assert timing.batched_seconds(3, length=2, network=network)() > 0
+    assert rows.mer_seconds(2, 3, capacity=10, length=2, network=network)() > 0
+    assert rows.batched_seconds(3, length=2, network=network)() > 0
 
 
 def test_plays_as_many_frames_as_it_says():
@@ -33,7 +33,7 @@ def test_plays_as_many_frames_as_it_says():
     pytest.importorskip("gymnax", reason="mer_jax.rl needs it")
     env = mer_jax.rl.Catcher()
     env.step_env = lambda key, state, *_: (jnp.zeros(4), state, jnp.float32(1), False, {})
-    played = timing.frames(env, env.default_params, num_games=8, length=7)()
+    played = rows.frames(env, env.default_params, num_games=8, length=7)()
     np.testing.assert_array_equal(np.ravel(played), [7] * 8)
 
 
@@ -69,8 +69,8 @@ def test_a_grown_ratio_ends_with_status_1(steps, seconds, status, tmp_path, monk
 
     def measured(ratio, time):
         return lambda *_: [
-            lambda: [timing.row("a step over a share", [ratio], timing.RATIO)],
-            lambda: [timing.row("a whole run", [time], "s")],
+            lambda: [rows.row("a step over a share", [ratio], rows.RATIO)],
+            lambda: [rows.row("a whole run", [time], "s")],
         ]
 
     monkeypatch.delenv("MER_JAX_DATA_DIR", raising=False)
@@ -95,16 +95,16 @@ def test_a_grown_ratio_ends_with_status_1(steps, seconds, status, tmp_path, monk
 
 
 def test_what_is_recorded_can_be_compared_with():
-    rows = bench.recorded(bench.RECORDED)
-    assert any(one.unit == timing.RATIO for one in rows.values())
-    assert not bench.grown(list(rows.values()), rows)
-    slower = [one._replace(median=2 * one.median) for one in rows.values()]
-    assert {one.unit for one, _ in bench.grown(slower, rows)} == {timing.RATIO}
+    known = bench.recorded(bench.RECORDED)
+    assert any(one.unit == rows.RATIO for one in known.values())
+    assert not bench.grown(list(known.values()), known)
+    slower = [one._replace(median=2 * one.median) for one in known.values()]
+    assert {one.unit for one, _ in bench.grown(slower, known)} == {rows.RATIO}
 
 
 def test_ratios_are_taken_pair_by_pair():
     first, second = iter([2.0, 9.0, 8.0]), iter([1.0, 3.0, 2.0])
-    (ratio,) = timing.compared(3, "a over b", first.__next__, second.__next__)
+    (ratio,) = rows.compared(3, "a over b", first.__next__, second.__next__)
     assert ratio.values == [2.0, 3.0, 4.0]
 
 
@@ -112,7 +112,7 @@ def test_ratios_are_taken_pair_by_pair():
     ("unit", "value"), [("s", 0.5), ("µs", 5e5), ("thousand/s", 0.002), ("million/s", 2e-6)]
 )
 def test_seconds_are_shown_in_units(unit, value):
-    assert timing.row("half a second", [0.5], unit).median == pytest.approx(value)
+    assert rows.row("half a second", [0.5], unit).median == pytest.approx(value)
 
 
 def test_its_rows_are_the_recorded_ones(tmp_path, monkeypatch):
@@ -124,14 +124,15 @@ def test_its_rows_are_the_recorded_ones(tmp_path, monkeypatch):
     compiled = types.SimpleNamespace(lower=lambda *args: compiled, compile=lambda: None)
     for name, value in (
         ("timed", lambda *args, **how: lambda: 1.0), ("program", program),
-        ("mer_seconds", lambda *args: lambda: 1.0), ("batched_seconds", lambda *args: lambda: 1.0),
-        ("mer_stream", lambda *args: (compiled, None, None)), ("frames", lambda *args, **how: None),
+        ("mer_seconds", lambda *args, **how: lambda: 1.0),
+        ("batched_seconds", lambda *args: lambda: 1.0),
+        ("mer_stream", lambda *args: (compiled, None, None)), ("frames", lambda *args: None),
     ):  # fmt: skip
-        monkeypatch.setattr(timing, name, value)
+        monkeypatch.setattr(rows, name, value)
     monkeypatch.setattr(jax, "clear_caches", lambda: None)
-    small, part = timing.batch(2), types.SimpleNamespace(advance=program, start=program)
+    small, part = rows.batch(2), types.SimpleNamespace(advance=program, start=program)
     part.network = program
-    monkeypatch.setattr(timing, "batch", lambda *shape: small)
+    monkeypatch.setattr(rows, "batch", lambda *shape: small)
     monkeypatch.setattr(rows, "problem", lambda *args: part)
     monkeypatch.setattr(rows, "NETWORK", mer_jax.networks.mlp((784, 10)))
     found = [row.what for part in rows.parts(1, True, tmp_path) for row in part()]
