@@ -1,5 +1,6 @@
 """The record of a run: metrics.json, with each seed's values."""
 
+import contextlib
 import dataclasses
 import importlib.metadata
 import os
@@ -16,6 +17,8 @@ from experiments.running.statistics import Spread, spread
 
 FORMAT = 2
 """The layout of records and checkpoints. Runs of another layout cannot be resumed."""
+FIELDS = ("name", "title", "settings", "seconds", "per_seed")
+"""The entries that each result has in metrics.json. All others are its `about`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,8 +64,9 @@ class Result:
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object."""
-        named = {name: getattr(self, name) for name in ("name", "title", "settings", "seconds")}
-        return named | self.about | {"per_seed": self.per_seed}
+        named = {name: getattr(self, name) for name in FIELDS}
+        last = {"per_seed": named.pop("per_seed")}
+        return named | self.about | last
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +114,10 @@ def load(path: Path) -> Record:
     try:
         content = files.read_json(path)
         written, metrics = content.pop("format", None), content.pop("metrics", {})
-        results = [_result(dict(part)) for part in content.pop("results", [])]
+        parts = [dict(part) for part in content.pop("results", [])]
+        results = [
+            Result(**{name: part.pop(name) for name in FIELDS}, about=part) for part in parts
+        ]
         about = {name: value for name, value in content.items() if name not in metrics}
         for result in results:
             sizes = {len(result.seeds), *(result.array(metric).size for metric in metrics)}
@@ -123,24 +130,15 @@ def load(path: Path) -> Record:
         raise ValueError(f"{path} is damaged or not a run's metrics ({error!r})") from None
 
 
-def _result(part: dict[str, Any]) -> Result:
-    names = ("name", "title", "settings", "seconds", "per_seed")
-    known = {name: part.pop(name) for name in names}
-    return Result(**known, about=part)
-
-
 def join(known: Record, new: Record) -> Record:
     """A record with the seeds of another run of the same settings after its own."""
-    results = [
-        dataclasses.replace(
-            first,
-            seconds=round(first.seconds + second.seconds, 2),
-            per_seed=append(first.per_seed, second.per_seed),
-        )
-        for first, second in zip(known.results, new.results, strict=True)
-    ]
-    seeds = {"seeds": results[0].seeds}
-    return Record(known.about | seeds, known.metrics, results)
+    results = []
+    for first, second in zip(known.results, new.results, strict=True):
+        seconds = round(first.seconds + second.seconds, 2)
+        per_seed = append(first.per_seed, second.per_seed)
+        results.append(dataclasses.replace(first, seconds=seconds, per_seed=per_seed))
+    about = known.about | {"seeds": results[0].seeds}
+    return Record(about, known.metrics, results)
 
 
 def append(first: Any, second: Any) -> Any:
@@ -150,11 +148,11 @@ def append(first: Any, second: Any) -> Any:
     return [*(first or []), *second]
 
 
-def take(values: Any, rows: Any) -> Any:
+def take(values: Any, rows: slice) -> Any:
     """Rows of per-seed lists at the leaves of dictionaries."""
     if isinstance(values, dict):
         return {name: take(part, rows) for name, part in values.items()}
-    return [values[row] for row in rows]
+    return values[rows]
 
 
 def environment() -> dict[str, Any]:
@@ -171,24 +169,19 @@ def environment() -> dict[str, Any]:
 
 
 def _version(package: str) -> str | None:
-    try:
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+    return None
 
 
 def _git_revision() -> str | None:
     """The commit that ran, with a + if its files had changed since. None outside of git."""
-
-    def git(*args: str) -> str:
-        command = ["git", "-C", str(Path(__file__).parent), *args]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        changed = git("status", "--porcelain", "--untracked-files=no")
-        return git("rev-parse", "HEAD") + ("+" if changed else "")
-    except (OSError, subprocess.CalledProcessError):
-        return None
+    # Without a tag to name it, the commit is described by its whole hash.
+    command = ["git", "describe", "--always", "--exclude=*", "--abbrev=40", "--dirty=+"]
+    with contextlib.suppress(OSError, subprocess.CalledProcessError):
+        where, quiet = Path(__file__).parent, subprocess.DEVNULL
+        return subprocess.check_output(command, cwd=where, stderr=quiet, text=True).strip()
+    return None
 
 
 def markdown(table: list[list[str]], caption: str = "") -> str:
