@@ -1,7 +1,6 @@
 """Settings times seeds, learned in batches of runs that fit into memory."""
 
 import dataclasses
-import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -42,11 +41,9 @@ def combinations(given: Mapping[str, tuple[float, ...]]) -> list[Setting]:
     Its label has the values of those names that were given several.
     """
     swept = [name for name, values in given.items() if len(values) > 1]
-    found = []
-    for values in itertools.product(*given.values()):
-        one = dict(zip(given, values, strict=True))
-        found.append(Setting(one, one, ", ".join(f"{name} {one[name]:g}" for name in swept)))
-    return found
+    rows = [dict(zip(given, row, strict=True)) for row in itertools.product(*given.values())]
+    labels = [", ".join(f"{name} {row[name]:g}" for name in swept) for row in rows]
+    return [Setting(row, row, label) for row, label in zip(rows, labels, strict=True)]
 
 
 class Arm(NamedTuple):
@@ -116,7 +113,7 @@ def run(study: Study, config: Run, bars: Bars, title: str = "", draws: bool = Tr
         if not title and first.settings:
             bars.console.print(f"{arm.title}: {first}{more}")
         done = record.results
-        for known in learn_arm(study, arm, config, bars, title or arm.title):
+        for known in learn(study, arm, config, bars, title or arm.title):
             record = dataclasses.replace(record, results=[*done, *known])
             if not devices.is_first_process():
                 continue
@@ -129,9 +126,7 @@ def run(study: Study, config: Run, bars: Bars, title: str = "", draws: bool = Tr
     return record
 
 
-def learn_arm(
-    study: Study, arm: Arm, config: Run, bars: Bars, title: str
-) -> Iterator[list[Result]]:
+def learn(study: Study, arm: Arm, config: Run, bars: Bars, title: str) -> Iterator[list[Result]]:
     """Learns all runs of an arm, seed by seed, so that each batch completes as many as it can.
 
     Yields:
@@ -143,25 +138,15 @@ def learn_arm(
     if batch < num_runs:
         bars.console.print(f"{num_runs} runs of {size / 1e6:.1f} MB, {batch} at once")
     seconds, measured = 0.0, None
-    for first in range(0, num_runs, batch):
-        runs = np.arange(first, min(first + batch, num_runs))
-        own = _own(study, arm, runs)
-        is_last = first + batch >= num_runs and arm is study.arms[-1]
-        store = Checkpoints(
-            checkpoints.folder(config.out) / f"{arm.name}-{first}",
-            functools.partial(_identity, study, arm, config, runs, own),
-            config.checkpoint_every,
-            lasting=not is_last,
-            say=bars.console.print,
-        )
-        name = title if batch == num_runs else f"{title} from run {first + 1}"
-        last = _learn(study, arm, config, bars, name, runs, own, store)
-        seconds += store.seconds
+    for runs in np.split(np.arange(num_runs), range(batch, num_runs, batch)):
+        name = title if batch == num_runs else f"{title} from run {runs[0] + 1}"
+        own, last, took = _learn(study, arm, config, bars, name, runs)
+        seconds += took
         rows = {name: np.stack([row[name] for row in last.rows], axis=1) for name in last.rows[0]}
         found = {"seed": own.seed.tolist(), **study.measure(rows, last.infos, own)}
         found["params_checksum"] = checkpoints.checksums(last.params, len(runs))
         measured = append(measured, found)
-        if study.leave and first == 0 and arm is study.arms[0]:
+        if study.leave and runs[0] == 0 and arm is study.arms[0]:
             study.leave(config.out, *jax.tree.map(lambda leaf: leaf[0], (own, last.params)))
         yield _results(arm, measured, round(seconds, 2), size)
 
@@ -175,38 +160,38 @@ def _own(study: Study, arm: Arm, runs: Any) -> Own:
     return Own(np.array(study.seeds, np.uint32)[of_seed], rates, data)
 
 
-def _identity(study: Study, arm: Arm, config: Run, runs: np.ndarray, own: Own) -> dict[str, Any]:
-    """Everything that decides how some runs continue."""
-    return study.identity | {
-        "arm": arm.name,
-        "settings": [arm.settings[number].settings for number in runs % len(arm.settings)],
-        "seeds": own.seed.tolist(),
-        "tasks": checkpoints.checksum(own.data),
-        "shared": checkpoints.checksum(study.shared),
-        "checkpoint_every": config.checkpoint_every,
-    }
-
-
 def _learn(
-    study: Study, arm: Arm, config: Run, bars: Bars, title: str, runs: np.ndarray, own: Own,
-    store: Checkpoints,
-) -> loop.Progress:  # fmt: skip
-    """Learns a batch of runs beside a progress bar."""
-    schedule = study.schedule.of(runs // len(arm.settings))
-    steps = loop.learn(
-        arm.problem, schedule, own, study.shared, store if jax.process_count() == 1 else None,
-        may_diverge=study.may_diverge or len(arm.settings) > 1,
-    )  # fmt: skip
+    study: Study, arm: Arm, config: Run, bars: Bars, title: str, runs: np.ndarray
+) -> tuple[Own, loop.Progress, float]:
+    """Learns a batch of runs beside a progress bar. Returns their data, their end and seconds."""
+    own, schedule = _own(study, arm, runs), study.schedule.of(runs // len(arm.settings))
+
+    def identity() -> dict[str, Any]:
+        return study.identity | {
+            "arm": arm.name,
+            "settings": [arm.settings[number].settings for number in runs % len(arm.settings)],
+            "seeds": own.seed.tolist(),
+            "tasks": checkpoints.checksum(own.data),
+            "shared": checkpoints.checksum(study.shared),
+            "checkpoint_every": config.checkpoint_every,
+        }
+
+    is_last = runs[-1] + 1 == len(study.seeds) * len(arm.settings) and arm is study.arms[-1]
+    folder, say = checkpoints.folder(config.out) / f"{arm.name}-{runs[0]}", bars.console.print
+    store = Checkpoints(folder, identity, config.checkpoint_every, lasting=not is_last, say=say)
+    saved = store if jax.process_count() == 1 else None
+    may_diverge = study.may_diverge or len(arm.settings) > 1
+    steps = loop.learn(arm.problem, schedule, own, study.shared, saved, may_diverge)
     if config.tensorboard:
-        events = config.out / "tensorboard" / store.folder.name
         places = [schedule.seen(place) for place in schedule.evaluations]
-        steps = tensorboard.logged(steps, events, places)
+        steps = tensorboard.logged(steps, config.out / "tensorboard" / folder.name, places)
 
     def tell(step: loop.Progress) -> tuple[int, str]:
         known = arm.problem.tell(step.rows) if step.rows else "learning"
         return step.seen, f"{schedule.unit}, {known}"
 
-    return progress.follow(bars, title, schedule.seen(schedule.total), steps, tell)
+    last = progress.follow(bars, title, schedule.seen(schedule.total), steps, tell)
+    return own, last, store.seconds
 
 
 def _results(arm: Arm, measured: dict[str, Any], seconds: float, size: int) -> list[Result]:

@@ -57,8 +57,8 @@ class Progress(NamedTuple):
     seen: units learned, the mean over the runs.
     rows: the evaluations so far, `{metric: [R, N]}` each. The newest may still be computed.
     infos: the stored infos, pytrees of `[R, n, ...]`, chunk by chunk.
-    params: at the end the networks, `[R, ...]`.
     state: the problem's, `[R', ...]` on the devices. None at the end.
+    params: at the end the networks, `[R, ...]`.
     is_finite: `[R]` bool, whether all losses so far were finite. True before the first.
     evaluation: the row of this place, if it is being computed.
     """
@@ -66,9 +66,9 @@ class Progress(NamedTuple):
     seen: int
     rows: list[Rows]
     infos: list[Any]
+    state: Any = None
     params: Any = None
     place: int = 0
-    state: Any = None
     is_finite: Any = True
     evaluation: Future[Rows] | None = None
 
@@ -101,10 +101,7 @@ def learn(
         runs = runs._replace(own=runs.put(own))
         shapes = jax.eval_shape(runs.start)
         program = aside.submit(compile_advance, runs, shapes) if place < schedule.total else None
-        if stored:
-            loop = resume(runs, shapes, place, stored)
-        else:
-            loop = Progress(0, [], [], state=runs.start())
+        loop = resume(runs, shapes, place, stored) if stored else Progress(0, [], [], runs.start())
         while program and loop.place < schedule.total:
             loop = evaluate(runs, loop)
             yield loop
@@ -130,15 +127,14 @@ def compile_advance(runs: Runs, shapes: Any) -> Callable[..., Any]:
 
 def resume(runs: Runs, shapes: Any, place: int, stored: Arrays) -> Progress:
     """The runs as a checkpoint has them."""
-    rest = dict(stored)
+    rest, infos = dict(stored), []
     state = runs.put(jax.tree.unflatten(jax.tree.structure(shapes), rest.pop("state")))
-    infos = []
     if "info" in rest:
         program = runs.over(runs.problem.advance, own=2)
         _, info, _ = jax.eval_shape(program, shapes, runs.own, runs.shared, np.int32(0))
         infos = [jax.tree.unflatten(jax.tree.structure(info), rest.pop("info"))]
     rows = [dict(zip(rest, row, strict=True)) for row in zip(*rest.values(), strict=True)]
-    return Progress(runs.schedule.seen(place), rows, infos, place=place, state=state)
+    return Progress(runs.schedule.seen(place), rows, infos, state, place=place)
 
 
 def advance(runs: Runs, loop: Progress, program: Future[Callable[..., Any]]) -> Progress:
@@ -147,9 +143,8 @@ def advance(runs: Runs, loop: Progress, program: Future[Callable[..., Any]]) -> 
     after = loop._replace(place=place, seen=runs.schedule.seen(place))
     if not (runs.schedule.has(loop.place) or loop.infos):
         return after
-    state, info, fine = jax.block_until_ready(
-        program.result()(loop.state, runs.own, runs.shared, np.int32(loop.place))
-    )
+    learned = program.result()(loop.state, runs.own, runs.shared, np.int32(loop.place))
+    state, info, fine = jax.block_until_ready(learned)
     infos = [*loop.infos, runs.fetch(info)] if jax.tree.leaves(info) else loop.infos
     return after._replace(state=state, infos=infos, is_finite=loop.is_finite & runs.fetch(fine))
 
@@ -168,14 +163,13 @@ def evaluate(runs: Runs, loop: Progress) -> Progress:
     program = runs.over((is_last and problem.last) or problem.evaluate, own=2)
     params, place = devices.copy(problem.params(loop.state)), np.int32(loop.place)
 
-    def whole(values: np.ndarray) -> np.ndarray:
-        known = np.full((runs.num_runs, schedule.num_tasks), np.nan, np.float32)
-        known[:, tasks] = values
-        return known
-
     def row() -> Rows:
         found = runs.fetch(program(params, runs.own, runs.shared, place, tasks))
-        return {name: whole(values) for name, values in found.items()}
+        unknown = np.full((runs.num_runs, schedule.num_tasks), np.nan, np.float32)
+        known = {name: unknown.copy() for name in found}
+        for name, values in found.items():
+            known[name][:, tasks] = values
+        return known
 
     begun = loop._replace(evaluation=runs.aside.submit(row))
     # Several processes must agree on the order of what they exchange.

@@ -68,11 +68,10 @@ class Seeds(Flags):
 
     def check(self) -> None:
         super().check()
-        self.positive("seeds", "seed_batch")
-        if not 0 <= self.seed <= (last := 2**32 - self.seeds):
-            limit = f"in [0, {last}] with --seeds {self.seeds}"
-            raise ValueError(f"--seed must be {limit}, got {self.seed}")
-        self.positive("checkpoint_every")
+        self.positive("seeds", "seed_batch", "checkpoint_every")
+        last, seeds = 2**32 - self.seeds, f"--seeds {self.seeds}"
+        if not 0 <= self.seed <= last:
+            raise ValueError(f"--seed must be in [0, {last}] with {seeds}, got {self.seed}")
 
     def all_seeds(self) -> list[int]:
         """The seeds as numbers."""
@@ -125,16 +124,12 @@ class Distributed(Flags):
 
     def check(self) -> None:
         super().check()
-        if not self.distributed and self.place != (None, None, None):
+        given = {self.coordinator, self.num_processes, self.process_id} != {None}
+        if given and not self.distributed:
             raise ValueError("--coordinator, --num-processes and --process-id need --distributed")
         resumes: Any = getattr(self, "resume", False), getattr(self, "checkpoint_every", None)
         if self.distributed and resumes != (False, None):
             raise ValueError("--distributed runs keep no checkpoints to go on from")
-
-    @property
-    def place(self) -> tuple[str | None, int | None, int | None]:
-        """Coordinator, number of processes and this one's number."""
-        return self.coordinator, self.num_processes, self.process_id
 
 
 _FREE = [field.name for group in (Out, Data, Distributed) for field in dataclasses.fields(group)]

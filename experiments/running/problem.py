@@ -61,9 +61,7 @@ class Schedule:
 
     def has(self, place: int) -> bool:
         """Whether any run has the chunk that begins at a place."""
-        if self.present is None:
-            return True
-        return bool(self.present.reshape(-1, self.total)[:, place].any())
+        return self.present is None or bool(self.present.reshape(-1, self.total)[:, place].any())
 
     def of(self, runs: Any) -> "Schedule":
         """The schedule of some of the runs, given their rows."""
@@ -71,12 +69,10 @@ class Schedule:
         return dataclasses.replace(self, present=present)
 
 
-def every(
-    unit: str, num_tasks: int, task_length: int, chunk: int, between: int, first: int = 0
-) -> Schedule:
+def every(unit: str, tasks: int, length: int, chunk: int, between: int, first: int = 0) -> Schedule:
     """A schedule that evaluates all tasks every `between` units, from the place `first` on."""
-    tasks, places = np.arange(num_tasks), range(first, num_tasks * task_length + 1, between)
-    return Schedule(unit, num_tasks, task_length, chunk, dict.fromkeys(places, tasks))
+    places = range(first, tasks * length + 1, between)
+    return Schedule(unit, tasks, length, chunk, dict.fromkeys(places, np.arange(tasks)))
 
 
 def newest(rows: list[Rows]) -> str:

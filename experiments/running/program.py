@@ -34,13 +34,9 @@ class Program(NamedTuple):
     def study(self, config: Any, say: Say) -> Study:
         """The study of a checked configuration, with entries for the record."""
         study = self.prepare(config, say)
-        about = {
-            "config": deciding(config),
-            "command": command(self.module, config),
-            "seeds": study.seeds,
-            "caption": study.caption,
-        }
-        return study._replace(about=about | study.about)
+        asked = {"config": deciding(config), "command": command(self.module, config)}
+        known = {"seeds": study.seeds, "caption": study.caption}
+        return study._replace(about={**asked, **known, **study.about})
 
 
 def main(program: Program, args: Sequence[str] | None = None) -> None:
@@ -58,7 +54,7 @@ def main(program: Program, args: Sequence[str] | None = None) -> None:
         jax.config.update("jax_default_matmul_precision", "highest")
         is_distributed = isinstance(config, Distributed) and config.distributed
         if is_distributed:
-            devices.join(*config.place)
+            devices.join(config.coordinator, config.num_processes, config.process_id)
             console.quiet = not devices.is_first_process()
         devices.check()
         console.print(study.caption)
@@ -78,8 +74,7 @@ def check_free(config: Any) -> None:
     """Checks that --out is free, or holds a run that may be resumed.
 
     Raises:
-      ValueError: if it holds an unfinished run without --resume, a run of an earlier format, or
-        a finished run.
+      ValueError: if it holds a finished run, or an unfinished one that may not be resumed.
       NothingLeft: if the same run is finished.
     """
     folder, path = checkpoints.folder(config.out), config.out / "metrics.json"

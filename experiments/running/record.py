@@ -100,8 +100,7 @@ class Record:
         """Writes the file. A single result's headline metrics are also at the top level."""
         alone = self.results if len(self.results) == 1 else []
         spreads = {name: one.spread(name)._asdict() for one in alone for name in self.metrics}
-        results = [result.to_json() for result in self.results]
-        last = {"metrics": self.metrics, "results": results}
+        last = {"metrics": self.metrics, "results": [one.to_json() for one in self.results]}
         files.write_json(path, {"format": FORMAT} | self.about | spreads | last)
 
 
@@ -137,8 +136,7 @@ def join(known: Record, new: Record) -> Record:
         seconds = round(first.seconds + second.seconds, 2)
         per_seed = append(first.per_seed, second.per_seed)
         results.append(dataclasses.replace(first, seconds=seconds, per_seed=per_seed))
-    about = known.about | {"seeds": results[0].seeds}
-    return Record(about, known.metrics, results)
+    return Record(known.about | {"seeds": results[0].seeds}, known.metrics, results)
 
 
 def append(first: Any, second: Any) -> Any:
@@ -157,21 +155,18 @@ def take(values: Any, rows: slice) -> Any:
 
 def environment() -> dict[str, Any]:
     """Versions and machine, to repeat the run."""
-    packages = ("mer_jax", "jax", "jaxlib", "flax", "optax", "numpy", "gymnax", "flashbax")
+    versions = {}
+    for name in ("mer_jax", "jax", "jaxlib", "flax", "optax", "numpy", "gymnax", "flashbax"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
     return {
-        "versions": {name: version for name in packages if (version := _version(name))},
+        "versions": versions,
         "python": platform.python_version(),
         "platform": platform.platform(),
         "devices": [str(device) for device in jax.devices()],
         "cpu_count": os.cpu_count(),
         "git_revision": _git_revision(),
     }
-
-
-def _version(package: str) -> str | None:
-    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-        return importlib.metadata.version(package)
-    return None
 
 
 def _git_revision() -> str | None:
