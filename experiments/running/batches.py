@@ -1,6 +1,5 @@
 """Settings times seeds, learned in batches of runs that fit into memory."""
 
-import dataclasses
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -114,7 +113,7 @@ def run(study: Study, config: Run, bars: Bars, title: str = "", draws: bool = Tr
             bars.console.print(f"{arm.title}: {first}{more}")
         done = record.results
         for known in learn(study, arm, config, bars, title or arm.title):
-            record = dataclasses.replace(record, results=[*done, *known])
+            record = record._replace(results=[*done, *known])
             if not devices.is_first_process():
                 continue
             if draws:

@@ -1,13 +1,12 @@
 """The record of a run: metrics.json, with each seed's values."""
 
 import contextlib
-import dataclasses
 import importlib.metadata
 import os
 import platform
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -17,21 +16,15 @@ from experiments.running.statistics import Spread, spread
 
 FORMAT = 2
 """The layout of records and checkpoints. Runs of another layout cannot be resumed."""
-FIELDS = ("name", "title", "settings", "seconds", "per_seed")
-"""The entries that each result has in metrics.json. All others are its `about`."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Result:
+class Result(NamedTuple):
     """One setting of one arm.
 
-    Attributes:
-      name: tells it from the others, such as "mer alpha 0.1".
-      title: for tables and pictures.
-      settings: its hyper-parameters.
-      seconds: time of all its seeds.
-      per_seed: "seed" and the metrics, `[S]` or `[S, ...]`, or dictionaries of such lists.
-      about: anything else that all seeds share.
+    name: tells it from the others, such as "mer alpha 0.1". title: for tables and pictures.
+    settings: its hyper-parameters. seconds: time of all its seeds.
+    per_seed: "seed" and the metrics, `[S]` or `[S, ...]`, or dictionaries of such lists.
+    about: anything else that all seeds share.
     """
 
     name: str
@@ -39,7 +32,7 @@ class Result:
     settings: dict[str, float]
     seconds: float
     per_seed: dict[str, Any]
-    about: dict[str, Any] = dataclasses.field(default_factory=dict)
+    about: dict[str, Any] = {}  # noqa: RUF012
 
     @property
     def seeds(self) -> list[int]:
@@ -64,19 +57,16 @@ class Result:
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object."""
-        named = {name: getattr(self, name) for name in FIELDS}
-        last = {"per_seed": named.pop("per_seed")}
-        return named | self.about | last
+        named = {"name": self.name, "title": self.title, "settings": self.settings}
+        return named | {"seconds": self.seconds} | self.about | {"per_seed": self.per_seed}
 
 
-@dataclasses.dataclass(frozen=True)
-class Record:
+class Record(NamedTuple):
     """Everything that a run leaves in metrics.json.
 
-    Attributes:
-      about: what was asked, "config", "command" and "seeds", and where it ran.
-      metrics: `{name: title}` of the headline metrics, the first one first.
-      results: one for each setting.
+    about: what was asked, "config", "command" and "seeds", and where it ran.
+    metrics: `{name: title}` of the headline metrics, the first one first.
+    results: one for each setting.
     """
 
     about: dict[str, Any]
@@ -114,9 +104,7 @@ def load(path: Path) -> Record:
         content = files.read_json(path)
         written, metrics = content.pop("format", None), content.pop("metrics", {})
         parts = [dict(part) for part in content.pop("results", [])]
-        results = [
-            Result(**{name: part.pop(name) for name in FIELDS}, about=part) for part in parts
-        ]
+        results = [Result._make([*map(part.pop, Result._fields[:-1]), part]) for part in parts]
         about = {name: value for name, value in content.items() if name not in metrics}
         for result in results:
             sizes = {len(result.seeds), *(result.array(metric).size for metric in metrics)}
@@ -135,7 +123,7 @@ def join(known: Record, new: Record) -> Record:
     for first, second in zip(known.results, new.results, strict=True):
         seconds = round(first.seconds + second.seconds, 2)
         per_seed = append(first.per_seed, second.per_seed)
-        results.append(dataclasses.replace(first, seconds=seconds, per_seed=per_seed))
+        results.append(first._replace(seconds=seconds, per_seed=per_seed))
     return Record(known.about | {"seeds": results[0].seeds}, known.metrics, results)
 
 
