@@ -1,6 +1,5 @@
 """Settings times seeds, learned in batches of runs that fit into memory."""
 
-import dataclasses
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -41,11 +40,9 @@ def combinations(given: Mapping[str, tuple[float, ...]]) -> list[Setting]:
     Its label has the values of those names that were given several.
     """
     swept = [name for name, values in given.items() if len(values) > 1]
-    found = []
-    for values in itertools.product(*given.values()):
-        one = dict(zip(given, values, strict=True))
-        found.append(Setting(one, one, ", ".join(f"{name} {one[name]:g}" for name in swept)))
-    return found
+    rows = [dict(zip(given, row, strict=True)) for row in itertools.product(*given.values())]
+    labels = [", ".join(f"{name} {row[name]:g}" for name in swept) for row in rows]
+    return [Setting(row, row, label) for row, label in zip(rows, labels, strict=True)]
 
 
 class Arm(NamedTuple):
@@ -62,7 +59,6 @@ class Arm(NamedTuple):
 
 def last_row(rows: dict[str, np.ndarray], infos: list[Any], own: Own) -> dict[str, Any]:
     """Each metric's mean over the tasks at the end, and its curve `[E, N]`."""
-    del infos, own
     final = {name: row[:, -1].astype(np.float64).mean(1).tolist() for name, row in rows.items()}
     return final | {f"{name}_curve": row.astype(np.float64).tolist() for name, row in rows.items()}
 
@@ -97,11 +93,6 @@ class Study(NamedTuple):
     leave: Callable[[Path, Own, Any], None] | None = None
     may_diverge: bool = False
 
-    @property
-    def num_runs(self) -> int:
-        """Runs of the largest arm."""
-        return len(self.seeds) * max(len(arm.settings) for arm in self.arms)
-
 
 def run(study: Study, config: Run, bars: Bars, title: str = "", draws: bool = True) -> Record:
     """Learns each arm in turn. Finished batches are in the record before the next one begins.
@@ -110,7 +101,7 @@ def run(study: Study, config: Run, bars: Bars, title: str = "", draws: bool = Tr
       config: seed_batch, checkpoint_every, tensorboard and out are read.
       bars: where progress is drawn.
       title: for the bar, by default the arm's.
-      draws: whether the table and pictures are written.
+      draws: whether the table and pictures are written, beside metrics.json.
     Raises:
       ValueError: if a checkpoint cannot be resumed, or a run diverged and must not.
     """
@@ -121,128 +112,97 @@ def run(study: Study, config: Run, bars: Bars, title: str = "", draws: bool = Tr
         if not title and first.settings:
             bars.console.print(f"{arm.title}: {first}{more}")
         done = record.results
-        for known in learn_arm(study, arm, config, bars, title or arm.title):
-            record = dataclasses.replace(record, results=[*done, *known])
-            if devices.is_first_process():
-                write(study, record, config.out, draws)
+        for known in learn(study, arm, config, bars, title or arm.title):
+            record = record._replace(results=[*done, *known])
+            if not devices.is_first_process():
+                continue
+            if draws:
+                text = markdown(record.table(study.digits), study.caption)
+                files.write_text(config.out / "table.md", text)
+                study.draw(record, config.out)
+            record.write(config.out / "metrics.json")
     checkpoints.forget(config.out)
     return record
 
 
-def write(study: Study, record: Record, out: Path, draws: bool = True) -> None:
-    """Writes metrics.json, and with `draws` table.md and the pictures."""
-    if draws:
-        files.write_text(out / "table.md", markdown(record.table(study.digits), study.caption))
-        study.draw(record, out)
-    record.write(out / "metrics.json")
-
-
-def learn_arm(
-    study: Study, arm: Arm, config: Run, bars: Bars, title: str
-) -> Iterator[list[Result]]:
-    """Learns all runs of an arm.
+def learn(study: Study, arm: Arm, config: Run, bars: Bars, title: str) -> Iterator[list[Result]]:
+    """Learns all runs of an arm, seed by seed, so that each batch completes as many as it can.
 
     Yields:
       After each batch of runs the results so far, one for each setting that has any.
     """
-    runs, own = _runs(study, arm)
-    size = bytes_per_run(arm.problem, own, study.shared)
-    batch = min(config.seed_batch or devices.fitting(arm.name, size), len(runs))
-    if batch < len(runs):
-        bars.console.print(f"{len(runs)} runs of {size / 1e6:.1f} MB, {batch} at once")
+    num_runs = len(study.seeds) * len(arm.settings)
+    size = bytes_per_run(arm.problem, _own(study, arm, 0), study.shared)
+    batch = min(config.seed_batch or devices.fitting(arm.name, size), num_runs)
+    if batch < num_runs:
+        bars.console.print(f"{num_runs} runs of {size / 1e6:.1f} MB, {batch} at once")
     seconds, measured = 0.0, None
-    for first in range(0, len(runs), batch):
-        part = slice(first, first + batch)
-        store = _checkpoints(study, arm, config, bars, runs[part], first)
-        one = jax.tree.map(lambda leaf: leaf[part], own)  # noqa: B023
-        name = title if batch == len(runs) else f"{title} from run {first + 1}"
-        last = _learn(study, arm, config, bars, name, one, runs[part, 0], store)
-        seconds += store.seconds
+    for runs in np.split(np.arange(num_runs), range(batch, num_runs, batch)):
+        name = title if batch == num_runs else f"{title} from run {runs[0] + 1}"
+        own, last, took = _learn(study, arm, config, bars, name, runs)
+        seconds += took
         rows = {name: np.stack([row[name] for row in last.rows], axis=1) for name in last.rows[0]}
-        sums = {"params_checksum": checkpoints.checksums(last.params, len(one.seed))}
-        measured = append(measured, study.measure(rows, last.infos, one) | sums)
-        if study.leave and first == 0 and arm is study.arms[0]:
-            study.leave(config.out, *jax.tree.map(lambda leaf: leaf[0], (one, last.params)))
-        yield _results(study, arm, runs[: first + batch], measured, round(seconds, 2), size)
+        found = {"seed": own.seed.tolist(), **study.measure(rows, last.infos, own)}
+        found["params_checksum"] = checkpoints.checksums(last.params, len(runs))
+        measured = append(measured, found)
+        if study.leave and runs[0] == 0 and arm is study.arms[0]:
+            study.leave(config.out, *jax.tree.map(lambda leaf: leaf[0], (own, last.params)))
+        yield _results(arm, measured, round(seconds, 2), size)
 
 
-def _runs(study: Study, arm: Arm) -> tuple[np.ndarray, Own]:
-    """The rows of seed and setting of each run, `[R, 2]`, and the runs' data.
-
-    They go seed by seed, so that each batch completes as many seeds as it can.
-    """
-    runs = np.indices((len(study.seeds), len(arm.settings))).reshape(2, -1).T
-    of_seed, of_setting = runs.T
-    rates = {
-        rate: np.array([setting.rates[rate] for setting in arm.settings], np.float32)[of_setting]
-        for rate in arm.settings[0].rates
-    }
+def _own(study: Study, arm: Arm, runs: Any) -> Own:
+    """The data of one run or several, given their numbers. They are counted seed by seed."""
+    of_seed, of_setting = np.divmod(runs, len(arm.settings))
+    columns = {name: [one.rates[name] for one in arm.settings] for name in arm.settings[0].rates}
+    rates = {name: np.array(column, np.float32)[of_setting] for name, column in columns.items()}
     data = jax.tree.map(lambda leaf: leaf[of_seed], study.data)
-    return runs, Own(np.asarray(study.seeds, np.uint32)[of_seed], rates, data)
+    return Own(np.array(study.seeds, np.uint32)[of_seed], rates, data)
 
 
 def _learn(
-    study: Study, arm: Arm, config: Run, bars: Bars, title: str, own: Own, of_seed: np.ndarray,
-    store: Checkpoints,
-) -> loop.Progress:  # fmt: skip
-    """Learns a batch of runs beside a progress bar."""
-    schedule = study.schedule.of(of_seed)
-    steps = loop.learn(
-        arm.problem, schedule, own, study.shared, store if jax.process_count() == 1 else None,
-        may_diverge=study.may_diverge or len(arm.settings) > 1,
-    )  # fmt: skip
+    study: Study, arm: Arm, config: Run, bars: Bars, title: str, runs: np.ndarray
+) -> tuple[Own, loop.Progress, float]:
+    """Learns a batch of runs beside a progress bar. Returns their data, their end and seconds."""
+    own, schedule = _own(study, arm, runs), study.schedule.of(runs // len(arm.settings))
+
+    def identity() -> dict[str, Any]:
+        return study.identity | {
+            "arm": arm.name,
+            "settings": [arm.settings[number].settings for number in runs % len(arm.settings)],
+            "seeds": own.seed.tolist(),
+            "tasks": checkpoints.checksum(own.data),
+            "shared": checkpoints.checksum(study.shared),
+            "checkpoint_every": config.checkpoint_every,
+        }
+
+    is_last = runs[-1] + 1 == len(study.seeds) * len(arm.settings) and arm is study.arms[-1]
+    folder, say = checkpoints.folder(config.out) / f"{arm.name}-{runs[0]}", bars.console.print
+    store = Checkpoints(folder, identity, config.checkpoint_every, lasting=not is_last, say=say)
+    saved = store if jax.process_count() == 1 else None
+    may_diverge = study.may_diverge or len(arm.settings) > 1
+    steps = loop.learn(arm.problem, schedule, own, study.shared, saved, may_diverge)
     if config.tensorboard:
-        events = config.out / "tensorboard" / store.folder.name
         places = [schedule.seen(place) for place in schedule.evaluations]
-        steps = tensorboard.logged(steps, events, places)
+        steps = tensorboard.logged(steps, config.out / "tensorboard" / folder.name, places)
 
     def tell(step: loop.Progress) -> tuple[int, str]:
         known = arm.problem.tell(step.rows) if step.rows else "learning"
         return step.seen, f"{schedule.unit}, {known}"
 
-    return progress.follow(bars, title, schedule.seen(schedule.total), steps, tell)
+    last = progress.follow(bars, title, schedule.seen(schedule.total), steps, tell)
+    return own, last, store.seconds
 
 
-def _results(
-    study: Study, arm: Arm, runs: np.ndarray, measured: Any, seconds: float, size: int
-) -> list[Result]:
+def _results(arm: Arm, measured: dict[str, Any], seconds: float, size: int) -> list[Result]:
     """The results of the first runs, one for each setting that has any."""
-    rows = [np.flatnonzero(runs[:, 1] == index) for index in range(len(arm.settings))]
     return [
         Result(
             name=" ".join(filter(None, (arm.name, setting.label))),
             title=", ".join(filter(None, (arm.title, setting.label))),
             settings=setting.settings,
             seconds=seconds,
-            per_seed={"seed": [study.seeds[row] for row in runs[mine, 0]], **take(measured, mine)},
+            per_seed=take(measured, slice(number, None, len(arm.settings))),
             about={"arm": arm.name, **setting.about, "bytes_per_run": size},
         )
-        for setting, mine in zip(arm.settings, rows, strict=True)
-        if len(mine)
+        for number, setting in enumerate(arm.settings[: len(measured["seed"])])
     ]
-
-
-def _checkpoints(
-    study: Study, arm: Arm, config: Run, bars: Bars, runs: np.ndarray, first: int
-) -> Checkpoints:
-    """The checkpoints of a batch of runs."""
-
-    def identity() -> dict[str, Any]:
-        data = jax.tree.map(lambda leaf: leaf[runs[:, 0]], study.data)
-        return study.identity | {
-            "arm": arm.name,
-            "settings": [arm.settings[setting].settings for setting in runs[:, 1]],
-            "seeds": [study.seeds[seed] for seed in runs[:, 0]],
-            "tasks": checkpoints.checksum(data),
-            "shared": checkpoints.checksum(study.shared),
-            "checkpoint_every": config.checkpoint_every,
-        }
-
-    is_last = first + len(runs) == len(study.seeds) * len(arm.settings)
-    return Checkpoints(
-        checkpoints.folder(config.out) / f"{arm.name}-{first}",
-        identity,
-        config.checkpoint_every,
-        lasting=not (is_last and arm is study.arms[-1]),
-        say=bars.console.print,
-    )

@@ -15,29 +15,11 @@ from experiments.running.interrupt import asked_to_stop
 from experiments.running.problem import Own, Problem, Rows, Schedule, is_finite
 
 
-class Progress(NamedTuple):
-    """Where the runs are.
-
-    seen: units learned, the mean over the runs.
-    rows: the evaluations so far, `{metric: [R, N]}` each. The newest may still be computed.
-    infos: the stored infos, pytrees of `[R, n, ...]`, chunk by chunk.
-    params: at the end the networks, `[R, ...]`.
-    """
-
-    seen: int
-    rows: list[Rows]
-    infos: list[Any]
-    params: Any = None
-
-
 class Runs(NamedTuple):
-    """R runs on a mesh and their compiled programs.
+    """R runs on a mesh.
 
     own: `[R', ...]` on the devices, with R' >= R a multiple of the devices. shared: as given.
-    padded: `[R']`, the run of each row.
-    shapes: the state's, `[R', ...]`.
     aside: a thread that compiles and evaluates.
-    advance: the compiled program, once it is compiled.
     """
 
     problem: Problem
@@ -45,35 +27,49 @@ class Runs(NamedTuple):
     mesh: Mesh
     own: Own
     shared: Any
-    padded: np.ndarray
     num_runs: int
-    shapes: Any
     aside: Executor
-    advance: Future[Callable[..., Any]] | None = None
 
-    def over(self, function: Callable[..., Any], own: int) -> Any:
+    def over(self, function: Callable[..., Any], own: int, donate: tuple[int, ...] = ()) -> Any:
         """A function of one run for all of them, see `devices.over_seeds`."""
-        return devices.over_seeds(function, self.mesh, own, num_runs=self.num_runs)
+        return devices.over_seeds(function, self.mesh, own, donate, self.num_runs)
+
+    def put(self, tree: Any) -> Any:
+        """Arrays of the runs, `[R, ...]`, on the devices, `[R', ...]`."""
+        # Every device learns equally many runs. Those added repeat some and are cut off again.
+        rows = devices.padded(self.num_runs, self.mesh)
+        return devices.put(jax.tree.map(lambda leaf: leaf[rows], tree), self.mesh, SEED)
 
     def fetch(self, tree: Any) -> Any:
         """Arrays of the runs alone on the host, `[R, ...]`."""
         return jax.tree.map(lambda leaf: devices.fetch(leaf)[: self.num_runs], tree)
 
+    def start(self) -> Any:
+        """The state at the start of the stream, `[R', ...]`."""
+        network = devices.over_seeds(self.problem.network, self.mesh, own=1)
+        start = devices.over_seeds(self.problem.start, self.mesh, own=2)
+        return start(network(self.own.seed), self.own, self.shared)
 
-class LoopState(NamedTuple):
+
+class Progress(NamedTuple):
     """The runs at a place of the stream.
 
-    state: the problem's, `[R', ...]` on the devices.
-    rows, infos: as in `Progress`.
-    is_finite: `[R]` bool, whether all losses so far were finite.
+    seen: units learned, the mean over the runs.
+    rows: the evaluations so far, `{metric: [R, N]}` each. The newest may still be computed.
+    infos: the stored infos, pytrees of `[R, n, ...]`, chunk by chunk.
+    state: the problem's, `[R', ...]` on the devices. None at the end.
+    params: at the end the networks, `[R, ...]`.
+    is_finite: `[R]` bool, whether all losses so far were finite. True before the first.
     evaluation: the row of this place, if it is being computed.
     """
 
-    place: int
-    state: Any
+    seen: int
     rows: list[Rows]
     infos: list[Any]
-    is_finite: np.ndarray
+    state: Any = None
+    params: Any = None
+    place: int = 0
+    is_finite: Any = True
     evaluation: Future[Rows] | None = None
 
 
@@ -99,14 +95,17 @@ def learn(
     """
     with ThreadPoolExecutor(1) as aside:
         place, stored = (checkpoints and checkpoints.newest()) or (0, {})
-        runs = place_runs(problem, schedule, own, shared, aside)
-        if place < schedule.total:
-            runs = compile_advance(runs)
-        loop = resume(runs, place, stored) if stored else begin(runs)
-        while loop.place < schedule.total:
+        mesh, num_runs = devices.mesh(len(own.seed)), len(own.seed)
+        shared = devices.put(shared, mesh, SHARED)
+        runs = Runs(problem, schedule, mesh, own, shared, num_runs, aside)
+        runs = runs._replace(own=runs.put(own))
+        shapes = jax.eval_shape(runs.start)
+        program = aside.submit(compile_advance, runs, shapes) if place < schedule.total else None
+        loop = resume(runs, shapes, place, stored) if stored else Progress(0, [], [], runs.start())
+        while program and loop.place < schedule.total:
             loop = evaluate(runs, loop)
-            yield Progress(schedule.seen(loop.place), loop.rows, loop.infos)
-            loop = advance(runs, loop)
+            yield loop
+            loop = advance(runs, loop, program)
             if checkpoints is None:
                 if asked_to_stop():
                     raise KeyboardInterrupt
@@ -115,97 +114,59 @@ def learn(
         loop = settle(evaluate(runs, loop))
         if checkpoints and checkpoints.lasting and checkpoints.saved_at < schedule.total:
             checkpoints.save(loop.place, arrays(runs, loop))
-        params = runs.fetch(problem.params(loop.state))
-    yield Progress(schedule.seen(loop.place), loop.rows, loop.infos, params)
+        loop = loop._replace(params=runs.fetch(problem.params(loop.state)), state=None)
+    yield loop
 
 
-def place_runs(
-    problem: Problem, schedule: Schedule, own: Own, shared: Any, aside: Executor
-) -> Runs:
-    """Puts the runs' data on the devices."""
-    num_runs = len(own.seed)
-    mesh = devices.mesh(num_runs)
-    # Every device learns equally many runs. Those added repeat some and are cut off again.
-    padded = devices.padded(num_runs, mesh)
-    own = devices.put(jax.tree.map(lambda leaf: leaf[padded], own), mesh, SEED)
-    shared = devices.put(shared, mesh, SHARED)
-    network = devices.over_seeds(problem.network, mesh, own=1)
-    start = devices.over_seeds(problem.start, mesh, own=2)
-    shapes = jax.eval_shape(start, jax.eval_shape(network, own.seed), own, shared)
-    return Runs(problem, schedule, mesh, own, shared, padded, num_runs, shapes, aside)
+def compile_advance(runs: Runs, shapes: Any) -> Callable[..., Any]:
+    """The compiled program of `Problem.advance`, given the shapes of the state."""
+    state = devices.placed(shapes, runs.mesh, SEED)
+    program = runs.over(runs.problem.advance, own=2, donate=(0,))
+    return program.lower(state, runs.own, runs.shared, np.int32(0)).compile()
 
 
-def compile_advance(runs: Runs) -> Runs:
-    """Begins to compile `advance` in the other thread."""
-    problem, mesh = runs.problem, runs.mesh
-    program = devices.over_seeds(problem.advance, mesh, own=2, donate=(0,), num_runs=runs.num_runs)
-
-    def compiled() -> Callable[..., Any]:
-        state = devices.placed(runs.shapes, mesh, SEED)
-        return program.lower(state, runs.own, runs.shared, np.int32(0)).compile()
-
-    return runs._replace(advance=runs.aside.submit(compiled))
-
-
-def begin(runs: Runs) -> LoopState:
-    """The runs at their start."""
-    network = devices.over_seeds(runs.problem.network, runs.mesh, own=1)
-    start = devices.over_seeds(runs.problem.start, runs.mesh, own=2)
-    state = start(network(runs.own.seed), runs.own, runs.shared)
-    return LoopState(0, state, [], [], np.ones(runs.num_runs, bool))
-
-
-def resume(runs: Runs, place: int, stored: Arrays) -> LoopState:
+def resume(runs: Runs, shapes: Any, place: int, stored: Arrays) -> Progress:
     """The runs as a checkpoint has them."""
-    rest = dict(stored)
-    leaves = [leaf[runs.padded] for leaf in rest.pop("state")]
-    state = jax.tree.unflatten(jax.tree.structure(runs.shapes), leaves)
-    infos = [_info(runs, rest.pop("info"))] if "info" in rest else []
+    rest, infos = dict(stored), []
+    state = runs.put(jax.tree.unflatten(jax.tree.structure(shapes), rest.pop("state")))
+    if "info" in rest:
+        program = runs.over(runs.problem.advance, own=2)
+        _, info, _ = jax.eval_shape(program, shapes, runs.own, runs.shared, np.int32(0))
+        infos = [jax.tree.unflatten(jax.tree.structure(info), rest.pop("info"))]
     rows = [dict(zip(rest, row, strict=True)) for row in zip(*rest.values(), strict=True)]
-    fine = np.ones(runs.num_runs, bool)
-    return LoopState(place, devices.put(state, runs.mesh, SEED), rows, infos, fine)
+    return Progress(runs.schedule.seen(place), rows, infos, state, place=place)
 
 
-def _info(runs: Runs, leaves: list[np.ndarray]) -> Any:
-    """The infos of a checkpoint as the pytree that `advance` returns."""
-    _, info, _ = jax.eval_shape(
-        runs.over(runs.problem.advance, own=2), runs.shapes, runs.own, runs.shared, np.int32(0)
-    )
-    return jax.tree.unflatten(jax.tree.structure(info), leaves)
-
-
-def advance(runs: Runs, loop: LoopState) -> LoopState:
+def advance(runs: Runs, loop: Progress, program: Future[Callable[..., Any]]) -> Progress:
     """Learns the next chunk. A chunk that no run has takes no time."""
-    after = loop._replace(place=loop.place + runs.schedule.chunk)
+    place = loop.place + runs.schedule.chunk
+    after = loop._replace(place=place, seen=runs.schedule.seen(place))
     if not (runs.schedule.has(loop.place) or loop.infos):
         return after
-    assert runs.advance is not None, "compile_advance comes first"
-    state, info, fine = jax.block_until_ready(
-        runs.advance.result()(loop.state, runs.own, runs.shared, np.int32(loop.place))
-    )
+    learned = program.result()(loop.state, runs.own, runs.shared, np.int32(loop.place))
+    state, info, fine = jax.block_until_ready(learned)
     infos = [*loop.infos, runs.fetch(info)] if jax.tree.leaves(info) else loop.infos
     return after._replace(state=state, infos=infos, is_finite=loop.is_finite & runs.fetch(fine))
 
 
-def evaluate(runs: Runs, loop: LoopState) -> LoopState:
+def evaluate(runs: Runs, loop: Progress) -> Progress:
     """Begins to evaluate this place, if the schedule has it and it is not known yet.
 
     The networks are copied and evaluated in another thread while the next chunk is learned, which
     writes over the state.
     """
-    places = [place for place in runs.schedule.evaluations if place <= loop.place]
-    if len(places) == len(loop.rows) + (loop.evaluation is not None):
+    problem, schedule = runs.problem, runs.schedule
+    if loop.place not in schedule.evaluations or len(loop.rows) == len(schedule.evaluations):
         return loop
-    loop = settle(loop)
-    problem, is_last = runs.problem, loop.place == runs.schedule.total
+    loop, tasks = settle(loop), schedule.evaluations[loop.place]
+    is_last = loop.place == schedule.total
     program = runs.over((is_last and problem.last) or problem.evaluate, own=2)
     params, place = devices.copy(problem.params(loop.state)), np.int32(loop.place)
-    tasks = runs.schedule.evaluations[loop.place]
 
     def row() -> Rows:
         found = runs.fetch(program(params, runs.own, runs.shared, place, tasks))
-        known = {name: np.full((runs.num_runs, runs.schedule.num_tasks), np.nan, np.float32)
-                 for name in found}  # fmt: skip
+        unknown = np.full((runs.num_runs, schedule.num_tasks), np.nan, np.float32)
+        known = {name: unknown.copy() for name in found}
         for name, values in found.items():
             known[name][:, tasks] = values
         return known
@@ -215,14 +176,14 @@ def evaluate(runs: Runs, loop: LoopState) -> LoopState:
     return settle(begun) if jax.process_count() > 1 else begun
 
 
-def settle(loop: LoopState) -> LoopState:
+def settle(loop: Progress) -> Progress:
     """Waits for the evaluation that has begun."""
     if loop.evaluation is None:
         return loop
     return loop._replace(rows=[*loop.rows, loop.evaluation.result()], evaluation=None)
 
 
-def save(runs: Runs, loop: LoopState, checkpoints: Checkpoints, may_diverge: bool) -> LoopState:
+def save(runs: Runs, loop: Progress, checkpoints: Checkpoints, may_diverge: bool) -> Progress:
     """Saves the runs, except at the end, which is evaluated first.
 
     Raises:
@@ -232,8 +193,7 @@ def save(runs: Runs, loop: LoopState, checkpoints: Checkpoints, may_diverge: boo
         finite = runs.over(is_finite, own=1)(runs.problem.params(loop.state))
         names = [f"seed {seed}" for seed in runs.fetch(runs.own.seed)]
         task = (loop.place - 1) // runs.schedule.task_length + 1
-        seen = runs.schedule.seen(loop.place)
-        where = f"after {seen} {runs.schedule.unit}, in task {task}"
+        where = f"after {loop.seen} {runs.schedule.unit}, in task {task}"
         check_finite(loop.is_finite & runs.fetch(finite), names, where, checkpoints)
     loop = settle(loop)
     if loop.place < runs.schedule.total:
@@ -241,13 +201,12 @@ def save(runs: Runs, loop: LoopState, checkpoints: Checkpoints, may_diverge: boo
     return loop
 
 
-def arrays(runs: Runs, loop: LoopState) -> Arrays:
+def arrays(runs: Runs, loop: Progress) -> Arrays:
     """Everything that a checkpoint holds, on the host."""
     names = loop.rows[0] if loop.rows else {}
-    parts = zip(*map(jax.tree.leaves, loop.infos), strict=True)
-    info = [np.concatenate(part, axis=1) for part in parts]
-    return (
-        {"state": runs.fetch(jax.tree.leaves(loop.state))}
-        | {name: [row[name] for row in loop.rows] for name in names}
-        | ({"info": info} if info else {})
-    )
+    infos = zip(*map(jax.tree.leaves, loop.infos), strict=True)
+    return {
+        "state": runs.fetch(jax.tree.leaves(loop.state)),
+        "info": [np.concatenate(parts, axis=1) for parts in infos],
+        **{name: [row[name] for row in loop.rows] for name in names},
+    }

@@ -29,10 +29,9 @@ class Flags:
             value = getattr(self, name)
             for one in value if isinstance(value, tuple) else (value,):
                 label = f"each of {flag(name)}" if isinstance(value, tuple) else flag(name)
-                if one is not None and one < 1:
-                    raise ValueError(f"{label} must be a whole number of at least 1, got {one}")
-                if one is not None and one >= 2**31:
-                    raise ValueError(f"{label} must be less than 2^31, got {one}")
+                if one is not None and not 1 <= one < 2**31:
+                    limit = "a whole number of at least 1" if one < 1 else "less than 2^31"
+                    raise ValueError(f"{label} must be {limit}, got {one}")
 
     def rates(self, *names: str, largest: float = math.inf) -> None:
         """Raises `ValueError` unless these are finite numbers from 0 to `largest`."""
@@ -53,7 +52,7 @@ class Flags:
 
 @dataclasses.dataclass(frozen=True)
 class Seeds(Flags):
-    """Which seeds, and how many runs at once."""
+    """Which seeds, how many runs at once, and how they are saved and resumed."""
 
     seeds: int = 5
     """Number of seeds, learned side by side. Each has its own network and its own stream."""
@@ -62,19 +61,21 @@ class Seeds(Flags):
     seed_batch: int | None = None
     """Runs (seeds times settings) that are learned at once. By default as many as fit into half of
     the memory. Finished runs are saved."""
+    checkpoint_every: int | None = None
+    """Examples, frames, batches or passes between two checkpoints. By default one a minute."""
+    resume: bool = False
+    """Resume the unfinished run in --out, which the same command began."""
 
     def check(self) -> None:
         super().check()
-        self.positive("seeds", "seed_batch")
-        last = 2**32 - self.seeds
+        self.positive("seeds", "seed_batch", "checkpoint_every")
+        last, seeds = 2**32 - self.seeds, f"--seeds {self.seeds}"
         if not 0 <= self.seed <= last:
-            raise ValueError(
-                f"--seed must be in [0, {last}] with --seeds {self.seeds}, got {self.seed}"
-            )
+            raise ValueError(f"--seed must be in [0, {last}] with {seeds}, got {self.seed}")
 
     def all_seeds(self) -> list[int]:
         """The seeds as numbers."""
-        return [self.seed + number for number in range(self.seeds)]
+        return list(range(self.seed, self.seed + self.seeds))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,22 +87,8 @@ class Out(Flags):
 
 
 @dataclasses.dataclass(frozen=True)
-class Resume(Flags):
-    """How a run is saved and resumed."""
-
-    checkpoint_every: int | None = None
-    """Examples, frames, batches or passes between two checkpoints. By default one a minute."""
-    resume: bool = False
-    """Resume the unfinished run in --out, which the same command began."""
-
-    def check(self) -> None:
-        super().check()
-        self.positive("checkpoint_every")
-
-
-@dataclasses.dataclass(frozen=True)
-class TensorBoard(Flags):
-    """Events for TensorBoard."""
+class Run(Out, Seeds):
+    """Flags of every program that learns."""
 
     tensorboard: bool = False
     """Also write events for TensorBoard into --out/tensorboard. This needs tensorboardX."""
@@ -137,26 +124,14 @@ class Distributed(Flags):
 
     def check(self) -> None:
         super().check()
-        if not self.distributed and self.place != (None, None, None):
+        given = {self.coordinator, self.num_processes, self.process_id} != {None}
+        if given and not self.distributed:
             raise ValueError("--coordinator, --num-processes and --process-id need --distributed")
         resumes: Any = getattr(self, "resume", False), getattr(self, "checkpoint_every", None)
         if self.distributed and resumes != (False, None):
             raise ValueError("--distributed runs keep no checkpoints to go on from")
 
-    @property
-    def place(self) -> tuple[str | None, int | None, int | None]:
-        """Coordinator, number of processes and this one's number."""
-        return self.coordinator, self.num_processes, self.process_id
 
-
-@dataclasses.dataclass(frozen=True)
-class Run(TensorBoard, Out, Resume, Seeds):
-    """Flags of every program that learns."""
-
-
-UNDECIDING = {
-    field.name
-    for group in (Out, Data, TensorBoard, Distributed)
-    for field in dataclasses.fields(group)
-} | {"resume", "compare"}
+_FREE = [field.name for group in (Out, Data, Distributed) for field in dataclasses.fields(group)]
+UNDECIDING = {*_FREE, "tensorboard", "resume", "compare"}
 """Flags without influence on the results."""

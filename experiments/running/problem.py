@@ -57,30 +57,22 @@ class Schedule:
         """Units up to a place, the mean over the runs."""
         if self.present is None:
             return place
-        flat = self.present.reshape(len(self.present), -1)
-        return int(flat[:, :place].sum(1).mean())
+        return int(self.present.reshape(-1, self.total)[:, :place].sum(1).mean())
+
+    def has(self, place: int) -> bool:
+        """Whether any run has the chunk that begins at a place."""
+        return self.present is None or bool(self.present.reshape(-1, self.total)[:, place].any())
 
     def of(self, runs: Any) -> "Schedule":
         """The schedule of some of the runs, given their rows."""
         present = None if self.present is None else self.present[runs]
         return dataclasses.replace(self, present=present)
 
-    def has(self, place: int) -> bool:
-        """Whether any run has the chunk that begins at a place."""
-        if self.present is None:
-            return True
-        task, first = divmod(place, self.task_length)
-        return bool(self.present[:, task, first].any())
 
-
-def every(
-    unit: str, num_tasks: int, task_length: int, chunk: int, between: int, first: int = 0
-) -> Schedule:
+def every(unit: str, tasks: int, length: int, chunk: int, between: int, first: int = 0) -> Schedule:
     """A schedule that evaluates all tasks every `between` units, from the place `first` on."""
-    places = range(first, num_tasks * task_length + 1, between)
-    return Schedule(
-        unit, num_tasks, task_length, chunk, dict.fromkeys(places, np.arange(num_tasks))
-    )
+    places = range(first, tasks * length + 1, between)
+    return Schedule(unit, tasks, length, chunk, dict.fromkeys(places, np.arange(tasks)))
 
 
 def newest(rows: list[Rows]) -> str:
@@ -102,7 +94,7 @@ class Problem(NamedTuple):
       None. is_finite: `[]` bool, whether all losses were.
     evaluate: `evaluate(params, own, shared, place, tasks [m]) -> {metric: [m]}`. JAX sorts the
       metrics by name. Progress shows the first one, see `tell`.
-    last: `evaluate` for the end of the stream. None if it is the same.
+    last: `evaluate` at the end of the stream. None if it is the same.
     params: `params(state) -> params`.
     tell: `tell(rows) -> str` for the progress bar.
     """
@@ -117,15 +109,12 @@ class Problem(NamedTuple):
 
 
 def chunk_size(task_length: int, checkpoint_every: int | None = None, lengths: Any = ()) -> int:
-    """The largest chunk that divides a task.
-
-    It has at most 100 units, after which a run can be saved, and at most `checkpoint_every`.
+    """The largest chunk that divides a task, of at most 100 and `checkpoint_every` units.
 
     Args:
       lengths: further lengths that it must divide, such as those of shorter tasks.
     """
-    most = min(100, checkpoint_every or 100)
-    whole = math.gcd(task_length, *(int(length) for length in lengths))
+    most, whole = min(100, checkpoint_every or 100), math.gcd(task_length, *map(int, lengths))
     return max(size for size in range(1, most + 1) if whole % size == 0)
 
 
@@ -141,7 +130,6 @@ def size_bytes(tree: Any) -> int:
 
 def bytes_per_run(problem: Problem, own: Own, shared: Any) -> int:
     """Bytes of one run on its device: two copies of its state, and its own data."""
-    one = jax.tree.map(lambda leaf: leaf[0], own)
-    params = jax.eval_shape(problem.network, one.seed)
-    state = jax.eval_shape(problem.start, params, one, shared)
-    return 2 * size_bytes(state) + size_bytes(own.data) // len(own.seed)
+    params = jax.eval_shape(problem.network, own.seed)
+    state = jax.eval_shape(problem.start, params, own, shared)
+    return 2 * size_bytes(state) + size_bytes(own.data)

@@ -32,16 +32,11 @@ class Program(NamedTuple):
     prepare: Callable[[Any, Say], Study]
 
     def study(self, config: Any, say: Say) -> Study:
-        """The checked study of a configuration, with what the record says of it."""
-        config.check()
+        """The study of a checked configuration, with entries for the record."""
         study = self.prepare(config, say)
-        about = {
-            "config": deciding(config),
-            "command": command(self.module, config),
-            "seeds": study.seeds,
-            "caption": study.caption,
-        }
-        return study._replace(about=about | study.about)
+        asked = {"config": deciding(config), "command": command(self.module, config)}
+        known = {"seeds": study.seeds, "caption": study.caption}
+        return study._replace(about={**asked, **known, **study.about})
 
 
 def main(program: Program, args: Sequence[str] | None = None) -> None:
@@ -54,60 +49,48 @@ def main(program: Program, args: Sequence[str] | None = None) -> None:
             check_free(config)
             study = program.study(config, console.print)
             config.out.mkdir(parents=True, exist_ok=True)
-        devices.use_all_cores(study.num_runs)
+        most_settings = max(len(arm.settings) for arm in study.arms)
+        devices.use_all_cores(len(study.seeds) * most_settings)
         jax.config.update("jax_default_matmul_precision", "highest")
         is_distributed = isinstance(config, Distributed) and config.distributed
         if is_distributed:
-            devices.join(*config.place)
+            devices.join(config.coordinator, config.num_processes, config.process_id)
             console.quiet = not devices.is_first_process()
         devices.check()
         console.print(study.caption)
         study.about.update(record.environment())
     resumes = "" if is_distributed else ". --resume goes on from the last checkpoint"
     stopped = f"finished results are in {config.out}{resumes}"
-    with (
-        running(program.module, console, stopped),
-        alone(config),
-        progress.display(console) as bars,
-    ):
-        if devices.is_first_process() and not checkpoints.folder(config.out).exists():
+    is_first = devices.is_first_process()
+    lock = locked(config.out) if is_first else contextlib.nullcontext()
+    with running(program.module, console, stopped), lock, progress.display(console) as bars:
+        if is_first and not checkpoints.folder(config.out).exists():
             files.write_json(config.out / "run.json", {"format": record.FORMAT} | study.about)
         known = batches.run(study, config, bars)
     tell(console, config.out, known.table(study.digits))
-
-
-def alone(config: Any) -> contextlib.AbstractContextManager[None]:
-    """The lock on --out, held by the first process."""
-    return locked(config.out) if devices.is_first_process() else contextlib.nullcontext()
 
 
 def check_free(config: Any) -> None:
     """Checks that --out is free, or holds a run that may be resumed.
 
     Raises:
-      ValueError: if it holds an unfinished run without --resume, a run of an earlier format, or
-        a finished run.
+      ValueError: if it holds a finished run, or an unfinished one that may not be resumed.
       SystemExit: with status 0, if the same run is finished.
     """
     folder, path = checkpoints.folder(config.out), config.out / "metrics.json"
+    otherwise = "delete it, or choose another --out"
     if folder.exists():
         if not config.resume:
-            raise ValueError(
-                f"{folder} holds an unfinished run: give --resume to resume it, or delete it, or "
-                "choose another --out"
-            )
+            held = f"{folder} holds an unfinished run"
+            raise ValueError(f"{held}: give --resume to resume it, or {otherwise}")
         begun = config.out / "run.json"
         if _written(begun, "format") != record.FORMAT:
-            raise ValueError(
-                f"{folder} was begun by an earlier version of this program and cannot be resumed: "
-                "delete it, or choose another --out"
-            )
+            was = "was begun by an earlier version of this program and cannot be resumed"
+            raise ValueError(f"{folder} {was}: {otherwise}")
         asked, before = deciding(config), _written(begun, "config")
         if changed := [flag(name) for name in asked if before.get(name) != asked[name]]:
-            raise ValueError(
-                f"{folder} was begun with other values of {', '.join(changed)}: give those of "
-                f"{begun}, or delete it, or choose another --out"
-            )
+            was = f"was begun with other values of {', '.join(changed)}"
+            raise ValueError(f"{folder} {was}: give those of {begun}, or {otherwise}")
     elif path.exists():
         if config.resume and _written(path, "config") == deciding(config):
             print(f"{path} is finished: nothing is left to learn")
@@ -127,10 +110,7 @@ def running(module: str, console: Console, stopped: str) -> Iterator[None]:
     """Context of a program's work.
 
     An expected error ends the program with one line on stderr and status 2. SIGINT and SIGTERM
-    end it at the next checkpoint with status 130.
-
-    Args:
-      stopped: message after a signal.
+    end it at the next checkpoint with the message `stopped` and status 130.
     """
     try:
         with errors(module), interruptible(console.print):
@@ -140,17 +120,12 @@ def running(module: str, console: Console, stopped: str) -> Iterator[None]:
         raise SystemExit(130) from None
 
 
-def tell(console: Console, out: Path, rows: Sequence[Sequence[str]] = ()) -> None:
-    """Prints the table of results and the folder with its files.
-
-    Args:
-      rows: cells of the table, its head first. No table without rows.
-    """
-    if rows:
-        head, *body = rows
-        table = Table(*head)
-        for row in body:
-            table.add_row(*row)
-        console.print(table)
+def tell(console: Console, out: Path, rows: Sequence[Sequence[str]]) -> None:
+    """Prints a table of results, its head first, and the folder with its files."""
+    head, *body = rows
+    table = Table(*head)
+    for row in body:
+        table.add_row(*row)
+    console.print(table)
     names = sorted(path.name for path in out.iterdir() if not path.name.startswith("."))
     console.print(f"{out}: {', '.join(names)}")

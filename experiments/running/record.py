@@ -1,12 +1,12 @@
 """The record of a run: metrics.json, with each seed's values."""
 
-import dataclasses
+import contextlib
 import importlib.metadata
 import os
 import platform
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -18,17 +18,13 @@ FORMAT = 2
 """The layout of records and checkpoints. Runs of another layout cannot be resumed."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Result:
+class Result(NamedTuple):
     """One setting of one arm.
 
-    Attributes:
-      name: tells it from the others, such as "mer alpha 0.1".
-      title: for tables and pictures.
-      settings: its hyper-parameters.
-      seconds: time of all its seeds.
-      per_seed: "seed" and the metrics, `[S]` or `[S, ...]`, or dictionaries of such lists.
-      about: anything else that all seeds share.
+    name: tells it from the others, such as "mer alpha 0.1". title: for tables and pictures.
+    settings: its hyper-parameters. seconds: time of all its seeds.
+    per_seed: "seed" and the metrics, `[S]` or `[S, ...]`, or dictionaries of such lists.
+    about: anything else that all seeds share.
     """
 
     name: str
@@ -36,7 +32,7 @@ class Result:
     settings: dict[str, float]
     seconds: float
     per_seed: dict[str, Any]
-    about: dict[str, Any] = dataclasses.field(default_factory=dict)
+    about: dict[str, Any] = {}  # noqa: RUF012
 
     @property
     def seeds(self) -> list[int]:
@@ -61,18 +57,16 @@ class Result:
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object."""
-        named = {name: getattr(self, name) for name in ("name", "title", "settings", "seconds")}
-        return named | self.about | {"per_seed": self.per_seed}
+        named = {"name": self.name, "title": self.title, "settings": self.settings}
+        return named | {"seconds": self.seconds} | self.about | {"per_seed": self.per_seed}
 
 
-@dataclasses.dataclass(frozen=True)
-class Record:
+class Record(NamedTuple):
     """Everything that a run leaves in metrics.json.
 
-    Attributes:
-      about: what was asked, "config", "command" and "seeds", and where it ran.
-      metrics: `{name: title}` of the headline metrics, the first one first.
-      results: one for each setting.
+    about: what was asked, "config", "command" and "seeds", and where it ran.
+    metrics: `{name: title}` of the headline metrics, the first one first.
+    results: one for each setting.
     """
 
     about: dict[str, Any]
@@ -96,8 +90,7 @@ class Record:
         """Writes the file. A single result's headline metrics are also at the top level."""
         alone = self.results if len(self.results) == 1 else []
         spreads = {name: one.spread(name)._asdict() for one in alone for name in self.metrics}
-        results = [result.to_json() for result in self.results]
-        last = {"metrics": self.metrics, "results": results}
+        last = {"metrics": self.metrics, "results": [one.to_json() for one in self.results]}
         files.write_json(path, {"format": FORMAT} | self.about | spreads | last)
 
 
@@ -110,7 +103,8 @@ def load(path: Path) -> Record:
     try:
         content = files.read_json(path)
         written, metrics = content.pop("format", None), content.pop("metrics", {})
-        results = [_result(dict(part)) for part in content.pop("results", [])]
+        parts = [dict(part) for part in content.pop("results", [])]
+        results = [Result._make([*map(part.pop, Result._fields[:-1]), part]) for part in parts]
         about = {name: value for name, value in content.items() if name not in metrics}
         for result in results:
             sizes = {len(result.seeds), *(result.array(metric).size for metric in metrics)}
@@ -123,24 +117,14 @@ def load(path: Path) -> Record:
         raise ValueError(f"{path} is damaged or not a run's metrics ({error!r})") from None
 
 
-def _result(part: dict[str, Any]) -> Result:
-    names = ("name", "title", "settings", "seconds", "per_seed")
-    known = {name: part.pop(name) for name in names}
-    return Result(**known, about=part)
-
-
 def join(known: Record, new: Record) -> Record:
     """A record with the seeds of another run of the same settings after its own."""
-    results = [
-        dataclasses.replace(
-            first,
-            seconds=round(first.seconds + second.seconds, 2),
-            per_seed=append(first.per_seed, second.per_seed),
-        )
-        for first, second in zip(known.results, new.results, strict=True)
-    ]
-    seeds = {"seeds": results[0].seeds}
-    return Record(known.about | seeds, known.metrics, results)
+    results = []
+    for first, second in zip(known.results, new.results, strict=True):
+        seconds = round(first.seconds + second.seconds, 2)
+        per_seed = append(first.per_seed, second.per_seed)
+        results.append(first._replace(seconds=seconds, per_seed=per_seed))
+    return Record(known.about | {"seeds": results[0].seeds}, known.metrics, results)
 
 
 def append(first: Any, second: Any) -> Any:
@@ -150,18 +134,21 @@ def append(first: Any, second: Any) -> Any:
     return [*(first or []), *second]
 
 
-def take(values: Any, rows: Any) -> Any:
+def take(values: Any, rows: slice) -> Any:
     """Rows of per-seed lists at the leaves of dictionaries."""
     if isinstance(values, dict):
         return {name: take(part, rows) for name, part in values.items()}
-    return [values[row] for row in rows]
+    return values[rows]
 
 
 def environment() -> dict[str, Any]:
     """Versions and machine, to repeat the run."""
-    packages = ("mer_jax", "jax", "jaxlib", "flax", "optax", "numpy", "gymnax", "flashbax")
+    versions = {}
+    for name in ("mer_jax", "jax", "jaxlib", "flax", "optax", "numpy", "gymnax", "flashbax"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
     return {
-        "versions": {name: version for name in packages if (version := _version(name))},
+        "versions": versions,
         "python": platform.python_version(),
         "platform": platform.platform(),
         "devices": [str(device) for device in jax.devices()],
@@ -170,25 +157,14 @@ def environment() -> dict[str, Any]:
     }
 
 
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
 def _git_revision() -> str | None:
     """The commit that ran, with a + if its files had changed since. None outside of git."""
-
-    def git(*args: str) -> str:
-        command = ["git", "-C", str(Path(__file__).parent), *args]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        changed = git("status", "--porcelain", "--untracked-files=no")
-        return git("rev-parse", "HEAD") + ("+" if changed else "")
-    except (OSError, subprocess.CalledProcessError):
-        return None
+    # Without a tag to name it, the commit is described by its whole hash.
+    command = ["git", "describe", "--always", "--exclude=*", "--abbrev=40", "--dirty=+"]
+    with contextlib.suppress(OSError, subprocess.CalledProcessError):
+        where, quiet = Path(__file__).parent, subprocess.DEVNULL
+        return subprocess.check_output(command, cwd=where, stderr=quiet, text=True).strip()
+    return None
 
 
 def markdown(table: list[list[str]], caption: str = "") -> str:

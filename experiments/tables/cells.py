@@ -122,7 +122,7 @@ def join(cell: Cell, config: Any, study: Study) -> None:
         about = {"config": deciding(same), "command": command(cell.program.module, same)}
         about = new.about | about | {"seeds": seeds}
         about.pop("caption", None)  # of a part
-        known = dataclasses.replace(known, about=about)
+        known = known._replace(about=about)
         known.write(config.out / "metrics.json")
         shutil.rmtree(out)
 

@@ -1,6 +1,5 @@
 """Games: each agent's scores on all tasks, and the differences between agents."""
 
-import dataclasses
 import functools
 import itertools
 
@@ -46,7 +45,7 @@ def _page(rows: list[Row]) -> Page:
 
 def _with_mean(result: Result) -> Result:
     mean = {"mean_score": result.array("scores").mean((1, 2))}
-    return dataclasses.replace(result, per_seed=result.per_seed | mean)
+    return result._replace(per_seed=result.per_seed | mean)
 
 
 def _by_task(result: Result, metric: str) -> list[str]:

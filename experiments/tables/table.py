@@ -1,6 +1,5 @@
 """Tables: queries over the records of cells."""
 
-import dataclasses
 from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -59,7 +58,7 @@ class Table(NamedTuple):
         """
         known = [(cell, load(folder / "cells" / cell.name)) for cell in self.cells]
         return [
-            Row(cell, found, dataclasses.replace(one, title=" ".join(cell.heads[1:]).strip()))
+            Row(cell, found, one._replace(title=" ".join(cell.heads[1:]).strip()))
             for cell, found in known
             if found
             for one in found.results
