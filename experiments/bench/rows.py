@@ -14,8 +14,8 @@ import optax
 import mer_jax
 from experiments.bench import timing
 from experiments.bench.timing import NETWORK, RATIO, Measure, Row, compared, row
-from experiments.language.problem import Training, problem
-from experiments.rl.problem import GAMES
+from experiments.language.__main__ import Training, problem
+from experiments.rl.__main__ import GAMES
 from experiments.running.problem import Own, is_finite
 from experiments.supervised.problem import accuracies
 from mer_jax.data import benchmarks
