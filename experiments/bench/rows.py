@@ -15,8 +15,8 @@ import numpy as np
 import optax
 
 import mer_jax
-from experiments.language.problem import Training, problem
-from experiments.rl.problem import GAMES
+from experiments.language.__main__ import Training, problem
+from experiments.rl.__main__ import GAMES
 from experiments.running import devices
 from experiments.running.problem import Own, is_finite
 from experiments.supervised.problem import accuracies

@@ -6,36 +6,28 @@ import jax.numpy as jnp
 import mer_jax
 from experiments.examples.stream import first, turning_points
 
-
-def main() -> jax.Array:
-    model = mer_jax.networks.mlp((5, 32, 2))
-    learner = mer_jax.mer(
-        model.loss, alpha=0.1, beta=0.3, gamma=1.0, num_batches=5, batch_size=6, capacity=60
-    )
-    stream = turning_points(jax.random.key(0))
-    test = jax.tree.map(lambda leaf: leaf[:200], turning_points(jax.random.key(2)))  # task 0
-
-    def step(carry, at):
-        state, running_loss = carry
-        key, example = at
-        state, info = learner.update(key, state, example)
-        running_loss = 0.95 * running_loss + 0.05 * info.loss
-        known, memories = mer_jax.accuracy(model.apply, state.params, test), state.memory.num_seen
-        metrics = {"loss": running_loss, "task 0": known, "memories": memories}
-        return (state, running_loss), metrics
-
-    @jax.jit
-    def train(key):
-        network_key, learn_key = jax.random.split(key)
-        state = learner.init(model.init(network_key), first(stream))
-        keys = jax.random.split(learn_key, len(stream.y))
-        return jax.lax.scan(step, (state, jnp.float32(0.7)), (keys, stream))
-
-    _, metrics = train(jax.random.key(1))
-    for at in (0, 199, 399, 599):
-        print(", ".join(f"{name} {values[at]:.2f}" for name, values in metrics.items()))
-    return metrics["task 0"]
+net = mer_jax.networks.mlp((5, 32, 2))
+mer = mer_jax.mer(net.loss, alpha=0.1, beta=0.3, gamma=1, num_batches=5, batch_size=6, capacity=60)
+stream = turning_points(jax.random.key(0))
+test = jax.tree.map(lambda leaf: leaf[:200], turning_points(jax.random.key(2)))  # task 0
 
 
-if __name__ == "__main__":
-    main()
+def step(carry, at):
+    (state, running_loss), (key, example) = carry, at
+    state, info = mer.update(key, state, example)
+    running_loss = 0.95 * running_loss + 0.05 * info.loss
+    known, memories = mer_jax.accuracy(net.apply, state.params, test), state.memory.num_seen
+    return (state, running_loss), {"loss": running_loss, "task 0": known, "memories": memories}
+
+
+@jax.jit
+def train(key):
+    network_key, learn_key = jax.random.split(key)
+    state = mer.init(net.init(network_key), first(stream))
+    keys = jax.random.split(learn_key, len(stream.y))
+    return jax.lax.scan(step, (state, jnp.float32(0.7)), (keys, stream))
+
+
+_, metrics = train(jax.random.key(1))
+for at in (0, 199, 399, 599):
+    print(", ".join(f"{name} {values[at]:.2f}" for name, values in metrics.items()))

@@ -1,7 +1,6 @@
 """MER with a network as a pair of pure functions, as `init` and `apply` of haiku.transform."""
 
 import jax
-import jax.numpy as jnp
 import optax
 
 import mer_jax
@@ -18,20 +17,14 @@ def apply(params: dict[str, dict[str, jax.Array]], x: jax.Array) -> jax.Array:
     return jax.nn.relu(x @ params["linear"]["w"]) @ params["linear_1"]["w"]
 
 
-def main() -> float:
-    stream = turning_points(jax.random.key(0))
-
-    def loss(params, example):
-        logits = apply(params, example.x)
-        return optax.softmax_cross_entropy_with_integer_labels(logits, example.y)
-
-    learner = mer_jax.mer_big_batch(loss, alpha=0.1, gamma=0.3, batch_size=21, capacity=60)
-    state = learner.init(init(jax.random.key(1), stream.x[0]), first(stream))
-    state, _ = jax.jit(lambda s: mer_jax.run(jax.random.key(2), learner, s, stream))(state)
-    accuracy = float(jnp.mean(apply(state.params, stream.x).argmax(-1) == stream.y))
-    print(f"{100 * accuracy:.0f} % right on all tasks")
-    return accuracy
+def loss(params, example):
+    logits = apply(params, example.x)
+    return optax.softmax_cross_entropy_with_integer_labels(logits, example.y)
 
 
-if __name__ == "__main__":
-    main()
+stream = turning_points(jax.random.key(0))
+learner = mer_jax.mer_big_batch(loss, alpha=0.1, gamma=0.3, batch_size=21, capacity=60)
+state = learner.init(init(jax.random.key(1), stream.x[0]), first(stream))
+state, _ = jax.jit(lambda s: mer_jax.run(jax.random.key(2), learner, s, stream))(state)
+accuracy = (apply(state.params, stream.x).argmax(-1) == stream.y).mean()
+print(f"{100 * accuracy:.0f} % right on all tasks")

@@ -16,24 +16,18 @@ class Net(nnx.Module):
         return self.out(nnx.relu(self.hidden(x)))
 
 
-def main() -> float:
-    graph, params = nnx.split(Net(nnx.Rngs(0)))
-
-    def loss(params: nnx.State, example: mer_jax.Example) -> jax.Array:
-        logits = nnx.merge(graph, params)(example.x)
-        return optax.softmax_cross_entropy_with_integer_labels(logits, example.y)
-
-    stream = turning_points(jax.random.key(0))
-    mer = mer_jax.mer(loss, alpha=0.1, beta=0.3, gamma=1, num_batches=5, batch_size=6, capacity=60)
-    learn = jax.jit(lambda state: mer_jax.run(jax.random.key(1), mer, state, stream))
-    state, _ = learn(mer.init(params, first(stream)))
-    model = nnx.merge(graph, state.params)  # a model again
-
-    test = turning_points(jax.random.key(2))
-    accuracy = float((model(test.x).argmax(-1) == test.y).mean())
-    print(f"{100 * accuracy:.0f} % right on all tasks")
-    return accuracy
+graph, params = nnx.split(Net(nnx.Rngs(0)))
 
 
-if __name__ == "__main__":
-    main()
+def loss(params: nnx.State, example: mer_jax.Example) -> jax.Array:
+    logits = nnx.merge(graph, params)(example.x)
+    return optax.softmax_cross_entropy_with_integer_labels(logits, example.y)
+
+
+stream, test = turning_points(jax.random.key(0)), turning_points(jax.random.key(2))
+mer = mer_jax.mer(loss, alpha=0.1, beta=0.3, gamma=1, num_batches=5, batch_size=6, capacity=60)
+state = mer.init(params, first(stream))
+state, _ = jax.jit(lambda s: mer_jax.run(jax.random.key(1), mer, s, stream))(state)
+model = nnx.merge(graph, state.params)  # a model again
+accuracy = (model(test.x).argmax(-1) == test.y).mean()
+print(f"{100 * accuracy:.0f} % right on all tasks")

@@ -1,14 +1,14 @@
 """Texts of four kinds that any Python installation has."""
 
-import hashlib
 import sysconfig
 from collections.abc import Iterable
-from email.message import Message
 from importlib import metadata
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
+
+LICENCES = ("LICENSE", "LICENCE", "COPYING", "NOTICE")
 
 
 class Domain(NamedTuple):
@@ -29,26 +29,20 @@ def load(train_bytes: int, test_bytes: int) -> list[Domain]:
       ValueError: if this installation has less of one kind.
     """
     paths = {name: Path(path) for name, path in sysconfig.get_paths().items()}
-    headers = [paths["include"], *paths["purelib"].glob("numpy/**/include")]
+    folders = [paths["include"], *paths["purelib"].glob("numpy/**/include")]
+    headers = [file for folder in folders for file in folder.rglob("*.h")]
     packages = other_packages()
-    licences = [
-        Path(str(package.locate_file(file)))
-        for package in packages
-        for file in package.files or ()
-        if file.name.upper().startswith(("LICENSE", "LICENCE", "COPYING", "NOTICE"))
-    ]
-    # Newer metadata has the description as its body, older as a field.
-    messages = [cast(Message, package.metadata) for package in packages]
-    prose = [str(message.get_payload() or message["Description"] or "") for message in messages]
-    c_files = [file for folder in headers for file in folder.rglob("*.h")]
+    files = [file for package in packages for file in package.files or ()]
+    licences = [Path(file.locate()) for file in files if file.name.upper().startswith(LICENCES)]
+    # Older metadata has the description as a field, newer as its body, which comes last.
+    prose = [(package.metadata.get_all("Description") or [""])[-1] for package in packages]
     found = {
         "Python": (_read(paths["stdlib"].glob("*.py")), "the standard library's modules"),
-        "C": (_read(c_files), "headers of Python and NumPy"),
+        "C": (_read(headers), "headers of Python and NumPy"),
         "licences": (_read(licences), "licence files of the installed packages"),
         "prose": ([text.encode() for text in prose], "descriptions of the installed packages"),
     }
-    sizes = train_bytes, test_bytes
-    return [_domain(name, *of, sizes) for name, of in found.items()]
+    return [_domain(name, *of, train_bytes, test_bytes) for name, of in found.items()]
 
 
 def other_packages() -> list[metadata.Distribution]:
@@ -61,16 +55,17 @@ def _read(paths: Iterable[Path]) -> list[bytes]:
     return [path.read_bytes() for path in sorted(set(paths)) if path.is_file()]
 
 
-def _domain(name: str, texts: list[bytes], source: str, sizes: tuple[int, int]) -> Domain:
-    different = list({hashlib.sha256(text).digest(): text for text in texts if text}.values())
+def _domain(name: str, texts: list[bytes], source: str, *sizes: int) -> Domain:
+    different = [*dict.fromkeys(filter(None, texts))]
     shuffled = [different[i] for i in np.random.default_rng(0).permutation(len(different))]
     parts = [text for i, text in enumerate(shuffled) if i % 5], shuffled[::5]
-    joined = [b"\n".join(part) for part in parts]
-    for text, size in zip(joined, sizes, strict=True):
+    cut: list[np.ndarray] = []
+    for part, size in zip(parts, sizes, strict=True):
+        text = b"\n".join(part)
         if len(text) < size:
             raise ValueError(
                 f"this installation has {len(text)} bytes of {name} ({source}), expected {size}; "
                 "ask for less, or install more packages"
             )
-    train, test = (np.frombuffer(text[:n], np.uint8) for text, n in zip(joined, sizes, strict=True))
-    return Domain(name, train, test, source)
+        cut.append(np.frombuffer(text[:size], np.uint8))
+    return Domain(name, cut[0], cut[1], source)

@@ -4,9 +4,7 @@ import functools
 import itertools
 
 from experiments.plots.curves import by_task
-from experiments.rl.agents import TITLES
-from experiments.rl.problem import GAMES
-from experiments.rl.study import PROGRAM
+from experiments.rl.__main__ import GAMES, PROGRAM, TITLES
 from experiments.running.record import Result, markdown
 from experiments.running.statistics import difference, spread
 from experiments.tables.cells import Cell

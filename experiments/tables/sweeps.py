@@ -4,8 +4,7 @@ import functools
 from collections.abc import Iterator
 
 from experiments.plots.settings import Bar, bars
-from experiments.rl.agents import TITLES
-from experiments.rl.study import PROGRAM
+from experiments.rl.__main__ import PROGRAM, TITLES
 from experiments.running.batches import combinations
 from experiments.running.record import Result, markdown
 from experiments.tables.accuracy import Changed, make_cell

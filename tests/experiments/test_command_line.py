@@ -9,8 +9,8 @@ pytest.importorskip("gymnax", reason="mer_jax.rl needs it")
 
 from experiments import joint, survival
 from experiments.bench import __main__ as bench
-from experiments.language import study as language
-from experiments.rl import study as rl
+from experiments.language import __main__ as language
+from experiments.rl import __main__ as rl
 from experiments.running import command_line
 from experiments.supervised import study as supervised
 

@@ -5,9 +5,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.language import study
-from experiments.language.problem import Training, Transformer, problem
-from experiments.language.study import ARMS, PROGRAM, measure
+from experiments.language import __main__ as study
+from experiments.language.__main__ import (
+    ARMS,
+    PROGRAM,
+    Training,
+    Transformer,
+    measure,
+    problem,
+)
 from experiments.running import interrupt, record
 from experiments.running.checkpoints import Checkpoints
 from experiments.running.problem import Own
