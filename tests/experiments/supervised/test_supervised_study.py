@@ -118,7 +118,7 @@ def test_a_seed_is_the_same_alone_and_among_others(finished, tmp_path):
         ),
         (["--method", "gem", "--capacity", "19"], "capacity must be at least 20, got 19"),
         (["--method", "gem", "--margin", "-1"], "margin must be a finite number"),
-        (["--benchmark-file", "{empty}/none.npz"], "not a saved benchmark"),
+        (["--benchmark-file", "{empty}/none.npz"], "expected a saved benchmark"),
         (["--benchmark-file", "{saved}", "--tasks", "3"], "has --tasks 2, got 3"),
         (["--benchmark-file", "{saved}"], "has draws for 2 seeds, expected 3"),
     ],
