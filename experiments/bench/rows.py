@@ -16,7 +16,7 @@ import optax
 
 import mer_jax
 from experiments.language.__main__ import Training, problem
-from experiments.rl.__main__ import GAMES
+from experiments.rl import GAMES
 from experiments.running import devices
 from experiments.running.problem import Own, is_finite
 from experiments.supervised.problem import accuracies

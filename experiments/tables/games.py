@@ -4,7 +4,7 @@ import functools
 import itertools
 
 from experiments.plots.curves import by_task
-from experiments.rl.__main__ import GAMES, PROGRAM, TITLES
+from experiments.rl import GAMES, PROGRAM, TITLES
 from experiments.running.record import Result, markdown
 from experiments.running.statistics import difference, spread
 from experiments.tables.cells import Cell

@@ -4,7 +4,7 @@ import functools
 from collections.abc import Iterator
 
 from experiments.plots.settings import Bar, bars
-from experiments.rl.__main__ import PROGRAM, TITLES
+from experiments.rl import PROGRAM, TITLES
 from experiments.running.batches import combinations
 from experiments.running.record import Result, markdown
 from experiments.tables.accuracy import Changed, make_cell

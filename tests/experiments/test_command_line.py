@@ -10,7 +10,7 @@ pytest.importorskip("gymnax", reason="mer_jax.rl needs it")
 from experiments import joint, survival
 from experiments.bench import __main__ as bench
 from experiments.language import __main__ as language
-from experiments.rl import __main__ as rl
+from experiments import rl as rl
 from experiments.running import command_line
 from experiments.supervised import study as supervised
 

@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("gymnax", reason="mer_jax.rl needs it")
 
-from experiments.rl.__main__ import CHOSEN, GAMES, Play, problem
+from experiments.rl import CHOSEN, GAMES, Play, problem
 from experiments.running.problem import Own
 
 
@@ -45,7 +45,7 @@ def test_programs_are_traced_in_both_precisions(game, agent, x64):
 def test_the_backend_starts_when_a_game_is_made():
     """gymnax starts it when it is imported, and each core is made a device before."""
     code = (
-        "import sys; from experiments.rl.__main__ import PROGRAM, Config; "
+        "import sys; from experiments.rl import PROGRAM, Config; "
         "PROGRAM.study(Config(), print); assert 'gymnax' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

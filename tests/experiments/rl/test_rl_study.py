@@ -11,7 +11,7 @@ from PIL import Image
 pytest.importorskip("gymnax", reason="mer_jax.rl needs it")
 
 import experiments
-from experiments.rl.__main__ import CHOSEN, PROGRAM, TITLES, Config, measure
+from experiments.rl import CHOSEN, PROGRAM, TITLES, Config, measure
 from experiments.running import interrupt, record
 from experiments.running.checkpoints import Checkpoints
 from experiments.running.program import main

@@ -267,7 +267,7 @@ def test_a_second_program_in_a_process_finds_what_the_first_has_compiled(monkeyp
 def test_no_program_starts_jax_before_it_knows_its_devices():
     """Where one did, each core would no longer be a device, nor each run that is one too many."""
     program = (
-        "import experiments.rl.__main__, experiments.tables.__main__, experiments.report.__main__\n"
+        "import experiments.rl, experiments.tables.__main__, experiments.report.__main__\n"
         "from experiments import bench, joint, survival\n"
         "from experiments.language import __main__\n"
         "from experiments.running import devices\n"

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from experiments.plots.settings import WIDEST, Bar, bars
-from experiments.rl.__main__ import CHOSEN as RATES
+from experiments.rl import CHOSEN as RATES
 from experiments.running.command_line import deciding
 from experiments.running.interrupt import stop
 from experiments.running.record import Record, Result, markdown

@@ -1,1 +1,0 @@
-"""Continual reinforcement learning: a game that gets harder from task to task."""
