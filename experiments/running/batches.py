@@ -9,7 +9,15 @@ import jax
 import numpy as np
 from rich.progress import Progress as Bars
 
-from experiments.running import checkpoints, devices, files, loop, progress, tensorboard
+from experiments.running import (
+    checkpoints,
+    devices,
+    distributed,
+    files,
+    loop,
+    progress,
+    tensorboard,
+)  # fmt: skip
 from experiments.running.checkpoints import Checkpoints
 from experiments.running.options import Run
 from experiments.running.problem import Own, Problem, Schedule, bytes_per_run
@@ -114,14 +122,15 @@ def run(study: Study, config: Run, bars: Bars, title: str = "", draws: bool = Tr
         done = record.results
         for known in learn(study, arm, config, bars, title or arm.title):
             record = record._replace(results=[*done, *known])
-            if not devices.is_first_process():
+            if not distributed.is_first():
                 continue
             if draws:
                 text = markdown(record.table(study.digits), study.caption)
                 files.write_text(config.out / "table.md", text)
                 study.draw(record, config.out)
             record.write(config.out / "metrics.json")
-    checkpoints.forget(config.out)
+    if distributed.is_first():
+        checkpoints.forget(config.out)
     return record
 
 
@@ -145,7 +154,8 @@ def learn(study: Study, arm: Arm, config: Run, bars: Bars, title: str) -> Iterat
         found = {"seed": own.seed.tolist(), **study.measure(rows, last.infos, own)}
         found["params_checksum"] = checkpoints.checksums(last.params, len(runs))
         measured = append(measured, found)
-        if study.leave and runs[0] == 0 and arm is study.arms[0]:
+        leaves = runs[0] == 0 and arm is study.arms[0] and distributed.is_first()
+        if study.leave and leaves:
             study.leave(config.out, *jax.tree.map(lambda leaf: leaf[0], (own, last.params)))
         yield _results(arm, measured, round(seconds, 2), size)
 
@@ -178,10 +188,9 @@ def _learn(
     is_last = runs[-1] + 1 == len(study.seeds) * len(arm.settings) and arm is study.arms[-1]
     folder, say = checkpoints.folder(config.out) / f"{arm.name}-{runs[0]}", bars.console.print
     store = Checkpoints(folder, identity, config.checkpoint_every, lasting=not is_last, say=say)
-    saved = store if jax.process_count() == 1 else None
     may_diverge = study.may_diverge or len(arm.settings) > 1
-    steps = loop.learn(arm.problem, schedule, own, study.shared, saved, may_diverge)
-    if config.tensorboard:
+    steps = loop.learn(arm.problem, schedule, own, study.shared, store, may_diverge)
+    if config.tensorboard and distributed.is_first():
         places = [schedule.seen(place) for place in schedule.evaluations]
         steps = tensorboard.logged(steps, config.out / "tensorboard" / folder.name, places)
 

@@ -16,9 +16,18 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.running.interrupt import asked_to_stop
+from experiments.running import distributed
 
 Arrays = dict[str, list[np.ndarray]]
+
+
+def arithmetic() -> dict[str, Any]:
+    """Versions and settings that change the bits of a run."""
+    names = ("mer_jax", "jax", "jaxlib", "flax", "optax")
+    known: dict[str, Any] = {name: metadata.version(name) for name in names}
+    known["backend"] = jax.default_backend()
+    flags = ("jax_enable_x64", "jax_default_prng_impl")
+    return known | {name: getattr(jax.config, name) for name in flags}
 
 
 @dataclasses.dataclass
@@ -48,13 +57,7 @@ class Checkpoints:
 
     @functools.cached_property
     def _identity(self) -> Any:
-        """The identity, with the versions and settings that change the bits of a run."""
-        names = ("mer_jax", "jax", "jaxlib", "flax", "optax")
-        arithmetic: dict[str, Any] = {name: metadata.version(name) for name in names}
-        arithmetic["backend"] = jax.default_backend()
-        for name in ("jax_enable_x64", "jax_default_prng_impl"):
-            arithmetic[name] = getattr(jax.config, name)
-        return json.loads(json.dumps(self.identity() | arithmetic))
+        return json.loads(json.dumps(self.identity() | arithmetic()))
 
     @property
     def seconds(self) -> float:
@@ -62,30 +65,25 @@ class Checkpoints:
         return time.monotonic() - self.started
 
     def due(self, at: int) -> bool:
-        """Whether it is time for a checkpoint, also because the program was asked to stop."""
-        if asked_to_stop():
-            return True
+        """Whether it is time for a checkpoint."""
         if self.every is None:
             return time.monotonic() - self.saved_on >= 60
         return at // self.every > self.saved_at // self.every
 
     def save(self, at: int, arrays: Arrays) -> None:
-        """Saves the runs. An interrupted save leaves the other checkpoints whole.
-
-        Raises:
-          KeyboardInterrupt: afterwards, if the program was asked to stop.
-        """
+        """Saves the runs. An interrupted save leaves the other checkpoints whole."""
+        self.saved_at, self.saved_on = at, time.monotonic()
+        if not distributed.is_first():
+            return
         from orbax.checkpoint import args
 
         told = {"at": at, "identity": self._identity, "seconds": self.seconds}
         told["checksum"] = checksum((arrays, json.dumps(told, sort_keys=True)))
         flat = {f"{name}.{i}": leaf for name, rows in arrays.items() for i, leaf in enumerate(rows)}
         both = args.Composite(arrays=args.StandardSave(flat), told=args.JsonSave(told))
+        self.folder.mkdir(parents=True, exist_ok=True)
         with self._manager() as manager:
             manager.save(at, args=both, force=True)
-        self.saved_at, self.saved_on = at, time.monotonic()
-        if asked_to_stop():
-            raise KeyboardInterrupt
 
     def newest(self) -> tuple[int, Arrays] | None:
         """The place and the arrays of the newest whole checkpoint. None without any.
@@ -106,8 +104,8 @@ class Checkpoints:
                     self.say(f"skipping the damaged checkpoint {self.folder}/{step}: {reason[0]}")
                     continue
                 self._check(told["identity"])
-                for damaged in steps[:number]:  # their places will be needed
-                    manager.delete(damaged)
+                for damaged in steps[:number] if distributed.is_first() else ():
+                    manager.delete(damaged)  # their places will be needed
                 self.saved_at = step
                 self.started -= told["seconds"]
                 return step, arrays
@@ -142,7 +140,14 @@ class Checkpoints:
         import orbax.checkpoint as orbax  # takes a second
 
         logging.getLogger("absl").setLevel(logging.ERROR)
-        options = orbax.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=False)
+        me = jax.process_index()  # all processes read, and the first one writes
+        alone = orbax.options.MultiprocessingOptions(
+            primary_host=me, active_processes={me}, barrier_sync_key_prefix=str(me)
+        )
+        options = orbax.CheckpointManagerOptions(
+            max_to_keep=2, enable_async_checkpointing=False, create=False,
+            multiprocessing_options=alone,
+        )  # fmt: skip
         return orbax.CheckpointManager(self.folder, options=options)
 
 

@@ -58,26 +58,6 @@ def check() -> None:
         ) from None
 
 
-def join(coordinator: str | None, num_processes: int | None, process_id: int | None) -> None:
-    """Connects the processes. Without arguments JAX asks the cluster.
-
-    Raises:
-      ValueError: if that fails.
-    """
-    try:
-        jax.distributed.initialize(coordinator, num_processes, process_id)
-    except (RuntimeError, ValueError) as error:
-        raise ValueError(
-            f"--distributed found no processes to join ({error}); where JAX does not know the "
-            "cluster, give --coordinator HOST:PORT, --num-processes and --process-id"
-        ) from error
-
-
-def is_first_process() -> bool:
-    """Whether this process prints and writes."""
-    return jax.process_index() == 0
-
-
 def places(num_programs: int) -> list[Place]:
     """Places for programs side by side. Each has its share of a CPU's cores, at least one."""
     devices = np.array(jax.devices())
@@ -119,11 +99,11 @@ def fetch(array: jax.Array) -> np.ndarray:
 
 
 def memory_bytes() -> int:
-    """The memory of all devices together, in use or not."""
+    """The memory of this process's devices together, in use or not."""
     limits = [(one.memory_stats() or {}).get("bytes_limit", 0) for one in jax.local_devices()]
     if not all(limits):  # the CPU's devices share the host's memory
         limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
-    return sum(limits) * jax.process_count()
+    return sum(limits)
 
 
 def fitting(what: str, size: int) -> int:

@@ -8,8 +8,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from experiments.running import devices
-from experiments.running.checkpoints import Arrays, Checkpoints, check_finite
+from experiments.running import devices, distributed
+from experiments.running.checkpoints import Arrays, Checkpoints, check_finite, checksum
 from experiments.running.devices import SEED, SHARED
 from experiments.running.interrupt import asked_to_stop
 from experiments.running.problem import Own, Problem, Rows, Schedule, is_finite
@@ -91,10 +91,15 @@ def learn(
     Yields:
       Progress after each chunk. The last has the networks.
     Raises:
+      KeyboardInterrupt: at a checkpoint, if a process was asked to stop.
       ValueError: if the checkpoint is of other runs, or all are damaged.
     """
+    if any(distributed.any_of(asked_to_stop())):
+        raise KeyboardInterrupt
     with ThreadPoolExecutor(1) as aside:
         place, stored = (checkpoints and checkpoints.newest()) or (0, {})
+        seen = {"place": place, "state": jax.process_count() > 1 and checksum(stored)}
+        distributed.agree(seen, "checkpoints in --out, which must be one folder for all")
         mesh, num_runs = devices.mesh(len(own.seed)), len(own.seed)
         shared = devices.put(shared, mesh, SHARED)
         runs = Runs(problem, schedule, mesh, own, shared, num_runs, aside)
@@ -106,11 +111,12 @@ def learn(
             loop = evaluate(runs, loop)
             yield loop
             loop = advance(runs, loop, program)
-            if checkpoints is None:
-                if asked_to_stop():
-                    raise KeyboardInterrupt
-            elif loop.place == schedule.total or checkpoints.due(loop.place):
+            is_due = checkpoints is not None and checkpoints.due(loop.place)
+            is_due, stops = distributed.any_of(is_due, asked_to_stop())
+            if checkpoints and (is_due or stops or loop.place == schedule.total):
                 loop = save(runs, loop, checkpoints, may_diverge)
+            if stops and loop.place < schedule.total:
+                raise KeyboardInterrupt
         loop = settle(evaluate(runs, loop))
         if checkpoints and checkpoints.lasting and checkpoints.saved_at < schedule.total:
             checkpoints.save(loop.place, arrays(runs, loop))

@@ -2,10 +2,8 @@
 
 import dataclasses
 import math
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
-
-from experiments.running import tensorboard
 
 
 def flag(name: str) -> str:
@@ -95,8 +93,8 @@ class Run(Out, Seeds):
 
     def check(self) -> None:
         super().check()
-        if self.tensorboard:
-            tensorboard.check()
+        if self.tensorboard and find_spec("tensorboardX") is None:
+            raise ValueError("--tensorboard needs a package: pip install tensorboardX")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,24 +110,34 @@ class Distributed(Flags):
     """Runs over several processes."""
 
     distributed: bool = False
-    """Spread the runs over several processes, each started with the same flags. On a cluster that
-    JAX knows nothing more is needed, elsewhere the three flags that follow. Such runs have no
-    checkpoints. The results of finished methods are saved."""
+    """Spread the runs over several processes, each started with the same flags and one --out for
+    all. On a cluster that JAX knows nothing more is needed, elsewhere the next three flags."""
     coordinator: str | None = None
     """HOST:PORT of the first process, for --distributed."""
     num_processes: int | None = None
     """Number of processes, for --distributed."""
     process_id: int | None = None
     """Number of this process, from 0, for --distributed."""
+    wait_seconds: int = 60
+    """Seconds that a process waits for the others at the start, for --distributed."""
 
     def check(self) -> None:
         super().check()
-        given = {self.coordinator, self.num_processes, self.process_id} != {None}
-        if given and not self.distributed:
-            raise ValueError("--coordinator, --num-processes and --process-id need --distributed")
-        resumes: Any = getattr(self, "resume", False), getattr(self, "checkpoint_every", None)
-        if self.distributed and resumes != (False, None):
-            raise ValueError("--distributed runs keep no checkpoints to go on from")
+        self.positive("num_processes", "wait_seconds")
+        three = self.coordinator, self.num_processes, self.process_id
+        if three == (None, None, None):
+            return
+        names = "--coordinator, --num-processes and --process-id"
+        if not self.distributed:
+            raise ValueError(f"{names} need --distributed")
+        if self.coordinator is None or self.num_processes is None or self.process_id is None:
+            raise ValueError(f"{names} go together: give all three or none")
+        host, _, port = self.coordinator.rpartition(":")
+        if not (host and port.isdecimal() and 0 < int(port) < 65536):
+            raise ValueError(f"--coordinator must be HOST:PORT, got {self.coordinator}")
+        if not 0 <= self.process_id < self.num_processes:
+            most = f"from 0 to {self.num_processes - 1} with --num-processes {self.num_processes}"
+            raise ValueError(f"--process-id must be {most}, got {self.process_id}")
 
 
 _FREE = [field.name for group in (Out, Data, Distributed) for field in dataclasses.fields(group)]

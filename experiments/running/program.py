@@ -1,6 +1,7 @@
 """Program shell: flags, checks, expected errors, Ctrl-C, progress and results."""
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,7 +10,15 @@ import jax
 from rich.console import Console
 from rich.table import Table
 
-from experiments.running import batches, checkpoints, devices, files, progress, record
+from experiments.running import (
+    batches,
+    checkpoints,
+    devices,
+    distributed,
+    files,
+    progress,
+    record,
+)  # fmt: skip
 from experiments.running.batches import Study
 from experiments.running.command_line import command, deciding, errors, parse
 from experiments.running.files import locked
@@ -44,30 +53,43 @@ def main(program: Program, args: Sequence[str] | None = None) -> None:
     config = parse(program.module, program.config, args)
     console = progress.console()
     with errors(program.module):
+        config.check()
+        is_distributed = isinstance(config, Distributed) and config.distributed
+        if is_distributed:
+            distributed.fork(program.module, config)
         with console.status("reading data"):
-            config.check()
             check_free(config)
             study = program.study(config, console.print)
             config.out.mkdir(parents=True, exist_ok=True)
         most_settings = max(len(arm.settings) for arm in study.arms)
         devices.use_all_cores(len(study.seeds) * most_settings)
         jax.config.update("jax_default_matmul_precision", "highest")
-        is_distributed = isinstance(config, Distributed) and config.distributed
         if is_distributed:
-            devices.join(config.coordinator, config.num_processes, config.process_id)
-            console.quiet = not devices.is_first_process()
+            distributed.join(config, console.print)
         devices.check()
+        console.quiet = not distributed.is_first()
         console.print(study.caption)
         study.about.update(record.environment())
-    resumes = "" if is_distributed else ". --resume goes on from the last checkpoint"
-    stopped = f"finished results are in {config.out}{resumes}"
-    is_first = devices.is_first_process()
-    lock = locked(config.out) if is_first else contextlib.nullcontext()
+    stopped = f"finished results are in {config.out}. --resume goes on from the last checkpoint"
+    lock = locked(config.out) if distributed.is_first() else contextlib.nullcontext()
     with running(program.module, console, stopped), lock, progress.display(console) as bars:
-        if is_first and not checkpoints.folder(config.out).exists():
+        agree(config, study)
+        if distributed.is_first() and not checkpoints.folder(config.out).exists():
             files.write_json(config.out / "run.json", {"format": record.FORMAT} | study.about)
         known = batches.run(study, config, bars)
     tell(console, config.out, known.table(study.digits))
+
+
+def agree(config: Any, study: Study) -> None:
+    """Raises `ValueError` unless all processes learn the same runs in the same way."""
+    flags = {flag(name): value for name, value in deciding(config).items()}
+    flags |= {"--resume": config.resume, "--out": str(config.out.resolve())}
+    distributed.agree(flags, "flags")
+    if jax.process_count() > 1:
+        values = study.identity | checkpoints.arithmetic()
+        values |= {"data": checkpoints.checksum((study.data, study.shared))}
+        values |= {"XLA_FLAGS": os.environ.get("XLA_FLAGS")}
+        distributed.agree(values, "data or versions")
 
 
 def check_free(config: Any) -> None:
