@@ -8,9 +8,9 @@ import pytest
 pytest.importorskip("gymnax", reason="mer_jax.rl needs it")
 
 from experiments import joint, survival
+from experiments import rl as rl
 from experiments.bench import __main__ as bench
 from experiments.language import __main__ as language
-from experiments import rl as rl
 from experiments.running import command_line
 from experiments.supervised import study as supervised
 
