@@ -12,15 +12,11 @@ from experiments.running import devices, pool, progress
 from experiments.running.command_line import errors, parse
 from experiments.running.options import Data
 from experiments.running.program import running
-from experiments.tables import ablation, accuracy, alignment, games, omniglot, sweeps
+from experiments.tables import games, supervised, sweeps
 from experiments.tables.cells import jobs
 
 TABLES = {
-    "retained-accuracy": accuracy.RETAINED,
-    "learning-accuracy": accuracy.LEARNED,
-    "alignment": alignment.TABLE,
-    "ablation": ablation.TABLE,
-    "omniglot": omniglot.TABLE,
+    **supervised.TABLES,
     "rl": games.TABLE,
     "rl-sweeps": sweeps.RL,
     "sweeps": sweeps.SUPERVISED,

@@ -36,10 +36,10 @@ def _page(rows: list[Row]) -> Page:
         if len(results) > 1:
             texts.append(markdown(_differences(results), "Over all tasks, seed by seed."))
         texts.append(markdown(gains, f"{title}: {GAMES[game].gains}, an episode."))
-        along = {"places": same[0].record.about["frames"], "labels": ("frames", "score")}
         pictures[f"rl-{game}.png"] = functools.partial(
-            by_task, results=results, metric="scores", title=title, **along
-        )
+            by_task, results=results, metric="scores", title=title,
+            places=same[0].record.about["frames"], labels=("frames", "score"),
+        )  # fmt: skip
     caption = f"Sums of rewards, mean ± standard deviation over {num_seeds(rows)} seeds."
     return [*texts, caption], {**pictures}
 

@@ -8,8 +8,8 @@ from experiments.rl.agents import TITLES
 from experiments.rl.study import PROGRAM
 from experiments.running.batches import combinations
 from experiments.running.record import Result, markdown
-from experiments.tables.accuracy import Changed, make_cell
 from experiments.tables.cells import Cell
+from experiments.tables.supervised import Changed, make_cell
 from experiments.tables.table import Page, Row, Table, grouped, heading
 
 FIRST_SEED = 100
@@ -94,54 +94,38 @@ def _listed(result: Result, names: list[str]) -> str:
     return ", ".join(f"{name} {result.settings[name]:g}" for name in names)
 
 
-def _page(metrics: dict[str, str], place: str, what: str, title: str, caption: str, rows: list[Row]
-          ) -> Page:  # fmt: skip
-    """A line for each setting. The best of each method by the first metric is bold.
-
-    Args:
-      metrics: both metrics' heads. place, what: the other heads.
-    """
-    table = [[place, what, "Settings", *metrics.values()]]
-    panels: dict[str, list[Bar]] = {}
-    for heads, same in grouped(rows, lambda row: row.cell.heads).items():
-        chosen = best([row.result for row in same], *metrics)
+def _page(file: str, heads: tuple[str, str], metrics: tuple[str, str], title: str, caption: str,
+          rows: list[Row]) -> Page:  # fmt: skip
+    """A line for each setting. The best of each method by the first metric is bold."""
+    units = [rows[0].record.metrics[metric] for metric in metrics]
+    table, panels = [[*heads, "Settings", *units]], {}
+    for (place, *_), same in grouped(rows, lambda row: row.cell.heads).items():
+        results = [row.result for row in same]
+        chosen = best(results, *metrics)
         names = [name for name in chosen.settings if name != "capacity"]
-        varied = [n for n in names if len({row.result.settings[n] for row in same}) > 1]
-        for one in (row.result for row in same):
-            first, second = (one.spread(metric) for metric in metrics)
+        varied = [n for n in names if len({one.settings[n] for one in results}) > 1]
+        for one in results:
             mark = "**" if one is chosen else ""
+            first, second = (one.spread(metric) for metric in metrics)
             bold = [f"{mark}{text}{mark}" for text in (_listed(one, names), first.text())]
-            table.append([heads[0], one.title, *bold, second.text()])
+            table.append([place, one.title, *bold, second.text()])
             name = ", ".join(filter(None, (one.title, _listed(one, varied))))
-            panels.setdefault(heads[0], []).append(Bar(name, first, None, one is chosen))
-    file = f"{'rl-' if what == 'Agent' else ''}sweeps.png"
-    draw = functools.partial(bars, panels=panels, title=title, unit=table[0][3])
+            panels.setdefault(place, []).append(Bar(name, first, None, one is chosen))
+    draw = functools.partial(bars, panels=panels, title=title, unit=units[0])
     return [markdown(table, caption)], {file: draw}
 
 
-SUPERVISED = Table(
-    [*_supervised()],
-    functools.partial(
-        _page,
-        {"retained_accuracy": "Retained accuracy", "learning_accuracy": "Learning accuracy"},
-        "Benchmark",
-        "Method",
-        "Retained accuracy in the sweeps, %; red: chosen",
-        f"In %, mean ± standard deviation over seeds from {FIRST_SEED} on (two for MNIST, one for "
-        f"Omniglot), on the first half of the tasks of MNIST's benchmarks and 15 of "
-        "Omniglot's alphabets, which each seed draws anew; bold: the best, which tables use.",
-    ),
-)
-RL = Table(
-    [*_games()],
-    functools.partial(
-        _page,
-        {"late_score": "Score in the last task", "final_score": "Final score"},
-        "Game",
-        "Agent",
-        "Score in the last task of the sweeps; red: chosen",
-        f"Sums of rewards over all tasks, mean ± standard deviation over 2 or 4 seeds from "
-        f"{FIRST_SEED} on (Catcher, Flappy Bird); in the last task: the mean of all evaluations "
-        "since it began; bold: the best by that, which the table of games uses.",
-    ),
-)
+SUPERVISED = Table([*_supervised()], functools.partial(
+    _page, "sweeps.png", ("Benchmark", "Method"), ("retained_accuracy", "learning_accuracy"),
+    "Retained accuracy in the sweeps, %; red: chosen",
+    f"In %, mean ± standard deviation over seeds from {FIRST_SEED} on (two for MNIST, one for "
+    "Omniglot), on the first half of the tasks of MNIST's benchmarks and 15 of Omniglot's "
+    "alphabets, which each seed draws anew; bold: the best, which tables use.",
+))  # fmt: skip
+RL = Table([*_games()], functools.partial(
+    _page, "rl-sweeps.png", ("Game", "Agent"), ("late_score", "final_score"),
+    "Score in the last task of the sweeps; red: chosen",
+    "Sums of rewards over all tasks, mean ± standard deviation over 2 or 4 seeds from "
+    f"{FIRST_SEED} on (Catcher, Flappy Bird); in the last task: the mean of all evaluations "
+    "since it began; bold: the best by that, which the table of games uses.",
+))  # fmt: skip

@@ -1,12 +1,12 @@
 """Tables: queries over the records of cells."""
 
 import dataclasses
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from experiments.running import files
-from experiments.running.record import Record, Result, markdown
+from experiments.running.record import Record, Result
 from experiments.tables.cells import Cell, load
 
 Key = TypeVar("Key", bound=Hashable)
@@ -35,8 +35,6 @@ class Row(NamedTuple):
         return known | ({"published": self.cell.published} if self.cell.published else {})
 
 
-Columns = Mapping[str, Callable[[Row], str]]
-"""The columns of a table, `{head: text(row)}`."""
 Page = tuple[list[str], dict[str, Callable[[Path], object]]]
 """Markdown texts, and pictures `{file name: draw(path)}`."""
 
@@ -57,13 +55,13 @@ class Table(NamedTuple):
         Raises:
           ValueError: if a record is damaged.
         """
-        known = [(cell, load(folder / "cells" / cell.name)) for cell in self.cells]
-        return [
-            Row(cell, found, dataclasses.replace(one, title=" ".join(cell.heads[1:]).strip()))
-            for cell, found in known
-            if found
-            for one in found.results
-        ]
+        rows = []
+        for cell in self.cells:
+            title = " ".join(cell.heads[1:]).strip()
+            found = load(folder / "cells" / cell.name)
+            for one in found.results if found else ():
+                rows.append(Row(cell, found, dataclasses.replace(one, title=title)))
+        return rows
 
     def write(self, name: str, folder: Path) -> None:
         """Writes Markdown, JSON and pictures.
@@ -76,20 +74,14 @@ class Table(NamedTuple):
         texts, pictures = self.page(rows)
         text = "\n".join(texts).rstrip()
         files.write_text(folder / f"{name}.md", f"{text} `python -m experiments.tables {name}`\n")
-        cells = grouped(rows, lambda row: (row.cell.name, row.record.about["command"]))
-        digest = {
-            cell: {"command": command, "results": [row.digest() | self.more(row) for row in same]}
-            for (cell, command), same in cells.items()
-        }
+        digest: dict[str, Any] = {}
+        for row in rows:
+            first = {"command": row.record.about["command"], "results": []}
+            known = digest.setdefault(row.cell.name, first)
+            known["results"].append(row.digest() | self.more(row))
         files.write_json(folder / f"{name}.json", digest)
         for file, draw in pictures.items():
             files.write(folder / file, draw)
-
-
-def listed(rows: list[Row], columns: Columns, caption: str) -> str:
-    """A Markdown table with a line for each row."""
-    lines = [[text(row) for text in columns.values()] for row in rows]
-    return markdown([[*columns], *lines], caption)
 
 
 def grouped(rows: list[Row], key: Callable[[Row], Key]) -> dict[Key, list[Row]]:
