@@ -1,7 +1,6 @@
 """Games: each agent's scores on all tasks, and the differences between agents."""
 
 import dataclasses
-import functools
 import itertools
 
 from experiments.plots.curves import by_task
@@ -11,7 +10,7 @@ from experiments.rl.study import PROGRAM
 from experiments.running.record import Result, markdown
 from experiments.running.statistics import difference, spread
 from experiments.tables.cells import Cell
-from experiments.tables.table import Page, Row, Table, grouped, heading, num_seeds
+from experiments.tables.table import Draw, Row, Table, grouped, heading, num_seeds
 
 WHEN = {
     "final_score": "at the end",
@@ -21,10 +20,10 @@ WHEN = {
 """The metrics that are compared. The last two are means over evaluations and vary less."""
 
 
-def _page(rows: list[Row]) -> Page:
+def _page(rows: list[Row], draw: Draw) -> list[str]:
     """Scores, differences and gains of each game, and a picture."""
-    texts, pictures = [], {}
-    for game, same in grouped(rows, lambda row: row.cell.flags["game"]).items():
+    texts = []
+    for game, same in grouped(rows, lambda row: row.cell.flags["game"]):
         results, title = [_with_mean(row.result) for row in same], heading(game)
         tasks = [f"Task {task + 1}" for task in range(results[0].array("scores").shape[-1])]
         scores, gains = [["Agent", "Final score", *tasks, "Seconds"]], [["Agent", *tasks]]
@@ -36,12 +35,10 @@ def _page(rows: list[Row]) -> Page:
         if len(results) > 1:
             texts.append(markdown(_differences(results), "Over all tasks, seed by seed."))
         texts.append(markdown(gains, f"{title}: {GAMES[game].gains}, an episode."))
-        pictures[f"rl-{game}.png"] = functools.partial(
-            by_task, results=results, metric="scores", title=title,
-            places=same[0].record.about["frames"], labels=("frames", "score"),
-        )  # fmt: skip
-    caption = f"Sums of rewards, mean ± standard deviation over {num_seeds(rows)} seeds."
-    return [*texts, caption], {**pictures}
+        places, labels = same[0].record.about["frames"], ("frames", "score")
+        how = {"metric": "scores", "title": title, "places": places, "labels": labels}
+        draw(f"rl-{game}.png", by_task, results=results, **how)
+    return [*texts, f"Sums of rewards, mean ± standard deviation over {num_seeds(rows)} seeds."]
 
 
 def _with_mean(result: Result) -> Result:

@@ -1,16 +1,13 @@
 """Published results of Riemer et al. (ICLR 2019): mean and spread over five runs."""
 
-Value = tuple[float, float]
-"""A published mean and its spread."""
 
-
-def _row(*values: Value | None) -> dict[str, Value]:
+def _row(*values: tuple[float, float]) -> dict[str, tuple[float, float]]:
     names = ("rotations", "permutations", "many-permutations", "omniglot")
-    return {name: value for name, value in zip(names, values, strict=False) if value}
+    return dict(zip(names, values, strict=False))
 
 
 # Retained accuracy in percent: {(method, memories): {benchmark: value}}.
-RETAINED_ACCURACY: dict[tuple[str, int | None], dict[str, Value]] = {
+RETAINED_ACCURACY = {
     ("online", None): _row((46.40, 0.78), (55.42, 0.65), (32.62, 0.43), (4.36, 0.37)),
     ("ewc", None): _row((57.96, 1.33), (62.32, 1.34), (33.46, 0.46), (4.63, 0.14)),
     ("gem", 5120): _row((87.12, 0.44), (82.50, 0.42), (56.76, 0.29), (18.03, 0.15)),

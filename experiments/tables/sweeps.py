@@ -9,16 +9,13 @@ from experiments.rl.study import PROGRAM
 from experiments.running.batches import combinations
 from experiments.running.record import Result, markdown
 from experiments.tables.cells import Cell
-from experiments.tables.supervised import Changed, make_cell
-from experiments.tables.table import Page, Row, Table, grouped, heading
+from experiments.tables.supervised import make_cell
+from experiments.tables.table import Draw, Row, Table, grouped, heading
 
 FIRST_SEED = 100
 """Seeds from here on, thus tasks, images and networks, are in no other table."""
-# {benchmark: number of tasks and of seeds}. Half of each benchmark's tasks; of Omniglot as many as
-# show which methods retain.
-DRAWS = {
-    "rotations": (10, 2), "permutations": (10, 2), "many-permutations": (50, 2), "omniglot": (15, 1)
-}  # fmt: skip
+# Half of each benchmark's tasks. Of Omniglot as many as show which methods retain.
+TASKS = {"rotations": 10, "permutations": 10, "many-permutations": 50, "omniglot": 15}
 # A method, its memories, 0 for none, and the values that were tried.
 MNIST = """
 agem 500 alpha=0.001,0.003,0.01,0.03 sample_size=256
@@ -47,8 +44,7 @@ independent 0 alpha=0.01,0.03,0.1
 task-input 0 alpha=0.01,0.03,0.1
 """
 # Six settings for each agent. DQN-MER always interpolates: with its single batch a frame, gamma and
-# beta 1 would be DQN with single examples. Flappy Bird has four seeds, since they differ more.
-GAMES = {"catcher": 2, "flappy-bird": 4}
+# beta 1 would be DQN with single examples.
 AGENTS = """
 catcher dqn alpha=0.003,0.01,0.03,0.1,0.2,0.5
 catcher dqn-reservoir alpha=0.003,0.01,0.03,0.1,0.2,0.5
@@ -59,7 +55,7 @@ flappy-bird dqn-mer alpha=0.003,0.006,0.01 gamma=0.3,0.6
 """
 
 
-def _lines(text: str) -> Iterator[tuple[str, str, Changed]]:
+def _lines(text: str) -> Iterator[tuple[str, str, dict[str, tuple[float, ...]]]]:
     """The first two words of each line, and the values of its names."""
     for first, second, *words in map(str.split, text.strip().splitlines()):
         pairs = (word.split("=") for word in words)
@@ -68,19 +64,20 @@ def _lines(text: str) -> Iterator[tuple[str, str, Changed]]:
 
 def _supervised() -> Iterator[Cell]:
     """A cell for each line. Omniglot takes long, so each of its settings is a cell of its own."""
-    for on, (tasks, seeds) in DRAWS.items():
-        flags = {"seed": FIRST_SEED, "seeds": seeds, "tasks": tasks}
-        for method, size, values in _lines(OMNIGLOT if on == "omniglot" else MNIST):
+    for on, tasks in TASKS.items():
+        is_long = on == "omniglot"
+        flags = {"seed": FIRST_SEED, "seeds": 1 if is_long else 2, "tasks": tasks}
+        for method, size, values in _lines(OMNIGLOT if is_long else MNIST):
             singles = [{n: (one,) for n, one in s.settings.items()} for s in combinations(values)]
-            for part in singles if on == "omniglot" else [values]:
-                yield make_cell(on, method, int(size) or None, part, "sweeps", **flags)
+            for part in singles if is_long else [values]:
+                yield make_cell(on, method, int(size) or None, "sweeps", **flags, **part)
 
 
 def _games() -> Iterator[Cell]:
     """A cell for each line."""
     for game, agent, values in _lines(AGENTS):
-        flags = {"game": game, "agent": agent, "films": False, "seed": FIRST_SEED}
-        flags |= {"seeds": GAMES[game], **values}
+        flags = {"game": game, "agent": agent, "films": False, "seed": FIRST_SEED, **values}
+        flags["seeds"] = 2 if game == "catcher" else 4  # Flappy Bird's differ more
         yield Cell(f"sweeps/{game}/{agent}", PROGRAM, flags, (heading(game), TITLES[agent]))
 
 
@@ -95,11 +92,12 @@ def _listed(result: Result, names: list[str]) -> str:
 
 
 def _page(file: str, heads: tuple[str, str], metrics: tuple[str, str], title: str, caption: str,
-          rows: list[Row]) -> Page:  # fmt: skip
+          rows: list[Row], draw: Draw) -> list[str]:  # fmt: skip
     """A line for each setting. The best of each method by the first metric is bold."""
     units = [rows[0].record.metrics[metric] for metric in metrics]
-    table, panels = [[*heads, "Settings", *units]], {}
-    for (place, *_), same in grouped(rows, lambda row: row.cell.heads).items():
+    table = [[*heads, "Settings", *units]]
+    panels: dict[str, list[Bar]] = {}
+    for (place, *_), same in grouped(rows, lambda row: row.cell.heads):
         results = [row.result for row in same]
         chosen = best(results, *metrics)
         names = [name for name in chosen.settings if name != "capacity"]
@@ -111,8 +109,8 @@ def _page(file: str, heads: tuple[str, str], metrics: tuple[str, str], title: st
             table.append([place, one.title, *bold, second.text()])
             name = ", ".join(filter(None, (one.title, _listed(one, varied))))
             panels.setdefault(place, []).append(Bar(name, first, None, one is chosen))
-    draw = functools.partial(bars, panels=panels, title=title, unit=units[0])
-    return [markdown(table, caption)], {file: draw}
+    draw(file, bars, panels=panels, title=title, unit=units[0])
+    return [markdown(table, caption)]
 
 
 SUPERVISED = Table([*_supervised()], functools.partial(

@@ -1,6 +1,7 @@
 """Tables: queries over the records of cells."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -13,41 +14,47 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 class Row(NamedTuple):
-    """A result of a cell, titled by the cell's heads without the first one."""
+    """A result of a cell, titled by the cell's heads without the first one.
+
+    Its per-seed values include those within "alignment".
+    """
 
     cell: Cell
     record: Record
     result: Result
 
-    def text(self, metric: str) -> str:
+    def text(self, metric: str, digits: int = 2) -> str:
         """Mean and standard deviation of a metric."""
-        return self.result.spread(metric).text()
+        return self.result.spread(metric).text(digits)
 
     def published(self, digits: int = 2, sign: str = "") -> str:
         """The published value, empty if there is none."""
         mean, std = self.cell.published or (0.0, 0.0)
         return f"{mean:{sign}.{digits}f} ± {std:.{digits}f}" if self.cell.published else ""
 
-    def digest(self) -> dict[str, Any]:
-        """Settings, seconds and headline metrics."""
-        known = {"settings": self.result.settings, "seconds": self.result.seconds}
-        known |= {name: self.result.spread(name)._asdict() for name in self.record.metrics}
-        return known | ({"published": self.cell.published} if self.cell.published else {})
+    def digest(self, more: tuple[str, ...]) -> dict[str, Any]:
+        """Settings, seconds, headline metrics, the published value, and more metrics."""
+        result, theirs = self.result, self.cell.published
+        known = {"settings": result.settings, "seconds": result.seconds}
+        known |= {name: result.spread(name)._asdict() for name in self.record.metrics}
+        known |= {"published": theirs} if theirs else {}
+        return known | {name: result.spread(name)._asdict() for name in more}
 
 
-Page = tuple[list[str], dict[str, Callable[[Path], object]]]
-"""Markdown texts, and pictures `{file name: draw(path)}`."""
+Draw = Callable[..., None]
+"""`draw(file, plot, **how)` makes a picture: it calls `plot(path, **how)`."""
 
 
 class Table(NamedTuple):
     """Cells and a page on their results.
 
-    more: entries of the digest beside the headline metrics.
+    page: `page(rows, draw) -> texts`, in Markdown. It draws its pictures with the given function.
+    more: names of metrics in the digest beside the headline metrics.
     """
 
     cells: list[Cell]
-    page: Callable[[list[Row]], Page]
-    more: Callable[[Row], dict[str, Any]] = lambda row: {}
+    page: Callable[[list[Row], Draw], list[str]]
+    more: tuple[str, ...] = ()
 
     def rows(self, folder: Path) -> list[Row]:
         """The results of the cells that have a record.
@@ -58,9 +65,11 @@ class Table(NamedTuple):
         rows = []
         for cell in self.cells:
             title = " ".join(cell.heads[1:]).strip()
-            found = load(folder / "cells" / cell.name)
-            for one in found.results if found else ():
-                rows.append(Row(cell, found, dataclasses.replace(one, title=title)))
+            if record := load(folder / "cells" / cell.name):
+                for one in record.results:
+                    values = one.per_seed | one.per_seed.get("alignment", {})
+                    result = dataclasses.replace(one, title=title, per_seed=values)
+                    rows.append(Row(cell, record, result))
         return rows
 
     def write(self, name: str, folder: Path) -> None:
@@ -71,22 +80,24 @@ class Table(NamedTuple):
         """
         if not (rows := self.rows(folder)):
             raise ValueError(f"{folder} holds none of the table's cells; leave out --only-draw")
-        texts, pictures = self.page(rows)
-        text = "\n".join(texts).rstrip()
+
+        def draw(file: str, plot: Callable[..., object], **how: Any) -> None:
+            files.write(folder / file, functools.partial(plot, **how))
+
+        text = "\n".join(self.page(rows, draw)).rstrip()
         files.write_text(folder / f"{name}.md", f"{text} `python -m experiments.tables {name}`\n")
         digest: dict[str, Any] = {}
         for row in rows:
             first = {"command": row.record.about["command"], "results": []}
             known = digest.setdefault(row.cell.name, first)
-            known["results"].append(row.digest() | self.more(row))
+            known["results"].append(row.digest(self.more))
         files.write_json(folder / f"{name}.json", digest)
-        for file, draw in pictures.items():
-            files.write(folder / file, draw)
 
 
-def grouped(rows: list[Row], key: Callable[[Row], Key]) -> dict[Key, list[Row]]:
-    """The rows by key, in their order."""
-    return {one: [row for row in rows if key(row) == one] for one in dict.fromkeys(map(key, rows))}
+def grouped(rows: list[Row], key: Callable[[Row], Key]) -> list[tuple[Key, list[Row]]]:
+    """The keys, in the order in which they first appear, each with its rows."""
+    keys = dict.fromkeys(map(key, rows))
+    return [(one, [row for row in rows if key(row) == one]) for one in keys]
 
 
 def num_seeds(rows: list[Row]) -> str:
