@@ -1,30 +1,33 @@
 """Program for a page on one run or several."""
 
 import base64
+import contextlib
 import dataclasses
 import html
 import io
 import itertools
 import json
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import tyro
 from markdown_it import MarkdownIt
 
 from experiments.plots import curves, settings
 from experiments.running import files, record
 from experiments.running.command_line import errors, parse
-from experiments.running.record import Record, markdown
+from experiments.running.record import Record, Result, markdown
 from experiments.running.statistics import difference, interval, spread
 
-ALONG = {
+AXES = {
     "accuracy_matrix": ("test accuracy, %", "tasks learned"),
     "scores": ("score", "frames"),
     "losses": ("test loss, bits a byte", "kinds of text learned"),
 }
-"""Per-seed values `[S, E, N]` that are drawn: their unit, and the unit of the stream."""
+"""The units of the programs' own curves and of their streams."""
 STREAM = ("dataset", "benchmark", "game", "tasks", "examples_per_task", "frames_per_task",
           "test_images", "benchmark_file", "max_frames", "steps")  # fmt: skip
 """Flags that make results comparable seed by seed."""
@@ -32,7 +35,7 @@ CAPTION = (
     "Mean ± standard deviation over seeds, and the mean's 95 % interval by Student's t. Seconds of "
     "all seeds together. MB: two copies of a seed's state, computed."
 )
-
+INLINE = "data:image/png;base64,"
 HTML = """<!DOCTYPE html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{title}</title>
@@ -57,39 +60,6 @@ class Config:
     """Folders with a metrics.json each, of any experiment."""
     out: Path = Path("runs/report")
     """Folder for report.html, which needs nothing beside it, and report.md with its pictures."""
-
-
-class Page:
-    """Markdown texts, and pictures by file name."""
-
-    def __init__(self) -> None:
-        self.parts: list[str] = []
-        self.pictures: dict[str, bytes] = {}
-
-    def table(self, heading: str, table: list[list[str]], caption: str) -> None:
-        """Adds a table below a heading."""
-        self.parts.append(f"{heading}\n\n{markdown(table, caption).strip()}")
-
-    def draw(self, draw: Callable[..., object], title: str, **how: Any) -> None:
-        """Adds the picture that `draw(file, title=title, **how)` makes."""
-        file, name = io.BytesIO(), f"{len(self.pictures) + 1}.png"
-        draw(file, title=title, **how)
-        self.pictures[name] = file.getvalue()
-        self.parts.append(f"![{title}]({name})")
-
-    def write(self, folder: Path, title: str) -> None:
-        """Writes report.md with its pictures, and report.html, which includes them."""
-        text = f"# {title}\n\n" + "\n\n".join(self.parts) + "\n"
-        folder.mkdir(parents=True, exist_ok=True)
-        files.write_text(folder / "report.md", text)
-        for name, content in self.pictures.items():
-            files.write(folder / name, lambda part: part.write_bytes(content))  # noqa: B023
-            inline = "data:image/png;base64," + base64.b64encode(content).decode()
-            text = text.replace(f"]({name})", f"]({inline})")
-        reader = MarkdownIt("commonmark", {"html": False}).enable("table")
-        reader.validateLink = lambda url: True  # type: ignore[method-assign]  # data: too
-        page = HTML.format(title=html.escape(title), body=reader.render(text))
-        files.write_text(folder / "report.html", page)
 
 
 def load(folders: Sequence[Path]) -> dict[str, Record]:
@@ -131,27 +101,54 @@ def table(run: Record) -> list[list[str]]:
     return lines
 
 
-def pictures(page: Page, name: str, run: Record) -> None:
-    """Adds pictures of the results without diverged seeds."""
+def by_curve(results: list[Result]) -> dict[tuple[str, tuple[int, ...]], list[Result]]:
+    """The results that have a curve, by its name and its shape without seeds, `[E]` or `[E, N]`.
+
+    Curves are all per-seed numbers of these shapes, but for one number a task (`..._task`).
+    """
+    found: dict[tuple[str, tuple[int, ...]], list[Result]] = {}
+    for one in results:
+        for name, values in one.per_seed.items():
+            shape: tuple[int, ...] = ()
+            with contextlib.suppress(ValueError, TypeError):  # of texts and dictionaries
+                shape = np.shape(np.asarray(values, np.float64))[1:]
+            is_curve = len(shape) in (1, 2) and min(shape) > 0 and not name.endswith("_task")
+            if is_curve or name in AXES:
+                found.setdefault((name, shape), []).append(one)
+    return found
+
+
+def pictures(name: str, run: Record) -> Iterator[str]:
+    """Pictures of the results without diverged seeds."""
     finite = [one for one in run.results if one.is_finite(next(iter(run.metrics)))]
-    for key, (unit, counted) in ALONG.items():
-        if not (having := [one for one in finite if key in one.per_seed]):
-            continue
-        page.draw(
-            curves.by_task, f"{name}: each task", results=having, metric=key,
-            places=run.about.get("frames", range(having[0].array(key).shape[1])),
-            labels=(counted, unit),
-            names=[domain["name"] for domain in run.about.get("domains", [])],
-            first=int(key == "losses"),  # those of an untrained network are far above all others
+    for (metric, shape), having in by_curve(finite).items():
+        text = metric.removesuffix("_curve").replace("_", " ")
+        unit, counted = AXES.get(metric, (text, "evaluations"))
+        names = [domain["name"] for domain in run.about.get("domains", [])]
+        yield picture(
+            curves.by_task, f"{name}: {'each task' if metric in AXES else text}", results=having,
+            metric=metric, places=run.about.get(counted, range(shape[0])), labels=(counted, unit),
+            names=[text] if len(shape) == 1 else names,
+            first=int(metric == "losses"),  # those of an untrained network are far above all others
         )  # fmt: skip
-        if key == "accuracy_matrix":
-            title = "Mean accuracy on the tasks seen so far"
-            page.draw(curves.retained, title, panels={name: having})
-            title = f"{name}: every task after every task"
-            page.draw(settings.accuracy_matrices, title, results=having)
+    if having := [one for one in finite if "accuracy_matrix" in one.per_seed]:
+        yield picture(
+            curves.retained, "Mean accuracy on the tasks seen so far", panels={name: having}
+        )
+        title = f"{name}: every task after every task"
+        yield picture(settings.accuracy_matrices, title, results=having)
     watched = [one for one in finite if "alignment" in one.per_seed]
     if panels := {(name, one.title): one.per_seed["alignment"]["by_task"] for one in watched}:
-        page.draw(lambda file, title: curves.alignment(file, panels), "Transfer and interference")
+        yield picture(
+            lambda file, title: curves.alignment(file, panels), "Transfer and interference"
+        )
+
+
+def picture(draw: Callable[..., object], title: str, **how: Any) -> str:
+    """The picture that `draw(file, title=title, **how)` makes, within Markdown."""
+    file = io.BytesIO()
+    draw(file, title=title, **how)
+    return f"![{title}]({INLINE}{base64.b64encode(file.getvalue()).decode()})"
 
 
 def origin(run: Record) -> str:
@@ -187,22 +184,38 @@ def stream(run: Record) -> list[Any]:
     return [run.metrics, run.about.get("data_checksum"), *map(config.get, STREAM)]
 
 
+def write(folder: Path, title: str, parts: list[str]) -> None:
+    """Writes report.html, which includes the pictures, and report.md beside them."""
+    text, numbers = "\n\n".join([f"# {title}", *parts]) + "\n", itertools.count(1)
+    reader = MarkdownIt("commonmark", {"html": False}).enable("table")
+    reader.validateLink = lambda url: True  # type: ignore[method-assign]  # data: too
+    page = HTML.format(title=html.escape(title), body=reader.render(text))
+    files.write_text(folder / "report.html", page)
+
+    def save(found: re.Match[str]) -> str:
+        name, content = f"{next(numbers)}.png", base64.b64decode(found[1])
+        files.write(folder / name, lambda part: part.write_bytes(content))
+        return name
+
+    files.write_text(folder / "report.md", re.sub(INLINE + "([^)]*)", save, text))
+
+
 def main(args: Sequence[str] | None = None) -> None:
     """Writes the page."""
-    config, page = parse("experiments.report", Config, args), Page()
+    config, parts = parse("experiments.report", Config, args), []
     with errors("experiments.report"):
         runs = load(config.runs)
         for folder, (name, run) in zip(config.runs, runs.items(), strict=True):
             try:
-                page.table(f"## {name}", table(run), f"{CAPTION} {run.about.get('caption', '')}")
-                pictures(page, name, run)
-                page.parts.append(origin(run))
+                caption = f"{CAPTION} {run.about.get('caption', '')}"
+                parts.append(f"## {name}\n\n{markdown(table(run), caption).strip()}")
+                parts += [*pictures(name, run), origin(run)]
             except (ValueError, LookupError, TypeError, AttributeError) as error:
                 raise ValueError(f"{folder}/metrics.json is damaged ({error!r})") from None
         if len(found := differences(runs)) > 1:
             text = "Seed by seed: mean differences of results on the same tasks, and intervals."
-            page.table("## Differences", found, text)
-        page.write(config.out, f"Results of {', '.join(runs)}")
+            parts.append(f"## Differences\n\n{markdown(found, text).strip()}")
+        write(config.out, f"Results of {', '.join(runs)}", parts)
     print(f"{config.out}: report.html, report.md")
 
 

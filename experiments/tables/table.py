@@ -1,16 +1,21 @@
-"""Tables: queries over the records of cells."""
+"""Tables: queries over the records of cells, and the page of a sweep."""
 
 import dataclasses
 import functools
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
+from experiments.plots.settings import Bar, bars
 from experiments.running import files
-from experiments.running.record import Record, Result
+from experiments.running.batches import Setting
+from experiments.running.record import Record, Result, markdown
 from experiments.tables.cells import Cell, load
 
-Key = TypeVar("Key", bound=Hashable)
+Draw = Callable[..., None]
+"""`draw(file, plot, **how)` makes a picture: it calls `plot(path, **how)`."""
+FIRST_SEED = 100
+"""The first seed of sweeps, whose tasks, images and networks are in no other table."""
 
 
 class Row(NamedTuple):
@@ -41,14 +46,10 @@ class Row(NamedTuple):
         return known | {name: result.spread(name)._asdict() for name in more}
 
 
-Draw = Callable[..., None]
-"""`draw(file, plot, **how)` makes a picture: it calls `plot(path, **how)`."""
-
-
 class Table(NamedTuple):
     """Cells and a page on their results.
 
-    page: `page(rows, draw) -> texts`, in Markdown. It draws its pictures with the given function.
+    page: `page(rows, draw) -> texts`, in Markdown. It draws its pictures with `draw`.
     more: names of metrics in the digest beside the headline metrics.
     """
 
@@ -86,15 +87,14 @@ class Table(NamedTuple):
 
         text = "\n".join(self.page(rows, draw)).rstrip()
         files.write_text(folder / f"{name}.md", f"{text} `python -m experiments.tables {name}`\n")
-        digest: dict[str, Any] = {}
-        for row in rows:
-            first = {"command": row.record.about["command"], "results": []}
-            known = digest.setdefault(row.cell.name, first)
-            known["results"].append(row.digest(self.more))
+        digest = {}
+        for cell, same in grouped(rows, lambda row: row.cell.name):
+            results = [row.digest(self.more) for row in same]
+            digest[cell] = {"command": same[0].record.about["command"], "results": results}
         files.write_json(folder / f"{name}.json", digest)
 
 
-def grouped(rows: list[Row], key: Callable[[Row], Key]) -> list[tuple[Key, list[Row]]]:
+def grouped(rows: list[Row], key: Callable[[Row], Any]) -> list[tuple[Any, list[Row]]]:
     """The keys, in the order in which they first appear, each with its rows."""
     keys = dict.fromkeys(map(key, rows))
     return [(one, [row for row in rows if key(row) == one]) for one in keys]
@@ -105,6 +105,38 @@ def num_seeds(rows: list[Row]) -> str:
     return " or ".join(map(str, sorted({len(row.result.seeds) for row in rows})))
 
 
-def heading(name: str) -> str:
-    """The name of a benchmark or a game, for heads."""
-    return name.replace("-", " ").title()
+def swept(text: str) -> Iterator[tuple[str, str, dict[str, tuple[float, ...]]]]:
+    """The first two words of each line, and the values of its names."""
+    for first, second, *words in map(str.split, text.strip().splitlines()):
+        pairs = (word.split("=") for word in words)
+        yield first, second, {name: tuple(map(float, text.split(","))) for name, text in pairs}
+
+
+def best(results: list[Result], *metrics: str) -> Result:
+    """The result with the highest first metric, and of equal ones the highest second."""
+    finite = [result for result in results if result.is_finite(metrics[0])]
+    return max(finite, key=lambda result: [result.spread(metric).mean for metric in metrics])
+
+
+def sweep(
+    file: str, heads: tuple[str, str], metrics: tuple[str, str], title: str, caption: str,
+    rows: list[Row], draw: Draw,
+) -> list[str]:  # fmt: skip
+    """A line for each setting. The best of each method by the first metric is bold."""
+    units = [rows[0].record.metrics[metric] for metric in metrics]
+    table = [[*heads, "Settings", *units]]
+    panels: dict[str, list[Bar]] = {}
+    for (place, *_), same in grouped(rows, lambda row: row.cell.heads):
+        results = [row.result for row in same]
+        chosen = best(results, *metrics)
+        for one in results:
+            known = {n: value for n, value in one.settings.items() if n != "capacity"}
+            varied = {n: v for n, v in known.items() if any(r.settings[n] != v for r in results)}
+            mark = "**" if one is chosen else ""
+            first, second = (one.spread(metric) for metric in metrics)
+            bold = [f"{mark}{text}{mark}" for text in (Setting(known), first.text())]
+            table.append([place, one.title, *bold, second.text()])
+            name = f"{one.title}, {Setting(varied)}" if varied else one.title
+            panels.setdefault(place, []).append(Bar(name, first, None, one is chosen))
+    draw(file, bars, panels=panels, title=title, unit=units[0])
+    return [markdown(table, caption)]
