@@ -1,8 +1,8 @@
 """Program for a page on one run or several."""
 
 import base64
-import contextlib
 import dataclasses
+import functools
 import html
 import io
 import itertools
@@ -19,14 +19,11 @@ from markdown_it import MarkdownIt
 from experiments.plots import curves, settings
 from experiments.running import files, record
 from experiments.running.command_line import errors, parse
-from experiments.running.record import Record, Result, markdown
+from experiments.running.record import Record, markdown
 from experiments.running.statistics import difference, interval, spread
 
-AXES = {
-    "accuracy_matrix": ("test accuracy, %", "tasks learned"),
-    "scores": ("score", "frames"),
-    "losses": ("test loss, bits a byte", "kinds of text learned"),
-}
+AXES = {"accuracy_matrix": ("test accuracy, %", "tasks learned"), "scores": ("score", "frames"),
+        "losses": ("test loss, bits a byte", "kinds of text learned")}  # fmt: skip
 """The units of the programs' own curves and of their streams."""
 STREAM = ("dataset", "benchmark", "game", "tasks", "examples_per_task", "frames_per_task",
           "test_images", "benchmark_file", "max_frames", "steps")  # fmt: skip
@@ -76,9 +73,8 @@ def load(folders: Sequence[Path]) -> dict[str, Record]:
             raise ValueError(f"DIR: {path} is named more than once")
         if not (path / "metrics.json").exists():
             raise ValueError(f"{path} has no metrics.json; give the folder that a run wrote")
-    depth = 1
-    while len({path.parts[-depth:] for path in paths}) < len(paths):
-        depth += 1
+    depths = itertools.count(1)
+    depth = next(n for n in depths if len({path.parts[-n:] for path in paths}) == len(paths))
     return {"/".join(path.parts[-depth:]): record.load(path / "metrics.json") for path in paths}
 
 
@@ -92,8 +88,8 @@ def table(run: Record) -> list[list[str]]:
     for one in run.results:
         line = [one.title]
         for metric in run.metrics:
-            ends = interval(one.array(metric).tolist()) if one.is_finite(metric) else None
-            line += [one.spread(metric).text(digits), ends.text(digits) if ends else ""]
+            ends = interval(one.array(metric).tolist())  # NaN, without a text, where one diverged
+            line += [one.spread(metric).text(digits), ends.text(digits)]
         line += [spread(one.array("score_by_task")[:, task]).text(1) for task in range(tasks)]
         size, settings = one.about.get("bytes_per_run", 0) / 1e6, one.settings.items()
         line += [f"{one.seconds:.0f}", f"{size:.1f}" if size else ""]
@@ -101,47 +97,36 @@ def table(run: Record) -> list[list[str]]:
     return lines
 
 
-def by_curve(results: list[Result]) -> dict[tuple[str, tuple[int, ...]], list[Result]]:
-    """The results that have a curve, by its name and its shape without seeds, `[E]` or `[E, N]`.
-
-    Curves are all per-seed numbers of these shapes, but for one number a task (`..._task`).
-    """
-    found: dict[tuple[str, tuple[int, ...]], list[Result]] = {}
-    for one in results:
-        for name, values in one.per_seed.items():
-            shape: tuple[int, ...] = ()
-            with contextlib.suppress(ValueError, TypeError):  # of texts and dictionaries
-                shape = np.shape(np.asarray(values, np.float64))[1:]
-            is_curve = len(shape) in (1, 2) and min(shape) > 0 and not name.endswith("_task")
-            if is_curve or name in AXES:
-                found.setdefault((name, shape), []).append(one)
-    return found
-
-
 def pictures(name: str, run: Record) -> Iterator[str]:
-    """Pictures of the results without diverged seeds."""
+    """Pictures of the results without diverged seeds.
+
+    Curves are all per-seed values `[S, E]` or `[S, E, N]`, but for one value a task (`..._task`).
+    """
     finite = [one for one in run.results if one.is_finite(next(iter(run.metrics)))]
-    for (metric, shape), having in by_curve(finite).items():
+    for metric in dict.fromkeys(itertools.chain(*(one.per_seed for one in finite))):
+        having = [one for one in finite if metric in one.per_seed]
+        shape = np.array(having[0].per_seed[metric], object).shape[1:]
+        is_curve = len(shape) in (1, 2) and all(shape) and not metric.endswith("_task")
+        if not is_curve and metric not in AXES:
+            continue
         text = metric.removesuffix("_curve").replace("_", " ")
         unit, counted = AXES.get(metric, (text, "evaluations"))
-        names = [domain["name"] for domain in run.about.get("domains", [])]
+        domains = run.about.get("domains", []) if len(shape) > 1 else [{"name": text}]
         yield picture(
             curves.by_task, f"{name}: {'each task' if metric in AXES else text}", results=having,
             metric=metric, places=run.about.get(counted, range(shape[0])), labels=(counted, unit),
-            names=[text] if len(shape) == 1 else names,
+            names=[domain["name"] for domain in domains],
             first=int(metric == "losses"),  # those of an untrained network are far above all others
         )  # fmt: skip
     if having := [one for one in finite if "accuracy_matrix" in one.per_seed]:
-        yield picture(
-            curves.retained, "Mean accuracy on the tasks seen so far", panels={name: having}
-        )
+        title = "Mean accuracy on the tasks seen so far"
+        yield picture(curves.retained, title, panels={name: having})
         title = f"{name}: every task after every task"
         yield picture(settings.accuracy_matrices, title, results=having)
     watched = [one for one in finite if "alignment" in one.per_seed]
     if panels := {(name, one.title): one.per_seed["alignment"]["by_task"] for one in watched}:
-        yield picture(
-            lambda file, title: curves.alignment(file, panels), "Transfer and interference"
-        )
+        title = "Transfer and interference"
+        yield picture(lambda file, title: curves.alignment(file, panels), title)
 
 
 def picture(draw: Callable[..., object], title: str, **how: Any) -> str:
@@ -153,27 +138,25 @@ def picture(draw: Callable[..., object], title: str, **how: Any) -> str:
 
 def origin(run: Record) -> str:
     """Command, configuration, seeds, versions and data, as a list in Markdown."""
-    config, about = run.about.get("config", {}).items(), run.about
+    about = run.about
+    config = {n: v for n, v in about.get("config", {}).items() if v is not None and v != []}
     known = {
-        "command": about["command"],
-        "configuration": json.dumps({n: v for n, v in config if v is not None and v != []}),
-        "seeds": json.dumps(run.seeds),
-        "versions": json.dumps(about.get("versions")),
-        "revision": about.get("git_revision"),
-        "data": about.get("data_checksum"),
-    }
+        "command": about["command"], "configuration": json.dumps(config),
+        "seeds": json.dumps(run.seeds), "versions": json.dumps(about.get("versions")),
+        "revision": about.get("git_revision"), "data": about.get("data_checksum"),
+    }  # fmt: skip
     return "\n".join(f"- {name}: `{value}`" for name, value in known.items() if value)
 
 
 def differences(runs: dict[str, Record]) -> list[list[str]]:
     """The differences of each two results on the same stream, over their common seeds."""
     lines, several = [["Difference", "Of", "Mean", "95 %"]], len(runs) > 1
-    names = {name: f" ({name})" if several else "" for name in runs}
-    known = [(names[name], run, one) for name, run in runs.items() for one in run.results]
-    for (name_a, run_a, a), (name_b, run_b, b) in itertools.combinations(known, 2):
+    ends = {name: f" ({name})" if several else "" for name in runs}
+    known = [(one.title + ends[n], one, run) for n, run in runs.items() for one in run.results]
+    for (name_a, a, run_a), (name_b, b, run_b) in itertools.combinations(known, 2):
         for metric, title in run_a.metrics.items() if stream(run_a) == stream(run_b) else ():
             if found := difference(a.by_seed(metric), b.by_seed(metric)):
-                over = f"{a.title}{name_a} over {b.title}{name_b}"
+                over = f"{name_a} over {name_b}"
                 lines.append([over, title, f"{found.mean:+.2f}", found.text()])
     return lines
 
@@ -186,18 +169,14 @@ def stream(run: Record) -> list[Any]:
 
 def write(folder: Path, title: str, parts: list[str]) -> None:
     """Writes report.html, which includes the pictures, and report.md beside them."""
-    text, numbers = "\n\n".join([f"# {title}", *parts]) + "\n", itertools.count(1)
-    reader = MarkdownIt("commonmark", {"html": False}).enable("table")
-    reader.validateLink = lambda url: True  # type: ignore[method-assign]  # data: too
-    page = HTML.format(title=html.escape(title), body=reader.render(text))
-    files.write_text(folder / "report.html", page)
-
-    def save(found: re.Match[str]) -> str:
-        name, content = f"{next(numbers)}.png", base64.b64decode(found[1])
-        files.write(folder / name, lambda part: part.write_bytes(content))
-        return name
-
-    files.write_text(folder / "report.md", re.sub(INLINE + "([^)]*)", save, text))
+    text = "\n\n".join([f"# {title}", *parts]) + "\n"
+    body = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
+    files.write_text(folder / "report.html", HTML.format(title=html.escape(title), body=body))
+    for number, image in enumerate(re.findall(INLINE + "([^)]*)", text), 1):
+        content = base64.b64decode(image)
+        files.write(folder / f"{number}.png", functools.partial(Path.write_bytes, data=content))
+        text = text.replace(INLINE + image, f"{number}.png", 1)
+    files.write_text(folder / "report.md", text)
 
 
 def main(args: Sequence[str] | None = None) -> None:
