@@ -104,32 +104,28 @@ def pictures(name: str, run: Record) -> Iterator[str]:
     """
     finite = [one for one in run.results if one.is_finite(next(iter(run.metrics)))]
     for metric in dict.fromkeys(itertools.chain(*(one.per_seed for one in finite))):
-        having = [one for one in finite if metric in one.per_seed]
-        shape = np.array(having[0].per_seed[metric], object).shape[1:]
-        is_curve = len(shape) in (1, 2) and all(shape) and not metric.endswith("_task")
-        if not is_curve and metric not in AXES:
-            continue
-        text = metric.removesuffix("_curve").replace("_", " ")
-        unit, counted = AXES.get(metric, (text, "evaluations"))
-        domains = run.about.get("domains", []) if len(shape) > 1 else [{"name": text}]
-        yield picture(
-            curves.by_task, f"{name}: {'each task' if metric in AXES else text}", results=having,
-            metric=metric, places=run.about.get(counted, range(shape[0])), labels=(counted, unit),
-            names=[domain["name"] for domain in domains],
-            first=int(metric == "losses"),  # those of an untrained network are far above all others
-        )  # fmt: skip
-    if having := [one for one in finite if "accuracy_matrix" in one.per_seed]:
-        title = "Mean accuracy on the tasks seen so far"
-        yield picture(curves.retained, title, panels={name: having})
-        title = f"{name}: every task after every task"
-        yield picture(settings.accuracy_matrices, title, results=having)
+        some = [one for one in finite if metric in one.per_seed]
+        shape = np.array(some[0].per_seed[metric], object).shape[1:]
+        if metric in AXES or (all(shape) and len(shape) in (1, 2) and not metric.endswith("_task")):
+            unit, counted = AXES.get(metric, (metric.removesuffix("_curve"), "evaluations"))
+            domains = run.about.get("domains", []) if shape[1:] else [{"name": unit}]
+            yield image(
+                curves.by_task, f"{name}: {'each task' if metric in AXES else unit}", results=some,
+                metric=metric, labels=(counted, unit), names=[one["name"] for one in domains],
+                places=run.about.get(counted, range(shape[0])),
+                first=int(metric == "losses"),  # those of an untrained network are far above
+            )  # fmt: skip
+    if some := [one for one in finite if "accuracy_matrix" in one.per_seed]:
+        yield image(curves.retained, "Mean accuracy on the tasks seen so far", panels={name: some})
+        yield image(
+            settings.accuracy_matrices, f"{name}: every task after every task", results=some
+        )
     watched = [one for one in finite if "alignment" in one.per_seed]
     if panels := {(name, one.title): one.per_seed["alignment"]["by_task"] for one in watched}:
-        title = "Transfer and interference"
-        yield picture(lambda file, title: curves.alignment(file, panels), title)
+        yield image(lambda file, title: curves.alignment(file, panels), "Transfer and interference")
 
 
-def picture(draw: Callable[..., object], title: str, **how: Any) -> str:
+def image(draw: Callable[..., object], title: str, **how: Any) -> str:
     """The picture that `draw(file, title=title, **how)` makes, within Markdown."""
     file = io.BytesIO()
     draw(file, title=title, **how)
@@ -150,8 +146,8 @@ def origin(run: Record) -> str:
 
 def differences(runs: dict[str, Record]) -> list[list[str]]:
     """The differences of each two results on the same stream, over their common seeds."""
-    lines, several = [["Difference", "Of", "Mean", "95 %"]], len(runs) > 1
-    ends = {name: f" ({name})" if several else "" for name in runs}
+    lines = [["Difference", "Of", "Mean", "95 %"]]
+    ends = {name: f" ({name})" if len(runs) > 1 else "" for name in runs}
     known = [(one.title + ends[n], one, run) for n, run in runs.items() for one in run.results]
     for (name_a, a, run_a), (name_b, b, run_b) in itertools.combinations(known, 2):
         for metric, title in run_a.metrics.items() if stream(run_a) == stream(run_b) else ():
@@ -172,10 +168,10 @@ def write(folder: Path, title: str, parts: list[str]) -> None:
     text = "\n\n".join([f"# {title}", *parts]) + "\n"
     body = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
     files.write_text(folder / "report.html", HTML.format(title=html.escape(title), body=body))
-    for number, image in enumerate(re.findall(INLINE + "([^)]*)", text), 1):
-        content = base64.b64decode(image)
+    for number, inline in enumerate(re.findall(INLINE + "([^)]*)", text), 1):
+        content = base64.b64decode(inline)
         files.write(folder / f"{number}.png", functools.partial(Path.write_bytes, data=content))
-        text = text.replace(INLINE + image, f"{number}.png", 1)
+        text = text.replace(INLINE + inline, f"{number}.png", 1)
     files.write_text(folder / "report.md", text)
 
 
