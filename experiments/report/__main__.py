@@ -88,8 +88,8 @@ def table(run: Record) -> list[list[str]]:
     for one in run.results:
         line = [one.title]
         for metric in run.metrics:
-            ends = interval(one.array(metric).tolist())  # NaN, without a text, where one diverged
-            line += [one.spread(metric).text(digits), ends.text(digits)]
+            ends = interval(one.array(metric).tolist()).text(digits)  # empty where a seed diverged
+            line += [one.spread(metric).text(digits), ends]
         line += [spread(one.array("score_by_task")[:, task]).text(1) for task in range(tasks)]
         size, settings = one.about.get("bytes_per_run", 0) / 1e6, one.settings.items()
         line += [f"{one.seconds:.0f}", f"{size:.1f}" if size else ""]
@@ -117,9 +117,8 @@ def pictures(name: str, run: Record) -> Iterator[str]:
             )  # fmt: skip
     if some := [one for one in finite if "accuracy_matrix" in one.per_seed]:
         yield image(curves.retained, "Mean accuracy on the tasks seen so far", panels={name: some})
-        yield image(
-            settings.accuracy_matrices, f"{name}: every task after every task", results=some
-        )
+        title = f"{name}: every task after every task"
+        yield image(settings.accuracy_matrices, title, results=some)
     watched = [one for one in finite if "alignment" in one.per_seed]
     if panels := {(name, one.title): one.per_seed["alignment"]["by_task"] for one in watched}:
         yield image(lambda file, title: curves.alignment(file, panels), "Transfer and interference")
@@ -134,12 +133,11 @@ def image(draw: Callable[..., object], title: str, **how: Any) -> str:
 
 def origin(run: Record) -> str:
     """Command, configuration, seeds, versions and data, as a list in Markdown."""
-    about = run.about
-    config = {n: v for n, v in about.get("config", {}).items() if v is not None and v != []}
+    config = {n: v for n, v in run.about.get("config", {}).items() if v is not None and v != []}
     known = {
-        "command": about["command"], "configuration": json.dumps(config),
-        "seeds": json.dumps(run.seeds), "versions": json.dumps(about.get("versions")),
-        "revision": about.get("git_revision"), "data": about.get("data_checksum"),
+        "command": run.about["command"], "configuration": json.dumps(config),
+        "seeds": json.dumps(run.seeds), "versions": json.dumps(run.about.get("versions")),
+        "revision": run.about.get("git_revision"), "data": run.about.get("data_checksum"),
     }  # fmt: skip
     return "\n".join(f"- {name}: `{value}`" for name, value in known.items() if value)
 

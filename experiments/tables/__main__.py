@@ -52,9 +52,8 @@ class Config(Data):
         super().check()
         self.positive("seeds", "seed_batch")
         known = [cell.name for cell in TABLES[self.table].cells]
-        if unknown := [name for name in self.cells if name not in known]:
-            expected = ", ".join(known)
-            raise ValueError(f"--cells: {self.table} has no {unknown[0]}; it has {expected}")
+        if wrong := [name for name in self.cells if name not in known]:
+            raise ValueError(f"--cells: {self.table} has no {wrong[0]}; it has {', '.join(known)}")
 
 
 def main(args: Sequence[str] | None = None) -> None:
