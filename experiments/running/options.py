@@ -2,10 +2,9 @@
 
 import dataclasses
 import math
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-
-from experiments.running import tensorboard
 
 
 def flag(name: str) -> str:
@@ -95,8 +94,8 @@ class Run(Out, Seeds):
 
     def check(self) -> None:
         super().check()
-        if self.tensorboard:
-            tensorboard.check()
+        if self.tensorboard and find_spec("tensorboardX") is None:
+            raise ValueError("--tensorboard needs a package: pip install tensorboardX")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,24 +3,10 @@
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from experiments.running.loop import Progress
-
-
-def check() -> Any:
-    """The package that writes events.
-
-    Raises:
-      ValueError: if it is not installed.
-    """
-    try:
-        import tensorboardX
-    except ImportError:
-        raise ValueError("--tensorboard needs a package: pip install tensorboardX") from None
-    return tensorboardX
 
 
 def logged(steps: Iterator[Progress], folder: Path, places: Sequence[int]) -> Iterator[Progress]:
@@ -33,7 +19,9 @@ def logged(steps: Iterator[Progress], folder: Path, places: Sequence[int]) -> It
       places: where each evaluation is, in units of the stream.
     """
     shutil.rmtree(folder, ignore_errors=True)
-    with check().SummaryWriter(str(folder)) as writer:
+    from tensorboardX import SummaryWriter  # an optional package
+
+    with SummaryWriter(str(folder)) as writer:
         written = 0
         for step in steps:
             for number in range(written, len(step.rows)):
