@@ -1,7 +1,4 @@
-"""Accuracy of the Omniglot network when it is trained on all drawings at once.
-
-python -m experiments.joint --tasks 50 --memories 5120 --data-dir DIR --out runs/joint-memories
-"""
+"""Accuracy of the Omniglot network when it is trained on all drawings at once."""
 
 import dataclasses
 import functools

@@ -1,7 +1,4 @@
-"""Survival of kills: runs that are killed at random moments and resumed.
-
-python -m experiments.survival                # twenty kills
-"""
+"""Survival of kills: runs that are killed at random moments and resumed."""
 
 import contextlib
 import dataclasses

@@ -1,9 +1,4 @@
-"""The cost of MER, as times and as ratios that hold on other machines too.
-
-python -m experiments.bench                        # about two minutes
-python -m experiments.bench --data-dir ~/mnist     # and a whole seed on MNIST Rotations
-python -m experiments.bench --compare              # beside the recorded values
-"""
+"""The cost of MER, as times and as ratios that hold on other machines too."""
 
 import dataclasses
 import os
@@ -31,7 +26,8 @@ TOLERANCE = 1.5
 class Config(Out, Data):
     """Measures the cost of MER, as times and as ratios that hold on other machines too.
 
-    Whole runs on MNIST are measured if there is a folder with mnist.npz.
+    It takes about two minutes. Whole runs on MNIST are also measured if there is a folder with
+    mnist.npz.
     """
 
     repeats: int = 7

@@ -2,14 +2,17 @@
 
 import base64
 import dataclasses
+import functools
 import html
 import io
 import itertools
 import json
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import tyro
 from markdown_it import MarkdownIt
 
@@ -19,12 +22,9 @@ from experiments.running.command_line import errors, parse
 from experiments.running.record import Record, markdown
 from experiments.running.statistics import difference, interval, spread
 
-ALONG = {
-    "accuracy_matrix": ("test accuracy, %", "tasks learned"),
-    "scores": ("score", "frames"),
-    "losses": ("test loss, bits a byte", "kinds of text learned"),
-}
-"""Per-seed values `[S, E, N]` that are drawn: their unit, and the unit of the stream."""
+AXES = {"accuracy_matrix": ("test accuracy, %", "tasks learned"), "scores": ("score", "frames"),
+        "losses": ("test loss, bits a byte", "kinds of text learned")}  # fmt: skip
+"""The units of the programs' own curves and of their streams."""
 STREAM = ("dataset", "benchmark", "game", "tasks", "examples_per_task", "frames_per_task",
           "test_images", "benchmark_file", "max_frames", "steps")  # fmt: skip
 """Flags that make results comparable seed by seed."""
@@ -32,7 +32,7 @@ CAPTION = (
     "Mean ± standard deviation over seeds, and the mean's 95 % interval by Student's t. Seconds of "
     "all seeds together. MB: two copies of a seed's state, computed."
 )
-
+INLINE = "data:image/png;base64,"
 HTML = """<!DOCTYPE html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{title}</title>
@@ -59,39 +59,6 @@ class Config:
     """Folder for report.html, which needs nothing beside it, and report.md with its pictures."""
 
 
-class Page:
-    """Markdown texts, and pictures by file name."""
-
-    def __init__(self) -> None:
-        self.parts: list[str] = []
-        self.pictures: dict[str, bytes] = {}
-
-    def table(self, heading: str, table: list[list[str]], caption: str) -> None:
-        """Adds a table below a heading."""
-        self.parts.append(f"{heading}\n\n{markdown(table, caption).strip()}")
-
-    def draw(self, draw: Callable[..., object], title: str, **how: Any) -> None:
-        """Adds the picture that `draw(file, title=title, **how)` makes."""
-        file, name = io.BytesIO(), f"{len(self.pictures) + 1}.png"
-        draw(file, title=title, **how)
-        self.pictures[name] = file.getvalue()
-        self.parts.append(f"![{title}]({name})")
-
-    def write(self, folder: Path, title: str) -> None:
-        """Writes report.md with its pictures, and report.html, which includes them."""
-        text = f"# {title}\n\n" + "\n\n".join(self.parts) + "\n"
-        folder.mkdir(parents=True, exist_ok=True)
-        files.write_text(folder / "report.md", text)
-        for name, content in self.pictures.items():
-            files.write(folder / name, lambda part: part.write_bytes(content))  # noqa: B023
-            inline = "data:image/png;base64," + base64.b64encode(content).decode()
-            text = text.replace(f"]({name})", f"]({inline})")
-        reader = MarkdownIt("commonmark", {"html": False}).enable("table")
-        reader.validateLink = lambda url: True  # type: ignore[method-assign]  # data: too
-        page = HTML.format(title=html.escape(title), body=reader.render(text))
-        files.write_text(folder / "report.html", page)
-
-
 def load(folders: Sequence[Path]) -> dict[str, Record]:
     """The records by name, which is as much of the end of their paths as differs.
 
@@ -106,9 +73,8 @@ def load(folders: Sequence[Path]) -> dict[str, Record]:
             raise ValueError(f"DIR: {path} is named more than once")
         if not (path / "metrics.json").exists():
             raise ValueError(f"{path} has no metrics.json; give the folder that a run wrote")
-    depth = 1
-    while len({path.parts[-depth:] for path in paths}) < len(paths):
-        depth += 1
+    depths = itertools.count(1)
+    depth = next(n for n in depths if len({path.parts[-n:] for path in paths}) == len(paths))
     return {"/".join(path.parts[-depth:]): record.load(path / "metrics.json") for path in paths}
 
 
@@ -122,8 +88,8 @@ def table(run: Record) -> list[list[str]]:
     for one in run.results:
         line = [one.title]
         for metric in run.metrics:
-            ends = interval(one.array(metric).tolist()) if one.is_finite(metric) else None
-            line += [one.spread(metric).text(digits), ends.text(digits) if ends else ""]
+            ends = interval(one.array(metric).tolist()).text(digits)  # empty where a seed diverged
+            line += [one.spread(metric).text(digits), ends]
         line += [spread(one.array("score_by_task")[:, task]).text(1) for task in range(tasks)]
         size, settings = one.about.get("bytes_per_run", 0) / 1e6, one.settings.items()
         line += [f"{one.seconds:.0f}", f"{size:.1f}" if size else ""]
@@ -131,52 +97,60 @@ def table(run: Record) -> list[list[str]]:
     return lines
 
 
-def pictures(page: Page, name: str, run: Record) -> None:
-    """Adds pictures of the results without diverged seeds."""
+def pictures(name: str, run: Record) -> Iterator[str]:
+    """Pictures of the results without diverged seeds.
+
+    Curves are all per-seed values `[S, E]` or `[S, E, N]`, but for one value a task (`..._task`).
+    """
     finite = [one for one in run.results if one.is_finite(next(iter(run.metrics)))]
-    for key, (unit, counted) in ALONG.items():
-        if not (having := [one for one in finite if key in one.per_seed]):
-            continue
-        page.draw(
-            curves.by_task, f"{name}: each task", results=having, metric=key,
-            places=run.about.get("frames", range(having[0].array(key).shape[1])),
-            labels=(counted, unit),
-            names=[domain["name"] for domain in run.about.get("domains", [])],
-            first=int(key == "losses"),  # those of an untrained network are far above all others
-        )  # fmt: skip
-        if key == "accuracy_matrix":
-            title = "Mean accuracy on the tasks seen so far"
-            page.draw(curves.retained, title, panels={name: having})
-            title = f"{name}: every task after every task"
-            page.draw(settings.accuracy_matrices, title, results=having)
+    for metric in dict.fromkeys(itertools.chain(*(one.per_seed for one in finite))):
+        some = [one for one in finite if metric in one.per_seed]
+        shape = np.array(some[0].per_seed[metric], object).shape[1:]
+        if metric in AXES or (all(shape) and len(shape) in (1, 2) and not metric.endswith("_task")):
+            unit, counted = AXES.get(metric, (metric.removesuffix("_curve"), "evaluations"))
+            domains = run.about.get("domains", []) if shape[1:] else [{"name": unit}]
+            yield image(
+                curves.by_task, f"{name}: {'each task' if metric in AXES else unit}", results=some,
+                metric=metric, labels=(counted, unit), names=[one["name"] for one in domains],
+                places=run.about.get(counted, range(shape[0])),
+                first=int(metric == "losses"),  # those of an untrained network are far above
+            )  # fmt: skip
+    if some := [one for one in finite if "accuracy_matrix" in one.per_seed]:
+        yield image(curves.retained, "Mean accuracy on the tasks seen so far", panels={name: some})
+        title = f"{name}: every task after every task"
+        yield image(settings.accuracy_matrices, title, results=some)
     watched = [one for one in finite if "alignment" in one.per_seed]
     if panels := {(name, one.title): one.per_seed["alignment"]["by_task"] for one in watched}:
-        page.draw(lambda file, title: curves.alignment(file, panels), "Transfer and interference")
+        yield image(lambda file, title: curves.alignment(file, panels), "Transfer and interference")
+
+
+def image(draw: Callable[..., object], title: str, **how: Any) -> str:
+    """The picture that `draw(file, title=title, **how)` makes, within Markdown."""
+    file = io.BytesIO()
+    draw(file, title=title, **how)
+    return f"![{title}]({INLINE}{base64.b64encode(file.getvalue()).decode()})"
 
 
 def origin(run: Record) -> str:
     """Command, configuration, seeds, versions and data, as a list in Markdown."""
-    config, about = run.about.get("config", {}).items(), run.about
+    config = {n: v for n, v in run.about.get("config", {}).items() if v is not None and v != []}
     known = {
-        "command": about["command"],
-        "configuration": json.dumps({n: v for n, v in config if v is not None and v != []}),
-        "seeds": json.dumps(run.seeds),
-        "versions": json.dumps(about.get("versions")),
-        "revision": about.get("git_revision"),
-        "data": about.get("data_checksum"),
-    }
+        "command": run.about["command"], "configuration": json.dumps(config),
+        "seeds": json.dumps(run.seeds), "versions": json.dumps(run.about.get("versions")),
+        "revision": run.about.get("git_revision"), "data": run.about.get("data_checksum"),
+    }  # fmt: skip
     return "\n".join(f"- {name}: `{value}`" for name, value in known.items() if value)
 
 
 def differences(runs: dict[str, Record]) -> list[list[str]]:
     """The differences of each two results on the same stream, over their common seeds."""
-    lines, several = [["Difference", "Of", "Mean", "95 %"]], len(runs) > 1
-    names = {name: f" ({name})" if several else "" for name in runs}
-    known = [(names[name], run, one) for name, run in runs.items() for one in run.results]
-    for (name_a, run_a, a), (name_b, run_b, b) in itertools.combinations(known, 2):
+    lines = [["Difference", "Of", "Mean", "95 %"]]
+    ends = {name: f" ({name})" if len(runs) > 1 else "" for name in runs}
+    known = [(one.title + ends[n], one, run) for n, run in runs.items() for one in run.results]
+    for (name_a, a, run_a), (name_b, b, run_b) in itertools.combinations(known, 2):
         for metric, title in run_a.metrics.items() if stream(run_a) == stream(run_b) else ():
             if found := difference(a.by_seed(metric), b.by_seed(metric)):
-                over = f"{a.title}{name_a} over {b.title}{name_b}"
+                over = f"{name_a} over {name_b}"
                 lines.append([over, title, f"{found.mean:+.2f}", found.text()])
     return lines
 
@@ -187,22 +161,34 @@ def stream(run: Record) -> list[Any]:
     return [run.metrics, run.about.get("data_checksum"), *map(config.get, STREAM)]
 
 
+def write(folder: Path, title: str, parts: list[str]) -> None:
+    """Writes report.html, which includes the pictures, and report.md beside them."""
+    text = "\n\n".join([f"# {title}", *parts]) + "\n"
+    body = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
+    files.write_text(folder / "report.html", HTML.format(title=html.escape(title), body=body))
+    for number, inline in enumerate(re.findall(INLINE + "([^)]*)", text), 1):
+        content = base64.b64decode(inline)
+        files.write(folder / f"{number}.png", functools.partial(Path.write_bytes, data=content))
+        text = text.replace(INLINE + inline, f"{number}.png", 1)
+    files.write_text(folder / "report.md", text)
+
+
 def main(args: Sequence[str] | None = None) -> None:
     """Writes the page."""
-    config, page = parse("experiments.report", Config, args), Page()
+    config, parts = parse("experiments.report", Config, args), []
     with errors("experiments.report"):
         runs = load(config.runs)
         for folder, (name, run) in zip(config.runs, runs.items(), strict=True):
             try:
-                page.table(f"## {name}", table(run), f"{CAPTION} {run.about.get('caption', '')}")
-                pictures(page, name, run)
-                page.parts.append(origin(run))
+                caption = f"{CAPTION} {run.about.get('caption', '')}"
+                parts.append(f"## {name}\n\n{markdown(table(run), caption).strip()}")
+                parts += [*pictures(name, run), origin(run)]
             except (ValueError, LookupError, TypeError, AttributeError) as error:
                 raise ValueError(f"{folder}/metrics.json is damaged ({error!r})") from None
         if len(found := differences(runs)) > 1:
             text = "Seed by seed: mean differences of results on the same tasks, and intervals."
-            page.table("## Differences", found, text)
-        page.write(config.out, f"Results of {', '.join(runs)}")
+            parts.append(f"## Differences\n\n{markdown(found, text).strip()}")
+        write(config.out, f"Results of {', '.join(runs)}", parts)
     print(f"{config.out}: report.html, report.md")
 
 

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import stats
 
 
 class Spread(NamedTuple):
@@ -48,6 +47,8 @@ class Interval(NamedTuple):
 
 def interval(values: Sequence[float]) -> Interval:
     """The interval of the mean over seeds."""
+    from scipy import stats  # takes a second
+
     x = np.asarray(values, np.float64)
     if len(x) < 2:
         return Interval(float(x.mean()), -np.inf, np.inf)

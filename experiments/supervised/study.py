@@ -28,6 +28,8 @@ Methods = Annotated[tuple[Literal[
     "exact-alignment", "independent", "task-input", "online",
 ], ...], tyro.conf.arg(metavar="METHOD [METHOD ...]")]  # fmt: skip
 DrawTasks = Callable[[np.random.Generator], Tasks]
+METRICS = {"retained_accuracy": "Retained accuracy", "learning_accuracy": "Learning accuracy",
+           "bti": "BTI"}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,10 +153,7 @@ def prepare(config: Config, say: Say) -> Study:
             "evaluations": {str(at): which.tolist() for at, which in when.evaluations.items()},
             "watched": config.watch,
         },
-        metrics={"retained_accuracy": "Retained accuracy",
-                 "learning_accuracy": "Learning accuracy", "bti": "BTI"},
-        measure=measure,
-        draw=functools.partial(draw, tasks),
+        metrics=METRICS, measure=measure, draw=functools.partial(draw, tasks),
     )  # fmt: skip
 
 

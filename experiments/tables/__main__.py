@@ -12,19 +12,10 @@ from experiments.running import devices, pool, progress
 from experiments.running.command_line import errors, parse
 from experiments.running.options import Data
 from experiments.running.program import running
-from experiments.tables import ablation, accuracy, alignment, games, omniglot, sweeps
+from experiments.tables import games, supervised
 from experiments.tables.cells import jobs
 
-TABLES = {
-    "retained-accuracy": accuracy.RETAINED,
-    "learning-accuracy": accuracy.LEARNED,
-    "alignment": alignment.TABLE,
-    "ablation": ablation.TABLE,
-    "omniglot": omniglot.TABLE,
-    "rl": games.TABLE,
-    "rl-sweeps": sweeps.RL,
-    "sweeps": sweeps.SUPERVISED,
-}
+TABLES = supervised.TABLES | games.TABLES
 MODULE = "experiments.tables"
 
 
@@ -61,9 +52,8 @@ class Config(Data):
         super().check()
         self.positive("seeds", "seed_batch")
         known = [cell.name for cell in TABLES[self.table].cells]
-        if unknown := [name for name in self.cells if name not in known]:
-            expected = ", ".join(known)
-            raise ValueError(f"--cells: {self.table} has no {unknown[0]}; it has {expected}")
+        if wrong := [name for name in self.cells if name not in known]:
+            raise ValueError(f"--cells: {self.table} has no {wrong[0]}; it has {', '.join(known)}")
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -42,6 +42,11 @@ class Cell:
     published: tuple[float, float] | None = None
 
 
+def heading(name: str) -> str:
+    """The name of a benchmark or a game, for heads."""
+    return name.replace("-", " ").title()
+
+
 def load(out: Path) -> Record | None:
     """The record of a finished run, None if there is none.
 
@@ -72,8 +77,7 @@ def jobs(cell: Cell, given: dict[str, Any], folder: Path, at_once: int | None) -
     flags = cell.flags | {name: value for name, value in given.items() if name in names}
     config = cell.program.config(**flags, out=folder / "cells" / cell.name, resume=True)
     config.check()
-    known = load(config.out)
-    check_same(config.out, known, config)
+    check_same(config.out, known := load(config.out), config)
     seeds = config.all_seeds()[len(known.seeds) if known else 0 :]
     size, lock = at_once or len(seeds) or 1, threading.Lock()
     parts = [seeds[first : first + size] for first in range(0, len(seeds), size)]
@@ -113,17 +117,16 @@ def learn(cell: Cell, config: Any, seeds: list[int], lock: threading.Lock, bars:
 def join(cell: Cell, config: Any, study: Study) -> None:
     """Moves finished parts into the cell's record, in the order of seeds."""
     known = load(config.out)
-    seeds = known.seeds if known else []
-    while new := load(out := config.out / f"seed-{config.seed + len(seeds)}"):
-        check_same(out, new, dataclasses.replace(config, seed=new.seeds[0]), study)
+    first = config.seed + (len(known.seeds) if known else 0)
+    while new := load(out := config.out / f"seed-{first}"):
+        check_same(out, new, dataclasses.replace(config, seed=first), study)
         known = record.join(known, new) if known else new
-        seeds = known.seeds
-        same = dataclasses.replace(config, seeds=len(seeds))
+        same = dataclasses.replace(config, seeds=len(known.seeds))
         about = {"config": deciding(same), "command": command(cell.program.module, same)}
-        about = new.about | about | {"seeds": seeds}
+        about = new.about | about | {"seeds": known.seeds}
         about.pop("caption", None)  # of a part
-        known = known._replace(about=about)
-        known.write(config.out / "metrics.json")
+        known._replace(about=about).write(config.out / "metrics.json")
+        first += len(new.seeds)
         shutil.rmtree(out)
 
 

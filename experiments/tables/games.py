@@ -2,27 +2,35 @@
 
 import functools
 import itertools
+from collections.abc import Iterator
 
-from experiments.plots.curves import by_task
+from experiments.plots import curves
 from experiments.rl import GAMES, PROGRAM, TITLES
 from experiments.running.record import Result, markdown
 from experiments.running.statistics import difference, spread
-from experiments.tables.cells import Cell
-from experiments.tables.table import Page, Row, Table, grouped, heading, num_seeds
+from experiments.tables.cells import Cell, heading
+from experiments.tables.table import FIRST_SEED, Draw, Row, Table, grouped, num_seeds, sweep, swept
 
-WHEN = {
-    "final_score": "at the end",
-    "late_score": "while the last task was learned",
-    "mean_score": "over the whole run",
-}
+# Six settings for each agent. DQN-MER always interpolates: with its single batch a frame, gamma and
+# beta 1 would be DQN with single examples.
+AGENTS = """
+catcher dqn alpha=0.003,0.01,0.03,0.1,0.2,0.5
+catcher dqn-reservoir alpha=0.003,0.01,0.03,0.1,0.2,0.5
+catcher dqn-mer alpha=0.01,0.03,0.1 gamma=0.1,0.3
+flappy-bird dqn alpha=0.01,0.02,0.03,0.05,0.1,0.2
+flappy-bird dqn-reservoir alpha=0.01,0.02,0.03,0.05,0.1,0.2
+flappy-bird dqn-mer alpha=0.003,0.006,0.01 gamma=0.3,0.6
+"""
+WHEN = {"final_score": "at the end", "late_score": "while the last task was learned",
+        "scores": "over the whole run"}  # fmt: skip
 """The metrics that are compared. The last two are means over evaluations and vary less."""
 
 
-def _page(rows: list[Row]) -> Page:
+def _page(rows: list[Row], draw: Draw) -> list[str]:
     """Scores, differences and gains of each game, and a picture."""
-    texts, pictures = [], {}
-    for game, same in grouped(rows, lambda row: row.cell.flags["game"]).items():
-        results, title = [_with_mean(row.result) for row in same], heading(game)
+    texts = []
+    for game, same in grouped(rows, lambda row: row.cell.flags["game"]):
+        results, title = [row.result for row in same], heading(game)
         tasks = [f"Task {task + 1}" for task in range(results[0].array("scores").shape[-1])]
         scores, gains = [["Agent", "Final score", *tasks, "Seconds"]], [["Agent", *tasks]]
         for one in results:
@@ -33,17 +41,10 @@ def _page(rows: list[Row]) -> Page:
         if len(results) > 1:
             texts.append(markdown(_differences(results), "Over all tasks, seed by seed."))
         texts.append(markdown(gains, f"{title}: {GAMES[game].gains}, an episode."))
-        along = {"places": same[0].record.about["frames"], "labels": ("frames", "score")}
-        pictures[f"rl-{game}.png"] = functools.partial(
-            by_task, results=results, metric="scores", title=title, **along
-        )
-    caption = f"Sums of rewards, mean ± standard deviation over {num_seeds(rows)} seeds."
-    return [*texts, caption], {**pictures}
-
-
-def _with_mean(result: Result) -> Result:
-    mean = {"mean_score": result.array("scores").mean((1, 2))}
-    return result._replace(per_seed=result.per_seed | mean)
+        how = {"metric": "scores", "title": title, "labels": ("frames", "score")}
+        places = same[0].record.about["frames"]
+        draw(f"rl-{game}.png", curves.by_task, results=results, places=places, **how)
+    return [*texts, f"Sums of rewards, mean ± standard deviation over {num_seeds(rows)} seeds."]
 
 
 def _by_task(result: Result, metric: str) -> list[str]:
@@ -55,10 +56,24 @@ def _differences(results: list[Result]) -> list[list[str]]:
     table = [["Difference of scores", "When", "Mean", "95 % interval"]]
     for metric, when in WHEN.items():
         for worse, better in itertools.combinations(results, 2):
-            found = difference(better.by_seed(metric), worse.by_seed(metric))
+            found = difference(_by_seed(better, metric), _by_seed(worse, metric))
             mean, interval = (f"{found.mean:+.2f}", found.text()) if found else ("diverged", "")
             table.append([f"{better.title} over {worse.title}", when, mean, interval])
     return table
+
+
+def _by_seed(result: Result, metric: str) -> dict[int, float]:
+    """The mean over evaluations and tasks, where the metric has several."""
+    means = result.array(metric).reshape(len(result.seeds), -1).mean(1)
+    return dict(zip(result.seeds, means, strict=True))
+
+
+def _sweeps() -> Iterator[Cell]:
+    """A cell for each line."""
+    for game, agent, values in swept(AGENTS):
+        flags = {"game": game, "agent": agent, "films": False, "seed": FIRST_SEED, **values}
+        flags["seeds"] = 2 if game == "catcher" else 4  # those of Flappy Bird differ more
+        yield Cell(f"sweeps/{game}/{agent}", PROGRAM, flags, (heading(game), TITLES[agent]))
 
 
 CELLS = [
@@ -66,4 +81,11 @@ CELLS = [
     for game in GAMES
     for agent, title in TITLES.items()
 ]
-TABLE = Table(CELLS, _page)
+SWEEPS = functools.partial(
+    sweep, "rl-sweeps.png", ("Game", "Agent"), ("late_score", "final_score"),
+    "Score in the last task of the sweeps; red: chosen",
+    "Sums of rewards over all tasks, mean ± standard deviation over 2 or 4 seeds from "
+    f"{FIRST_SEED} on (Catcher, Flappy Bird); in the last task: the mean of all evaluations "
+    "since it began; bold: the best by that, which the table of games uses.",
+)  # fmt: skip
+TABLES = {"rl": Table(CELLS, _page), "rl-sweeps": Table([*_sweeps()], SWEEPS)}

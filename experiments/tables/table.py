@@ -1,54 +1,60 @@
-"""Tables: queries over the records of cells."""
+"""Tables: queries over the records of cells, and the page of a sweep."""
 
-from collections.abc import Callable, Hashable, Mapping
+import functools
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
+from experiments.plots.settings import Bar, bars
 from experiments.running import files
+from experiments.running.batches import Setting
 from experiments.running.record import Record, Result, markdown
 from experiments.tables.cells import Cell, load
 
-Key = TypeVar("Key", bound=Hashable)
+Draw = Callable[..., None]
+"""`draw(file, plot, **how)` makes a picture: it calls `plot(path, **how)`."""
+FIRST_SEED = 100
+"""The first seed of sweeps, whose tasks, images and networks are in no other table."""
 
 
 class Row(NamedTuple):
-    """A result of a cell, titled by the cell's heads without the first one."""
+    """A result of a cell, titled by the cell's heads without the first one.
+
+    Its per-seed values include those within "alignment".
+    """
 
     cell: Cell
     record: Record
     result: Result
 
-    def text(self, metric: str) -> str:
+    def text(self, metric: str, digits: int = 2) -> str:
         """Mean and standard deviation of a metric."""
-        return self.result.spread(metric).text()
+        return self.result.spread(metric).text(digits)
 
     def published(self, digits: int = 2, sign: str = "") -> str:
         """The published value, empty if there is none."""
         mean, std = self.cell.published or (0.0, 0.0)
         return f"{mean:{sign}.{digits}f} ± {std:.{digits}f}" if self.cell.published else ""
 
-    def digest(self) -> dict[str, Any]:
-        """Settings, seconds and headline metrics."""
-        known = {"settings": self.result.settings, "seconds": self.result.seconds}
-        known |= {name: self.result.spread(name)._asdict() for name in self.record.metrics}
-        return known | ({"published": self.cell.published} if self.cell.published else {})
-
-
-Columns = Mapping[str, Callable[[Row], str]]
-"""The columns of a table, `{head: text(row)}`."""
-Page = tuple[list[str], dict[str, Callable[[Path], object]]]
-"""Markdown texts, and pictures `{file name: draw(path)}`."""
+    def digest(self, more: tuple[str, ...]) -> dict[str, Any]:
+        """Settings, seconds, headline metrics, the published value, and more metrics."""
+        result, theirs = self.result, self.cell.published
+        known = {"settings": result.settings, "seconds": result.seconds}
+        known |= {name: result.spread(name)._asdict() for name in self.record.metrics}
+        known |= {"published": theirs} if theirs else {}
+        return known | {name: result.spread(name)._asdict() for name in more}
 
 
 class Table(NamedTuple):
     """Cells and a page on their results.
 
-    more: entries of the digest beside the headline metrics.
+    page: `page(rows, draw) -> texts`, in Markdown. It draws its pictures with `draw`.
+    more: names of metrics in the digest beside the headline metrics.
     """
 
     cells: list[Cell]
-    page: Callable[[list[Row]], Page]
-    more: Callable[[Row], dict[str, Any]] = lambda row: {}
+    page: Callable[[list[Row], Draw], list[str]]
+    more: tuple[str, ...] = ()
 
     def rows(self, folder: Path) -> list[Row]:
         """The results of the cells that have a record.
@@ -56,13 +62,15 @@ class Table(NamedTuple):
         Raises:
           ValueError: if a record is damaged.
         """
-        known = [(cell, load(folder / "cells" / cell.name)) for cell in self.cells]
-        return [
-            Row(cell, found, one._replace(title=" ".join(cell.heads[1:]).strip()))
-            for cell, found in known
-            if found
-            for one in found.results
-        ]
+        rows = []
+        for cell in self.cells:
+            title = " ".join(cell.heads[1:]).strip()
+            if record := load(folder / "cells" / cell.name):
+                for one in record.results:
+                    values = one.per_seed | one.per_seed.get("alignment", {})
+                    result = one._replace(title=title, per_seed=values)
+                    rows.append(Row(cell, record, result))
+        return rows
 
     def write(self, name: str, folder: Path) -> None:
         """Writes Markdown, JSON and pictures.
@@ -72,28 +80,23 @@ class Table(NamedTuple):
         """
         if not (rows := self.rows(folder)):
             raise ValueError(f"{folder} holds none of the table's cells; leave out --only-draw")
-        texts, pictures = self.page(rows)
-        text = "\n".join(texts).rstrip()
+
+        def draw(file: str, plot: Callable[..., object], **how: Any) -> None:
+            files.write(folder / file, functools.partial(plot, **how))
+
+        text = "\n".join(self.page(rows, draw)).rstrip()
         files.write_text(folder / f"{name}.md", f"{text} `python -m experiments.tables {name}`\n")
-        cells = grouped(rows, lambda row: (row.cell.name, row.record.about["command"]))
-        digest = {
-            cell: {"command": command, "results": [row.digest() | self.more(row) for row in same]}
-            for (cell, command), same in cells.items()
-        }
+        digest = {}
+        for cell, same in grouped(rows, lambda row: row.cell.name):
+            results = [row.digest(self.more) for row in same]
+            digest[cell] = {"command": same[0].record.about["command"], "results": results}
         files.write_json(folder / f"{name}.json", digest)
-        for file, draw in pictures.items():
-            files.write(folder / file, draw)
 
 
-def listed(rows: list[Row], columns: Columns, caption: str) -> str:
-    """A Markdown table with a line for each row."""
-    lines = [[text(row) for text in columns.values()] for row in rows]
-    return markdown([[*columns], *lines], caption)
-
-
-def grouped(rows: list[Row], key: Callable[[Row], Key]) -> dict[Key, list[Row]]:
-    """The rows by key, in their order."""
-    return {one: [row for row in rows if key(row) == one] for one in dict.fromkeys(map(key, rows))}
+def grouped(rows: list[Row], key: Callable[[Row], Any]) -> list[tuple[Any, list[Row]]]:
+    """The keys, in the order in which they first appear, each with its rows."""
+    keys = dict.fromkeys(map(key, rows))
+    return [(one, [row for row in rows if key(row) == one]) for one in keys]
 
 
 def num_seeds(rows: list[Row]) -> str:
@@ -101,6 +104,38 @@ def num_seeds(rows: list[Row]) -> str:
     return " or ".join(map(str, sorted({len(row.result.seeds) for row in rows})))
 
 
-def heading(name: str) -> str:
-    """The name of a benchmark or a game, for heads."""
-    return name.replace("-", " ").title()
+def swept(text: str) -> Iterator[tuple[str, str, dict[str, tuple[float, ...]]]]:
+    """The first two words of each line, and the values of its names."""
+    for first, second, *words in map(str.split, text.strip().splitlines()):
+        pairs = (word.split("=") for word in words)
+        yield first, second, {name: tuple(map(float, text.split(","))) for name, text in pairs}
+
+
+def best(results: list[Result], *metrics: str) -> Result:
+    """The result with the highest first metric, and of equal ones the highest second."""
+    finite = [result for result in results if result.is_finite(metrics[0])]
+    return max(finite, key=lambda result: [result.spread(metric).mean for metric in metrics])
+
+
+def sweep(
+    file: str, heads: tuple[str, str], metrics: tuple[str, str], title: str, caption: str,
+    rows: list[Row], draw: Draw,
+) -> list[str]:  # fmt: skip
+    """A line for each setting. The best of each method by the first metric is bold."""
+    units = [rows[0].record.metrics[metric] for metric in metrics]
+    table = [[*heads, "Settings", *units]]
+    panels: dict[str, list[Bar]] = {}
+    for (place, *_), same in grouped(rows, lambda row: row.cell.heads):
+        results = [row.result for row in same]
+        chosen = best(results, *metrics)
+        for one in results:
+            known = {n: value for n, value in one.settings.items() if n != "capacity"}
+            varied = {n: v for n, v in known.items() if any(r.settings[n] != v for r in results)}
+            mark = "**" if one is chosen else ""
+            first, second = (one.spread(metric) for metric in metrics)
+            bold = [f"{mark}{text}{mark}" for text in (Setting(known), first.text())]
+            table.append([place, one.title, *bold, second.text()])
+            name = f"{one.title}, {Setting(varied)}" if varied else one.title
+            panels.setdefault(place, []).append(Bar(name, first, None, one is chosen))
+    draw(file, bars, panels=panels, title=title, unit=units[0])
+    return [markdown(table, caption)]

@@ -8,6 +8,7 @@ import subprocess
 import numpy as np
 import pytest
 
+from experiments.plots import curves
 from experiments.report.__main__ import main
 from experiments.running import program, record
 from experiments.running.record import Record, Result
@@ -131,7 +132,7 @@ def test_a_browser_shows_every_picture(compared, tmp_path):
 
 
 def test_a_run_as_a_program_leaves_it(tmp_path):
-    """A sweep, whose values are no curves that the page draws."""
+    """A sweep, whose errors on each task and places of evaluation are drawn."""
     flags = ["--tasks", "2", "--seeds", "2", "--alpha", "0.5", "0.1"]
     program.main(toy.PROGRAM, [*flags, "--out", str(tmp_path / "run")])
     markdown, _ = make(tmp_path / "report", tmp_path / "run")
@@ -139,7 +140,30 @@ def test_a_run_as_a_program_leaves_it(tmp_path):
     for one in known.results:
         assert f"| {one.title} | {one.spread('final_error').text()} | " in markdown
     assert "| One, alpha 0.5 over One, alpha 0.1 | Final error |" in markdown
-    assert "![" not in markdown
+    assert re.findall(r"!\[(.*?)\]", markdown) == ["run: errors", "run: places"]
+
+
+def test_the_curves_of_any_study_are_drawn(tmp_path, monkeypatch):
+    """A mean over all tasks and one value for each, but no texts, ragged lists or task lengths."""
+    drawn = []
+    real = curves.by_task
+    monkeypatch.setattr(
+        curves, "by_task", lambda *args, **how: drawn.append(how) or real(*args, **how)
+    )
+    rng = np.random.default_rng(0)
+    per_seed = {
+        "seed": [0, 1], "error": [0.1, 0.2], "error_curve": rng.uniform(size=(2, 4, 3)).tolist(),
+        "norm_curve": rng.uniform(size=(2, 4)).tolist(), "examples_per_task": [[1, 2], [3, 4]],
+        "checksum": ["a", "b"], "ragged": [[1, 2], [3]], "none": [[], []],
+        "deep": {"curve": [[1, 2], [3, 4]]},
+    }  # fmt: skip
+    one = Result("MER", "MER", {}, 1.0, per_seed)
+    path = folder(tmp_path / "sine", one, metrics={"error": "Error"}, evaluations=[0, 5, 10, 15])
+    markdown, _ = make(tmp_path / "report", path)
+    assert re.findall(r"!\[(.*?)\]", markdown) == ["sine: error", "sine: norm"]
+    assert [how["labels"] for how in drawn] == [("evaluations", "error"), ("evaluations", "norm")]
+    assert [how["names"] for how in drawn] == [[], ["norm"]]
+    assert drawn[0]["places"] == [0, 5, 10, 15]
 
 
 def test_results_are_compared_over_the_seeds_that_both_have(tmp_path):

@@ -61,8 +61,10 @@ def test_its_runs_are_flags_of_the_programs(name, monkeypatch):
     monkeypatch.setattr(subprocess, "Popen", lambda args, **how: started.append(args) or done)
     survival.run(name, Path("out"), "--resume")
     _, _, module, *flags = started[0]
-    study = importlib.import_module(f"{module}.study")
-    config = parse(module, study.Config, flags)
+    place = {"experiments.supervised": ".study", "experiments.language": ".__main__"}.get(
+        module, ""
+    )
+    config = parse(module, importlib.import_module(module + place).Config, flags)
     config.check()
     assert config.resume
     assert config.checkpoint_every

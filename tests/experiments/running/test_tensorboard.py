@@ -1,12 +1,10 @@
 """Events for TensorBoard: what is in the files."""
 
-import builtins
-
 import numpy as np
 import pytest
 from tensorboardX.proto.event_pb2 import Event
 
-from experiments.running import tensorboard
+from experiments.running import options, tensorboard
 from experiments.running.loop import Progress
 from experiments.running.program import main
 from tests.experiments import toy
@@ -58,14 +56,7 @@ def test_a_run_writes_every_task_along_the_stream(tmp_path):
 
 
 def test_without_the_package_it_says_what_to_install(tmp_path, monkeypatch, capsys):
-    find = builtins.__import__
-
-    def without(name, *args):
-        if name == "tensorboardX":
-            raise ImportError(name)
-        return find(name, *args)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setattr(options, "find_spec", lambda name: None)
     with pytest.raises(SystemExit) as stop:
         main(toy.PROGRAM, ["--tensorboard", "--out", str(tmp_path)])
     assert stop.value.code == 2

@@ -14,14 +14,14 @@ from experiments.running.interrupt import stop
 from experiments.running.record import Record, Result, markdown
 from experiments.running.statistics import spread
 from experiments.supervised.methods import CHOSEN
-from experiments.tables import accuracy, alignment, games, published, sweeps
+from experiments.tables import games, supervised
 from experiments.tables.__main__ import TABLES, main
 from experiments.tables.cells import Cell, load
-from experiments.tables.table import Table
+from experiments.tables.table import Table, best
 from mer_jax.data.benchmarks import BENCHMARKS
 from tests.experiments import toy
 
-RESULTS = Path(accuracy.__file__).parents[1] / "results"
+RESULTS = Path(supervised.__file__).parents[1] / "results"
 
 
 def accuracies(rng, tasks=2, seeds=2):
@@ -90,7 +90,8 @@ def cell_of(table, name):
 
 def test_accuracies_stand_beside_what_was_published(tmp_path):
     cells = [
-        cell_of(accuracy.RETAINED, f"rotations/{name}") for name in ("online", "mer-500", "er-500")
+        cell_of(TABLES["retained-accuracy"], f"rotations/{name}")
+        for name in ("online", "mer-500", "er-500")
     ]
     online, mer, er = (write(tmp_path, cell, [{"alpha": 0.1}])[0] for cell in cells)
     lines, digest = draw("retained-accuracy", tmp_path)
@@ -115,7 +116,7 @@ def test_accuracies_stand_beside_what_was_published(tmp_path):
 
 
 def test_alignment_stands_beside_what_was_published(tmp_path):
-    (result,) = write(tmp_path, alignment.CELLS[0], [{}])
+    (result,) = write(tmp_path, supervised.WATCHED[0], [{}])
     (line,), digest = draw("alignment", tmp_path)[0][2:3], draw("alignment", tmp_path)[1]
     told = result.per_seed["alignment"]
     texts = [spread(told[name]).text(3) for name in ("mean_dot", "mean_dot_after")]
@@ -186,36 +187,36 @@ def test_a_sweep_marks_its_best(name, metric, tmp_path):
     settings = [{"alpha": alpha, "capacity": 5} for alpha in (0.1, 0.01, 0.001)]
     tried = [write(tmp_path, cell, settings, rng) for cell in cells]
     tried[0][1].per_seed[metric][:] = [None] * len(tried[0][1].seeds)
-    Record({"config": {}, "command": ""}, {metric: metric}, tried[0]).write(
-        tmp_path / "cells" / cells[0].name / "metrics.json"
-    )
+    path = tmp_path / "cells" / cells[0].name
+    metrics = load(path).metrics
+    Record({"config": {}, "command": ""}, metrics, tried[0]).write(path / "metrics.json")
     lines, _ = draw(name, tmp_path)
     bold = [line for line in lines if "**" in line]
     assert len(bold) == len(tried)
     for line, results in zip(bold, tried, strict=True):
-        best = max(result.spread(metric).mean for result in results if result.is_finite(metric))
-        assert f"| **{best:.2f} ± " in line
+        most = max(result.spread(metric).mean for result in results if result.is_finite(metric))
+        assert f"| **{most:.2f} ± " in line
         assert "| **alpha 0." in line
     assert sum("| diverged |" in line for line in lines) == 1
 
 
 def test_the_tables_have_every_published_cell():
-    have = {cell.name: cell.published for cell in accuracy.CELLS}
-    for (method, size), row in published.RETAINED_ACCURACY.items():
+    have = {cell.name: cell.published for cell in supervised.CELLS}
+    for (method, size), row in supervised.RETAINED_ACCURACY.items():
         name = f"{method}-{size}" if size else method
         for benchmark, value in row.items():
             if benchmark in BENCHMARKS:
                 assert have[f"{benchmark}/{name}"] == value
-    watched = {cell.name for cell in accuracy.CELLS if cell.flags["watch"]}
-    assert watched == {cell.name for cell in alignment.CELLS}
-    assert len(watched) == len(BENCHMARKS) * len(published.ALIGNMENT)
+    watched = {cell.name for cell in supervised.CELLS if cell.flags["watch"]}
+    assert watched == {cell.name for cell in supervised.WATCHED}
+    assert len(watched) == len(BENCHMARKS) * len(supervised.ALIGNMENT)
 
 
 def test_all_cells_have_flags_of_their_programs():
     cells = [cell for table in TABLES.values() for cell in table.cells]
     for cell in cells:
         cell.program.config(**cell.flags).check()
-    assert len({cell.name for cell in cells}) == len(set(cells)) - len(alignment.CELLS)
+    assert len({cell.name for cell in cells}) == len(set(cells)) - len(supervised.WATCHED)
 
 
 def recorded(table):
@@ -224,7 +225,7 @@ def recorded(table):
 
 @pytest.mark.parametrize("name", ["alignment", "ablation", "rl", "rl-sweeps", "sweeps"])
 def test_the_recorded_tables_are_of_the_recorded_cells(name):
-    texts, _ = TABLES[name].page(recorded(TABLES[name]))
+    texts = TABLES[name].page(recorded(TABLES[name]), lambda *args, **how: None)
     written = (RESULTS / f"{name}.md").read_text()
     assert written == "\n".join(texts).rstrip() + f" `python -m experiments.tables {name}`\n"
 
@@ -232,7 +233,7 @@ def test_the_recorded_tables_are_of_the_recorded_cells(name):
 def test_chosen_settings_are_the_best_of_the_sweeps():
     """Of each method and benchmark that was swept, with the memories that come nearest."""
     tried = {}
-    for row in recorded(sweeps.SUPERVISED):
+    for row in recorded(TABLES["sweeps"]):
         flags = row.cell.flags
         sizes = tried.setdefault((flags["method"][0], flags["benchmark"]), {})
         sizes.setdefault(flags.get("capacity", 0), []).append(row.result)
@@ -240,26 +241,26 @@ def test_chosen_settings_are_the_best_of_the_sweeps():
     for swept, sizes in tried.items():
         for capacity, settings in CHOSEN[swept].items():
             nearest = min(sizes, key=lambda size: abs(size - (capacity or 0)))
-            best = sweeps.best(sizes[nearest], "retained_accuracy", "learning_accuracy").settings
-            assert settings == {n: value for n, value in best.items() if n != "capacity"}
+            found = best(sizes[nearest], "retained_accuracy", "learning_accuracy").settings
+            assert settings == {n: value for n, value in found.items() if n != "capacity"}
 
 
 def test_chosen_rates_are_the_best_of_the_sweeps():
-    for cell in sweeps.RL.cells:
-        results = [row.result for row in recorded(Table([cell], sweeps.RL.page))]
+    for cell in TABLES["rl-sweeps"].cells:
+        results = [row.result for row in recorded(Table([cell], TABLES["rl-sweeps"].page))]
         assert len(results) == 6
-        best = sweeps.best(results, "late_score", "final_score")
-        assert RATES[cell.flags["game"], cell.flags["agent"]] == best.settings
+        found = best(results, "late_score", "final_score")
+        assert RATES[cell.flags["game"], cell.flags["agent"]] == found.settings
 
 
 @pytest.fixture
 def toys(monkeypatch):
     """A table of two toys under the name of another."""
 
-    def page(rows):
+    def page(rows, draw):
         lines = [[row.cell.heads[1], row.result.spread("final_error").text()] for row in rows]
-        picture = {"toys.png": lambda path: path.write_bytes(b"drawn")}
-        return [markdown([["", "Error"], *lines], "Toys.")], picture
+        draw("toys.png", Path.write_bytes, data=b"drawn")
+        return [markdown([["", "Error"], *lines], "Toys.")]
 
     cells = [Cell(f"toy/{n}", toy.PROGRAM, {"tasks": n}, ("Toy", f"{n}", "")) for n in (1, 2)]
     monkeypatch.setitem(TABLES, "rl", Table(cells, page))

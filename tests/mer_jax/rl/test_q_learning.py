@@ -4,6 +4,7 @@ import contextlib
 import copy
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -650,7 +651,7 @@ def all_checks():
         yield
 
 
-MODES = {"x64": lambda: jax.enable_x64(True), "checks": all_checks, "leaks": jax.checking_leaks}
+MODES = {"x64": lambda: jax.enable_x64(True), "checks": all_checks}
 
 
 @pytest.fixture(scope="module")
@@ -668,6 +669,12 @@ def test_modes_of_jax_change_no_number(mode, plain_run):
     )
 
 
+def test_no_tracer_leaks(plain_run):
+    with jax.checking_leaks():
+        traced = jax.eval_shape(whole_run("mer"), np.uint32(3))
+    chex.assert_trees_all_equal_shapes_and_dtypes(traced, plain_run)
+
+
 def test_old_keys_are_the_same_and_other_generators_work(plain_run):
     came = quickly(whole_run("mer", jax.random.PRNGKey))(np.uint32(3))
     jax.tree.map(np.testing.assert_array_equal, came, plain_run)
@@ -683,26 +690,21 @@ def run_without_game(kind):
 
 
 def on_devices():
-    """Seeds under a vmap with explicit axes, with and without a mesh of the context, and by hand.
+    """Seeds under a vmap in a mesh of the context, whose axis is explicit, and by hand.
 
     This needs four devices, see `test_on_devices`.
     """
     seeds, over = np.arange(4, dtype=np.uint32), PartitionSpec("seed")
     mesh = jax.make_mesh((4,), ("seed",))
     placed = jax.device_put(seeds, NamedSharding(mesh, over))
-    in_context = functools.partial(jax.set_mesh, mesh)
     # The game and all that plays in it are the same for both.
-    for one, contexts in (
-        (run_without_game("fifo"), (contextlib.nullcontext, in_context)),
-        (whole_run("mer"), (in_context,)),
-    ):
+    for one in (run_without_game("fifo"), whole_run("mer")):
         run = jax.vmap(one)
         expected = jax.device_get(quickly(run)(seeds))
-        manual = jax.shard_map(run, mesh=mesh, in_specs=over, out_specs=over)
-        programs = [(run, context) for context in contexts]
-        for program, context in (*programs, (manual, contextlib.nullcontext)):
-            with context():
-                came = quickly(program)(placed)
+        with jax.set_mesh(mesh):
+            in_context = quickly(run)(placed)
+        by_hand = quickly(jax.shard_map(run, mesh=mesh, in_specs=over, out_specs=over))(placed)
+        for came in (in_context, by_hand):
             jax.tree.map(
                 lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), came, expected
             )

@@ -1,0 +1,248 @@
+"""Tables of the supervised program: accuracies, MER's settings, gradients, and Omniglot."""
+
+import dataclasses
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+from experiments.plots.curves import accuracy_over_stream, alignment, retained
+from experiments.plots.settings import Bar, bars, heat_maps
+from experiments.running.batches import combinations
+from experiments.running.record import markdown
+from experiments.supervised.methods import CHOSEN, METHODS, PUBLISHED, RATES
+from experiments.supervised.study import METRICS, PROGRAM
+from experiments.tables.cells import Cell, heading
+from experiments.tables.table import FIRST_SEED, Draw, Row, Table, grouped, num_seeds, sweep, swept
+from mer_jax.data.benchmarks import BENCHMARKS
+
+
+def _row(*values: tuple[float, float]) -> dict[str, tuple[float, float]]:
+    names = ("rotations", "permutations", "many-permutations", "omniglot")
+    return dict(zip(names, values, strict=False))
+
+
+# Mean and spread over five runs, as published by Riemer et al. (ICLR 2019): retained accuracy in %.
+RETAINED_ACCURACY = {
+    ("online", None): _row((46.40, 0.78), (55.42, 0.65), (32.62, 0.43), (4.36, 0.37)),
+    ("ewc", None): _row((57.96, 1.33), (62.32, 1.34), (33.46, 0.46), (4.63, 0.14)),
+    ("gem", 5120): _row((87.12, 0.44), (82.50, 0.42), (56.76, 0.29), (18.03, 0.15)),
+    ("gem", 500): _row((72.08, 1.29), (69.26, 0.66), (32.14, 0.50)),
+    ("gem", 200): _row((66.88, 0.72), (55.42, 1.10)),
+    ("mer", 5120): _row((89.56, 0.11), (85.50, 0.16), (61.84, 0.25), (75.23, 0.52)),
+    ("mer", 500): _row((81.82, 0.52), (77.40, 0.38), (47.40, 0.35), (32.05, 0.69)),
+    ("mer", 200): _row((77.24, 0.47), (72.74, 0.46)),
+}
+
+# The same of the mean dot product of the incoming example's gradient with a random past one's.
+ALIGNMENT = {
+    "er": _row((-0.569, 0.077), (-1.652, 0.082), (-1.280, 0.078)),
+    "mer": _row((0.042, 0.017), (0.017, 0.007), (0.131, 0.027)),
+}
+SHOWN = ("rotations/mer-500", "rotations/gem-500", "rotations/online")
+"""Cells whose accuracy on every task is drawn along the stream."""
+MEANS = {"mean_dot": 3, "mean_dot_after": 3, "median_cosine": 4, "below_zero": 1}
+"""Means over the stream in the alignment table, and their digits."""
+# Half of each benchmark's tasks. Of Omniglot as many as show which methods retain.
+TASKS = {"rotations": 10, "permutations": 10, "many-permutations": 50, "omniglot": 15}
+# A method, its memories, 0 for none, and the values that were tried.
+MNIST = """
+agem 500 alpha=0.001,0.003,0.01,0.03 sample_size=256
+exact-alignment 500 alpha=0.01,0.03,0.1 alignment=0.001,0.01,0.1 batch_size=26
+task-input 0 alpha=0.001,0.003,0.01,0.03,0.1
+"""
+# 15 of 50 alphabets with 1,536 of 5,120 memories, or 150 of 500. The memory then holds the same
+# share of the stream as in the runs that the values are for.
+OMNIGLOT = """
+online 0 alpha=0.003,0.01,0.03,0.1
+ewc 0 alpha=0.01,0.03 strength=0.1,1,10,100 num_memories=10
+er 1536 alpha=0.03,0.1,0.3 batch_size=26
+er-by-task 1536 alpha=0.01,0.03 batch_size=26
+mer 1536 alpha=0.01 beta=0.2,0.5,0.8 gamma=1 num_batches=1 batch_size=26
+mer 1536 alpha=0.03 beta=0.2,0.5 gamma=1 num_batches=1 batch_size=26
+mer 1536 alpha=0.03 beta=0.1 gamma=1 num_batches=10 batch_size=11
+mer 150 alpha=0.1 beta=0.01,0.03 gamma=1 num_batches=10 batch_size=11
+mer 150 alpha=0.03 beta=0.1 gamma=1 num_batches=10 batch_size=11
+mer 150 alpha=0.03,0.1 beta=0.2 gamma=1 num_batches=1 batch_size=26
+mer-big-batch 1536 alpha=0.01,0.03 gamma=0.5 batch_size=26
+mer-current-rate 1536 alpha=0.01 gamma=0.1,0.3 s=5 batch_size=26
+gem 150 alpha=0.03,0.1 margin=0.5 ridge=0
+agem 1536 alpha=0.03,0.1 sample_size=50
+exact-alignment 1536 alpha=0.01,0.03 alignment=0.001,0.01 batch_size=11
+independent 0 alpha=0.01,0.03,0.1
+task-input 0 alpha=0.01,0.03,0.1
+"""
+
+
+def _cell(on: str, method: str, size: int | None = None, group: str = "", **flags: Any) -> Cell:
+    """A method on a benchmark with `size` memories.
+
+    Flags of hyper-parameters are tuples, of several values for a sweep, and in the cell's name.
+    """
+    changed = {n: values for n, values in flags.items() if n in METHODS[method].settings}
+    parts = [method, *([str(size)] if size else [])]
+    parts += [f"{n}-{values[0]:g}" if len(values) == 1 else n for n, values in changed.items()]
+    flags |= {n: int(values[0]) for n, values in changed.items() if n not in RATES}
+    flags |= {"benchmark": on, "dataset": "omniglot" if on == "omniglot" else "mnist"}
+    flags |= {"method": (method,)} | ({"capacity": size} if size else {})
+    theirs = RETAINED_ACCURACY.get((method, 5120 if size == 1020 else size), {})  # see FIRST
+    return Cell(
+        "/".join(filter(None, (group, on, "-".join(parts)))), PROGRAM, flags,
+        heads=(heading(on), METHODS[method].title, str(size or "")),
+        may_diverge=bool(changed) or (method, on) not in PUBLISHED,
+        published=theirs.get(on),
+    )  # fmt: skip
+
+
+def _accuracies(metric: str, rows: list[Row], draw: Draw) -> list[str]:
+    """A line for each method and number of memories, and a column for each benchmark."""
+    file, is_retained = metric.replace("_", "-"), metric == "retained_accuracy"
+    lines: dict[tuple[str, ...], dict[str, str]] = {}
+    panels: dict[str, list[Bar]] = {}
+    for row in rows:
+        on, *heads = row.cell.heads
+        value = row.published() if is_retained else row.text("bti")
+        entry = f"{row.text(metric)} ({value})" if value else row.text(metric)
+        lines.setdefault((*heads,), {})[on] = f"{entry}, {row.result.seconds / 60:.1f} min"
+        theirs, title = row.cell.published if is_retained else None, row.result.title
+        bar = Bar(title, row.result.spread(metric), theirs and theirs[0], title.startswith("MER"))
+        panels.setdefault(on, []).append(bar)
+    table = [["Method", "Memories", *map(heading, BENCHMARKS)]]
+    for line, entries in lines.items():
+        table.append([*line, *(entries.get(on, "") for on in table[0][2:])])
+    beside = "what was published" if is_retained else "BTI, what is retained less what was learned"
+    minutes = sum(row.result.seconds for row in rows if row.cell.published) / 60
+    caption = (
+        f"{heading(file)} in %, mean ± standard deviation over {num_seeds(rows)} seeds; in "
+        f"brackets {beside}; then how long all seeds of the cell took, added up ({minutes:.0f} min "
+        "in all for the cells of the paper's table)."
+    )
+    title = f"{heading(file)} in %{'; black lines: published' if is_retained else ''}"
+    draw(f"{file}.png", bars, panels=panels, title=title)
+    if shown := [row.result for row in rows if row.cell.name in SHOWN]:
+        title = "Rotations, 500 memories: accuracy on each task, mean over seeds"
+        draw("rotations-500.png", accuracy_over_stream, results=shown, title=title)
+    return [markdown(table, caption)]
+
+
+def _alignment(rows: list[Row], draw: Draw) -> list[str]:
+    """Transfer and interference along the stream, beside the published means."""
+    heads = ["Benchmark", "Method", "Mean dot product", "Past's gradient after the step",
+             "Published", "Median cosine", "Below zero, %"]  # fmt: skip
+    caption = (
+        "The gradient on each incoming example and that on a random earlier one, both before the "
+        "step (their mean dot product, median cosine, and how many dot products are below zero), "
+        "and the same with the earlier example's gradient after the step; over the stream, 5120 "
+        "memories, mean ± standard deviation over seeds. What was published does not say when the "
+        "gradients were taken."
+    )
+    table, panels = [heads], {}
+    for row in rows:
+        texts = [row.text(name, digits) for name, digits in MEANS.items()]
+        table.append([*row.cell.heads[:2], *texts[:2], row.published(3, "+"), *texts[2:]])
+        panels[row.cell.heads[:2]] = row.result.per_seed["by_task"]
+    draw("alignment.png", alignment, panels=panels)
+    return [markdown(table, caption)]
+
+
+def _ablation(rows: list[Row], draw: Draw) -> list[str]:
+    """The effect of beta and gamma, and of s and k, on MER: two grids."""
+    texts, grids = [], []
+    for is_rates, same in grouped(rows, lambda row: "beta" in row.cell.flags):
+        names = ("beta", "gamma") if is_rates else ("num_batches", "batch_size")
+        signs, grid = "βγ" if is_rates else "sk", {}
+        for row in same:
+            y, x = (row.result.settings[name] for name in names)
+            grid[y, x] = row.result.spread("retained_accuracy")
+        lines, columns = (sorted(set(side)) for side in zip(*grid, strict=True))
+        table = [[" \\ ".join(signs), *(f"{column:g}" for column in columns)]]
+        for y in lines:
+            cells = [grid[y, x].text() if (y, x) in grid else "" for x in columns]
+            table.append([f"{y:g}", *cells])
+        texts.append(markdown(table))
+        grids.append((grid, *signs))
+    caption = (
+        "Retained accuracy in %, mean ± standard deviation over seeds; what is not varied has its "
+        "published value (α 0.1, β 0.01, γ 1, s 10, k 11)."
+    )
+    draw("ablation.png", heat_maps, grids=grids)
+    return [*texts, caption]
+
+
+def _omniglot(rows: list[Row], draw: Draw) -> list[str]:
+    """A table and a picture for each number of alphabets, and a picture of both."""
+    texts, panels = [], {}
+    for tasks, same in grouped(rows, lambda row: row.cell.flags.get("tasks", 50)):
+        group = f"{'all' if tasks == 50 else 'the first'} {tasks} alphabets"
+        table = [["Method", "Memories", *METRICS.values(), "Published", "Minutes"]]
+        for row in same:
+            device = row.record.about["devices"][0].split(":")[0]
+            minutes = f"{row.result.seconds / 60:.1f}" + ("" if device == "cpu" else f" ({device})")
+            table.append([*row.cell.heads[1:], *map(row.text, METRICS), row.published(), minutes])
+        texts.append(markdown(table, f"Omniglot, {group}; {num_seeds(same)} seeds"))
+        panels[group] = results = [row.result for row in same]
+        title = f"Omniglot, {group}: accuracy on each"
+        draw(f"omniglot-{tasks}-alphabets.png", accuracy_over_stream, results=results, title=title)
+    caption = (
+        "In %, mean ± standard deviation over seeds; published: retained accuracy after all 50 "
+        "alphabets; minutes: of all seeds together, each on a core of a CPU or where it says."
+    )
+    draw("omniglot.png", retained, panels=panels, title="Omniglot, alphabet after alphabet")
+    return [*texts, caption]
+
+
+def _sweeps() -> Iterator[Cell]:
+    """A cell for each line. Omniglot takes long, so each of its settings is a cell of its own."""
+    for on, tasks in TASKS.items():
+        is_long = on == "omniglot"
+        flags = {"seed": FIRST_SEED, "seeds": 1 if is_long else 2, "tasks": tasks}
+        for method, size, values in swept(OMNIGLOT if is_long else MNIST):
+            singles = [{n: (one,) for n, one in s.settings.items()} for s in combinations(values)]
+            for part in singles if is_long else [values]:
+                yield _cell(on, method, int(size) or None, "sweeps", **flags, **part)
+
+
+# The cells of the paper's table, then the others, those with few memories first.
+CELLS = [
+    _cell(on, method, size, watch=method in ALIGNMENT and size == 5120)
+    for settings in (PUBLISHED, CHOSEN)
+    for (method, on), sizes in settings.items()
+    if on in BENCHMARKS
+    for size in sizes
+]
+CELLS.sort(key=lambda cell: (cell.published is None, cell.flags.get("capacity", 0)))
+# The same runs beside other published values.
+WATCHED = [
+    dataclasses.replace(_cell(on, method, 5120, watch=True), published=theirs[on])
+    for on in BENCHMARKS
+    for method, theirs in ALIGNMENT.items()
+]
+_varied = functools.partial(_cell, "rotations", "mer", 500, "ablation")
+ABLATION = [
+    _varied(beta=(0.003, 0.01, 0.03, 0.1, 0.3, 1.0), gamma=(0.1, 0.3, 1.0)),
+    *(_varied(num_batches=(s,), batch_size=(k,)) for s in (1, 2, 5, 10) for k in (2, 6, 11, 26)),
+]
+ALL = [("online", None), ("ewc", None), ("er", 5120), ("mer", 500), ("mer", 5120)]
+# GEM's cost grows with the tasks and its memories of each: 1,020 memories for ten alphabets are
+# what ten of fifty have of 5,120.
+FIRST = [
+    *ALL, ("gem", 1020), ("agem", 5120), ("er-by-task", 5120), ("mer-big-batch", 5120),
+    ("mer-current-rate", 5120), ("exact-alignment", 5120), ("independent", None),
+    ("task-input", None),
+]  # fmt: skip
+ALPHABETS = [_cell("omniglot", *one, seeds=2) for one in ALL]
+ALPHABETS += [_cell("omniglot", *one, "first-10", seeds=2, tasks=10) for one in FIRST]
+SWEEPS = functools.partial(
+    sweep, "sweeps.png", ("Benchmark", "Method"), ("retained_accuracy", "learning_accuracy"),
+    "Retained accuracy in the sweeps, %; red: chosen",
+    f"In %, mean ± standard deviation over seeds from {FIRST_SEED} on (two for MNIST, one for "
+    "Omniglot), on the first half of the tasks of MNIST's benchmarks and 15 of Omniglot's "
+    "alphabets, which each seed draws anew; bold: the best, which tables use.",
+)  # fmt: skip
+TABLES = {
+    "retained-accuracy": Table(CELLS, functools.partial(_accuracies, "retained_accuracy")),
+    "learning-accuracy": Table(CELLS, functools.partial(_accuracies, "learning_accuracy")),
+    "alignment": Table(WATCHED, _alignment, tuple(MEANS)),
+    "ablation": Table(ABLATION, _ablation),
+    "omniglot": Table(ALPHABETS, _omniglot),
+    "sweeps": Table([*_sweeps()], SWEEPS),
+}
