@@ -26,6 +26,20 @@ import pytest  # noqa: E402
 from mer_jax.data import omniglot  # noqa: E402
 
 
+LONG = (
+    "test_on_devices", "test_composes", "test_q_learning", "test_supervised_study", "test_loop",
+    "test_examples", "test_mer", "test_gem", "test_docs", "test_types", "test_choosing",
+    "test_language_study", "test_rl_study",
+)  # fmt: skip
+"""Modules of tests that take longest, the longest first."""
+
+
+def pytest_collection_modifyitems(items):
+    """Long modules are begun first, so that no core waits for another one at the end."""
+    places = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: places.get(item.module.__name__.split(".")[-1], len(LONG)))
+
+
 @pytest.fixture
 def made_omniglot(monkeypatch):
     """Alphabets of two and four characters: a patch in one of six places, with some noise."""
