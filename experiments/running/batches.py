@@ -65,6 +65,11 @@ class Arm(NamedTuple):
     settings: Sequence[Setting] = (Setting(),)
 
 
+def result_name(arm: Arm, setting: Setting) -> str:
+    """The name of a setting's result."""
+    return f"{arm.name} {setting.label}".strip()
+
+
 def last_row(rows: dict[str, np.ndarray], infos: list[Any], own: Own) -> dict[str, Any]:
     """Each metric's mean over the tasks at the end, and its curve `[E, N]`."""
     final = {name: row[:, -1].astype(np.float64).mean(1).tolist() for name, row in rows.items()}
@@ -102,7 +107,10 @@ class Study(NamedTuple):
     may_diverge: bool = False
 
 
-def run(study: Study, config: Run, bars: Bars, title: str = "", draws: bool = True) -> Record:
+def run(
+    study: Study, config: Run, bars: Bars, title: str = "", draws: bool = True,
+    kept: Record | None = None,
+) -> Record:  # fmt: skip
     """Learns each arm in turn. Finished batches are in the record before the next one begins.
 
     Args:
@@ -110,17 +118,28 @@ def run(study: Study, config: Run, bars: Bars, title: str = "", draws: bool = Tr
       bars: where progress is drawn.
       title: for the bar, by default the arm's.
       draws: whether the table and pictures are written, beside metrics.json.
+      kept: of the same study. An arm that has all results in it is not learned again.
     Raises:
-      ValueError: if a checkpoint cannot be resumed, or a run diverged and must not.
+      ValueError: if a checkpoint cannot be resumed, or a run diverged and must not, or an arm is
+        missing in `kept`, which is of other versions.
     """
-    record = Record(study.about, study.metrics, [])
-    for arm in study.arms:
+    record = Record(kept.about if kept else study.about, study.metrics, [])
+    whole = {one.name: one for one in kept.results if one.seeds == study.seeds} if kept else {}
+    names = [[result_name(arm, setting) for setting in arm.settings] for arm in study.arms]
+    is_whole = [all(name in whole for name in of_arm) for of_arm in names]
+    if kept and not all(is_whole) and kept.about["versions"] != study.about["versions"]:
+        was = f"was made with {kept.about['versions']}"
+        raise ValueError(f"{config.out} {was}: install these to learn what is missing there")
+    for arm, known_names, is_known in zip(study.arms, names, is_whole, strict=True):
+        learned = learn(study, arm, config, bars, title or arm.title)
+        if is_known:
+            learned = iter([[whole[name] for name in known_names]])
         first, *others = arm.settings
         more = f" and {len(others)} more" if others else ""
         if not title and first.settings:
             bars.console.print(f"{arm.title}: {first}{more}")
         done = record.results
-        for known in learn(study, arm, config, bars, title or arm.title):
+        for known in learned:
             record = record._replace(results=[*done, *known])
             if not distributed.is_first():
                 continue
@@ -206,7 +225,7 @@ def _results(arm: Arm, measured: dict[str, Any], seconds: float, size: int) -> l
     """The results of the first runs, one for each setting that has any."""
     return [
         Result(
-            name=" ".join(filter(None, (arm.name, setting.label))),
+            name=result_name(arm, setting),
             title=", ".join(filter(None, (arm.title, setting.label))),
             settings=setting.settings,
             seconds=seconds,

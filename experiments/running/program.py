@@ -24,6 +24,7 @@ from experiments.running.command_line import command, deciding, errors, parse
 from experiments.running.files import locked
 from experiments.running.interrupt import interruptible
 from experiments.running.options import Distributed, flag
+from experiments.running.record import Record
 
 Say = Callable[[str], object]
 
@@ -58,7 +59,7 @@ def main(program: Program, args: Sequence[str] | None = None) -> None:
         if is_distributed:
             distributed.fork(program.module, config)
         with console.status("reading data"):
-            check_free(config)
+            kept = check_free(config)
             study = program.study(config, console.print)
             config.out.mkdir(parents=True, exist_ok=True)
         most_settings = max(len(arm.settings) for arm in study.arms)
@@ -76,7 +77,9 @@ def main(program: Program, args: Sequence[str] | None = None) -> None:
         agree(config, study)
         if distributed.is_first() and not checkpoints.folder(config.out).exists():
             files.write_json(config.out / "run.json", {"format": record.FORMAT} | study.about)
-        known = batches.run(study, config, bars)
+        known = batches.run(study, config, bars, kept=kept)
+    if kept and known.results == kept.results:
+        console.print("nothing was left to learn")
     tell(console, config.out, known.table(study.digits))
 
 
@@ -92,39 +95,37 @@ def agree(config: Any, study: Study) -> None:
         distributed.agree(values, "data or versions")
 
 
-def check_free(config: Any) -> None:
+def check_free(config: Any) -> Record | None:
     """Checks that --out is free, or holds a run that may be resumed.
 
+    Returns:
+      The record of the same run, if it has come to its end. Results may be missing there.
     Raises:
-      ValueError: if it holds a finished run, or an unfinished one that may not be resumed.
-      SystemExit: with status 0, if the same run is finished.
+      ValueError: if it holds another run, or --resume is missing.
     """
     folder, path = checkpoints.folder(config.out), config.out / "metrics.json"
+    begun, held = config.out / "run.json", f"{folder} holds an unfinished run"
+    if not folder.exists():
+        begun, held = path, f"{path} holds a finished run"
+        if not path.exists():
+            return None
     otherwise = "delete it, or choose another --out"
-    if folder.exists():
-        if not config.resume:
-            held = f"{folder} holds an unfinished run"
-            raise ValueError(f"{held}: give --resume to resume it, or {otherwise}")
-        begun = config.out / "run.json"
-        if _written(begun, "format") != record.FORMAT:
-            was = "was begun by an earlier version of this program and cannot be resumed"
-            raise ValueError(f"{folder} {was}: {otherwise}")
-        asked, before = deciding(config), _written(begun, "config")
-        if changed := [flag(name) for name in asked if before.get(name) != asked[name]]:
-            was = f"was begun with other values of {', '.join(changed)}"
-            raise ValueError(f"{folder} {was}: give those of {begun}, or {otherwise}")
-    elif path.exists():
-        if config.resume and _written(path, "config") == deciding(config):
-            print(f"{path} is finished: nothing is left to learn")
-            raise SystemExit(0)
-        raise ValueError(f"{path} holds a finished run: choose another --out, or delete it")
-
-
-def _written(path: Path, name: str) -> Any:
-    """An entry of a JSON file, None if the file is damaged or lacks it."""
-    with contextlib.suppress(OSError, ValueError):
-        return files.read_json(path).get(name)
-    return None
+    if not config.resume:
+        raise ValueError(f"{held}: give --resume to resume it, or {otherwise}")
+    try:
+        about = files.read_json(begun)
+        was, before = about.get("format"), dict(about["config"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{begun} is damaged or missing ({error!r}): {otherwise}") from None
+    if was != record.FORMAT:
+        earlier = "was begun by an earlier version of this program and cannot be resumed"
+        raise ValueError(f"{config.out} {earlier}: {otherwise}")
+    asked = deciding(config)
+    names = [name for name in {**asked, **before} if before.get(name) != asked.get(name)]
+    if names:
+        others = f"was begun with other values of {', '.join(map(flag, names))}"
+        raise ValueError(f"{config.out} {others}: give those of {begun}, or {otherwise}")
+    return None if folder.exists() else record.load(path)
 
 
 @contextlib.contextmanager

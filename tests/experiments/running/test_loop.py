@@ -160,8 +160,10 @@ def test_an_unfinished_run_is_resumed_by_its_own_command_alone(tmp_path, stopped
     (tmp_path / "run.json").write_text(run_json.replace('"format": 2', '"format": 1'))
     says = "was begun by an earlier version of this program and cannot be resumed"
     assert says in refused(capsys, tmp_path, *FLAGS, "--resume")
-    (tmp_path / "run.json").write_text("{")
-    assert says in refused(capsys, tmp_path, *FLAGS, "--resume")
+    for damaged in ("{", "[]", "{}", '{"config": 3}'):
+        (tmp_path / "run.json").write_text(damaged)
+        says = f"{tmp_path}/run.json is damaged or missing"
+        assert says in refused(capsys, tmp_path, *FLAGS, "--resume")
     (tmp_path / "run.json").write_text(run_json)
     for flags, name in (
         (["--alpha", 0.2], "--alpha"), (["--seed", 7], "--seed"), (["--length", 10], "--length"),
@@ -187,14 +189,44 @@ def test_a_folder_serves_one_run_at_a_time(tmp_path, capsys):
 
 def test_a_finished_run_is_not_written_over(tmp_path, capsys):
     run(tmp_path, "--seeds", 1)
-    for flags in ([], ["--seed", 7], ["--seed", 7, "--resume"]):
+    for flags in ([], ["--seed", 7]):
         assert "holds a finished run" in refused(capsys, tmp_path, "--seeds", 1, *flags)
-    says = "is finished: nothing is left to learn"
-    assert says in refused(capsys, tmp_path, "--seeds", 1, "--resume", status=0)
+    says = "was begun with other values of --seed: give those of"
+    assert says in refused(capsys, tmp_path, "--seeds", 1, "--seed", 7, "--resume")
+    capsys.readouterr()
+    run(tmp_path, "--seeds", 1, "--resume")
+    assert "nothing was left to learn" in capsys.readouterr().out
     whole = (tmp_path / "metrics.json").read_bytes()
-    for damaged in (whole[:100], b"[]", b"{}"):
+    for damaged in (whole[:100], b"[]", b"{}", whole.replace(b"results", b"other")):
         (tmp_path / "metrics.json").write_bytes(damaged)
-        assert "holds a finished run" in refused(capsys, tmp_path, "--seeds", 1, "--resume")
+        says = f"{tmp_path}/metrics.json is damaged"
+        assert says in refused(capsys, tmp_path, "--seeds", 1, "--resume")
+
+
+def test_what_a_finished_run_lacks_is_learned_or_drawn_again(tmp_path, capsys, monkeypatch):
+    flags = ["--seeds", 2, "--arms", "one", "two"]
+    whole = run(tmp_path, *flags)
+    (tmp_path / "picture.png").unlink()
+    (tmp_path / "table.md").unlink()
+    record.load(path := tmp_path / "metrics.json")._replace(results=[]).write(path)
+    known = json.loads(path.read_text())
+    for lost in (0, 1):
+        fewer = [one for number, one in enumerate(whole["results"]) if number != lost]
+        path.write_text(json.dumps(known | {"results": fewer}))
+        again = run(tmp_path, *flags, "--resume")
+        assert measured(again) == measured(whole)
+        assert (tmp_path / "picture.png").exists()
+        assert (tmp_path / "table.md").exists()
+    shorter = dict(whole["results"][0])
+    shorter["per_seed"] = {name: values[:1] for name, values in shorter["per_seed"].items()}
+    path.write_text(json.dumps(known | {"results": [shorter, whole["results"][1]]}))
+    assert measured(run(tmp_path, *flags, "--resume")) == measured(whole)
+    path.write_text(json.dumps(known | {"results": fewer, "versions": {"jax": "0.1"}}))
+    says = "was made with {'jax': '0.1'}: install these to learn what is missing"
+    assert says in refused(capsys, tmp_path, *flags, "--resume")
+
+
+PLACE = ["--distributed", "--coordinator", "here:1", "--num-processes", 2, "--process-id", 0]
 
 
 @pytest.mark.parametrize(
@@ -212,7 +244,13 @@ def test_a_finished_run_is_not_written_over(tmp_path, capsys):
         (["--alpha", "inf"], "--alpha must be a finite number"),
         (["--alpha", "nan"], "--alpha must be a finite number"),
         (["--process-id", 1], "need --distributed"),
-        (["--distributed", "--resume"], "--distributed runs keep no checkpoints"),
+        (["--distributed", "--coordinator", "here:1"], "go together: give all three or none"),
+        ([*PLACE, "--coordinator", "here"], "--coordinator must be HOST:PORT, got here"),
+        ([*PLACE, "--coordinator", "here:many"], "--coordinator must be HOST:PORT"),
+        ([*PLACE, "--coordinator", ":1"], "--coordinator must be HOST:PORT"),
+        ([*PLACE, "--process-id", 2], "--process-id must be from 0 to 1"),
+        ([*PLACE, "--num-processes", 0], "--num-processes must be a whole number of at least 1"),
+        ([*PLACE, "--wait-seconds", 0], "--wait-seconds must be a whole number of at least 1"),
         (["--wrong"], "the data are wrong in two lines"),
         (["--out", "{file}/below"], "{file}"),
     ],
@@ -334,7 +372,7 @@ def test_several_mains_share_compiled_programs(tmp_path):
 COMMAND = [sys.executable, "-m", "tests.experiments.toy", "--length", "2000", "--seeds", "3"]
 
 
-def program(out, *flags, devices=1):
+def program(out, *flags, devices=1, stderr=False):
     """The toy as a process of its own."""
     options = f"import jax, sys; jax.config.update('jax_num_cpu_devices', {devices}); "
     code = options + (
@@ -343,7 +381,10 @@ def program(out, *flags, devices=1):
         "main(toy.PROGRAM, sys.argv[1:])"
     )
     command = [sys.executable, "-c", code, *COMMAND[3:], *flags, "--out", str(out)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(
+        command, cwd=ROOT, stdout=pipe, stderr=pipe if stderr else None, text=True
+    )
 
 
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="it is the CPU that is split here")
