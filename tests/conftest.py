@@ -25,7 +25,6 @@ import pytest  # noqa: E402
 
 from mer_jax.data import omniglot  # noqa: E402
 
-
 LONG = (
     "test_on_devices", "test_composes", "test_q_learning", "test_supervised_study", "test_loop",
     "test_examples", "test_mer", "test_gem", "test_docs", "test_types", "test_choosing",
