@@ -9,6 +9,7 @@ import optax
 import mer_jax
 from experiments.running.batches import Setting, combinations
 from experiments.running.options import flag
+from mer_jax.augmentation import Augment
 from mer_jax.types import Learner, LossFn
 
 RATES = ("alpha", "beta", "gamma", "s", "strength", "margin", "ridge", "alignment")
@@ -25,7 +26,9 @@ class Method(NamedTuple):
     settings: tuple[str, ...]
     title: str
 
-    def make(self, loss_fn: LossFn, num_tasks: int, **settings: Any) -> Learner:
+    def make(
+        self, loss_fn: LossFn, num_tasks: int, augment: Augment | None = None, **settings: Any
+    ) -> Learner:
         """The learner. One that takes an optimizer gets plain SGD with rate alpha.
 
         A learner with as many examples of each task shares `capacity` among the tasks.
@@ -42,7 +45,7 @@ class Method(NamedTuple):
                 wrong = f"capacity must be at least {num_tasks}, got {capacity}"
                 raise ValueError(f"the memory is shared out among the tasks: {wrong}")
             settings["num_memories"] = capacity // num_tasks
-        return self.learner(loss_fn, **settings)
+        return self.learner(loss_fn, augment=augment, **settings)
 
 
 METHODS = {

@@ -14,6 +14,7 @@ from experiments.supervised.methods import METHODS
 from mer_jax import DenseFirstLoss, networks
 from mer_jax.branches import where_needed
 from mer_jax.data import benchmarks
+from mer_jax.data.augment import random_affine
 from mer_jax.data.benchmarks import Base, Tasks, Visit
 from mer_jax.losses import is_in_turn
 from mer_jax.networks import Model
@@ -41,7 +42,7 @@ def schedule(tasks: Tasks, evaluate_every: int, checkpoint_every: int | None) ->
 @functools.lru_cache(maxsize=64)
 def problem(
     model: Model, method: str, num_tasks: int, sizes: tuple[tuple[str, int], ...], chunk: int,
-    is_ragged: bool = False, is_watched: bool = False,
+    is_ragged: bool = False, is_watched: bool = False, augmentation: tuple[float, float] = (0, 0),
 ) -> Problem:  # fmt: skip
     """A method on a benchmark. `Own.data` is the run's `Tasks`, and shared are both `Base`s.
 
@@ -49,12 +50,17 @@ def problem(
       sizes: the method's static settings, as items.
       is_ragged: whether some tasks are shorter than others, with images of -1 at their end.
       is_watched: whether dot products of gradients are recorded, see `mer_jax.watch`.
+        They are of the images without augmentation.
+      augmentation: `shift` and `matrix` of `random_affine`.
     """
     network, evaluate = functions(model)
+    shift, matrix = augmentation
+    augment = random_affine(shift=shift, matrix=matrix) if any(augmentation) else None
 
     def learner_of(own: Own, train: Base) -> Learner:
         show = functools.partial(benchmarks.show, train, own.data)
-        learner = METHODS[method].make(model.loss, num_tasks, **dict(sizes), **own.rates)
+        make = functools.partial(METHODS[method].make, model.loss, num_tasks, augment)
+        learner = make(**dict(sizes), **own.rates)
         learner = mer_jax.map_examples(learner, show)
         if is_watched:
             size = own.data.images.size

@@ -65,6 +65,11 @@ class Config(Run, Data, Distributed):
     """Test on all tasks after every so many tasks (and at the start and the end), in between on the
     task just learned and the next: enough for every metric. If not given, 1 for up to 50 tasks and
     10 for more."""
+    shift: float = 0.0
+    """Augmentation of training images, drawn anew each time one is trained on: the largest shift
+    in pixels."""
+    matrix: float = 0.0
+    """Augmentation: the largest distance of each entry of a 2 x 2 matrix from the identity."""
     watch: bool = False
     """Also record transfer and interference: the dot product of the gradient on each incoming
     example with that on a random earlier one. It takes a third longer."""
@@ -102,6 +107,7 @@ class Config(Run, Data, Distributed):
         super().check()
         self.positive("capacity", "tasks", "examples_per_task", "test_images", "evaluate_every")
         self.different(*RATES)
+        self.rates("shift", "matrix")
         for one, other in (("benchmark", "dataset"), ("dataset", "benchmark")):
             if getattr(self, one) == "omniglot" != (got := getattr(self, other)):
                 raise ValueError(f"--{one} omniglot needs --{other} omniglot, got {got}")
@@ -137,9 +143,10 @@ def prepare(config: Config, say: Say) -> Study:
         model, method = network_of(name, num_tasks), METHODS[name]
         settings = sweep(name, config.benchmark, config.capacity, config.given())
         for one in settings:
-            method.make(model.loss, num_tasks, **one.settings)
+            method.make(model.loss, num_tasks, None, **one.settings)
         sizes = tuple((n, int(v)) for n, v in settings[0].settings.items() if n not in RATES)
-        part = problem(model, name, num_tasks, sizes, when.chunk, is_ragged, config.watch)
+        part = problem(model, name, num_tasks, sizes, when.chunk, is_ragged, config.watch,
+                       (config.shift, config.matrix))  # fmt: skip
         arms.append(Arm(name, method.title, part, settings))
     checksum = checkpoints.checksum((train, test))
     tests = test.labels if tasks.tests is None else tasks.tests
@@ -151,7 +158,7 @@ def prepare(config: Config, say: Say) -> Study:
         identity={
             "images": checksum, "network": description,
             "evaluations": {str(at): which.tolist() for at, which in when.evaluations.items()},
-            "watched": config.watch,
+            "watched": config.watch, "augmentation": [config.shift, config.matrix],
         },
         metrics=METRICS, measure=measure, draw=functools.partial(draw, tasks),
     )  # fmt: skip
@@ -229,6 +236,8 @@ def describe(config: Config, tasks: Tasks, test: Base) -> str:
     if tasks.tests is None:
         subset = "a subset of " if config.test_images is not None else "all "
         tested = f"tested on {subset}{len(test.labels)} images a task"
+    if config.shift or config.matrix:
+        tested += f"; augmented by shifts up to {config.shift:g}, matrix {config.matrix:g}"
     most = "up to " if (tasks.images < 0).any() else ""
     return (
         f"{config.dataset}, {config.benchmark}: {num_tasks} tasks of {most}{num_examples} "

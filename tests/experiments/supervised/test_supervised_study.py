@@ -75,6 +75,17 @@ def test_a_saved_benchmark_gives_the_same_numbers(finished, tmp_path):
         assert mer["per_seed"][name] == before["per_seed"][name]
 
 
+def test_augmented_images_lead_elsewhere(finished, tmp_path):
+    _, plain = finished
+    flags = [*SMALL, "--method", "mer", "--capacity", 50, "--watch"]
+    changed = run(tmp_path, *flags, "--shift", 1, "--matrix", 0.1)
+    assert "; augmented by shifts up to 1, matrix 0.1; " in changed["caption"]
+    one, other = (content["results"][0]["per_seed"] for content in (plain, changed))
+    assert one["seed"] == other["seed"]
+    assert not set(one["params_checksum"]) & set(other["params_checksum"])
+    assert np.isfinite(other["retained_accuracy"]).all()
+
+
 def test_a_seed_is_the_same_alone_and_among_others(finished, tmp_path):
     """Rounding may flip a few of 60 images' answers. Another network would change most."""
     _, both = finished
