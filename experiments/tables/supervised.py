@@ -73,8 +73,8 @@ task-input 0 alpha=0.01,0.03,0.1
 """
 
 
-# The same draws with augmented images, as many settings for each method. MER and ER come first, also
-# with augmentations of other sizes.
+# The same draws with augmented images, as many settings for each method. MER and ER come first,
+# also with augmentations of other sizes.
 SIZES = ((2.0, 0.2), (1.0, 0.1), (3.0, 0.3))
 AUGMENTED = """
 mer 1536 alpha=0.01,0.03 beta=0.2 gamma=1 num_batches=1,3 batch_size=26
@@ -225,7 +225,7 @@ def _sweeps() -> Iterator[Cell]:
 def _augmented() -> Iterator[Cell]:
     """A cell for each setting on augmented images of Omniglot."""
     for shift, matrix in SIZES:
-        flags = {"seed": FIRST_SEED, "seeds": 1, "tasks": TASKS["omniglot"]}
+        flags: dict[str, Any] = {"seed": FIRST_SEED, "seeds": 1, "tasks": TASKS["omniglot"]}
         flags |= {"shift": shift, "matrix": matrix}
         place = f"Shift {shift:g}, matrix {matrix:g}"
         group = f"augmented-sweeps/shift-{shift:g}"
@@ -277,9 +277,9 @@ AUGMENTED_SWEEPS = functools.partial(
     sweep, "augmented-sweeps.png", ("Augmentation", "Method"),
     ("retained_accuracy", "learning_accuracy"),
     "Retained accuracy with augmented images, %; red: chosen",
-    f"In %, Omniglot's 15 alphabets of seed {FIRST_SEED}. Each image is moved by up to `shift` pixels "
-    "and mapped by a matrix whose entries differ from the identity by up to `matrix`, anew each "
-    "time it is trained on; bold: the best of each method.",
+    f"In %, on 15 alphabets of Omniglot, seed {FIRST_SEED}. Each image is moved by up to `shift` "
+    "pixels and mapped by a matrix whose entries differ from the identity by up to `matrix`, anew "
+    "each time it is trained on; bold: the best of each method.",
 )  # fmt: skip
 TABLES = {
     "retained-accuracy": Table(CELLS, functools.partial(_accuracies, "retained_accuracy")),
