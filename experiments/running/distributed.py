@@ -68,7 +68,8 @@ def _lost(said: str, status: int, config: Distributed) -> str:
     """The reason of an abort, from what the process wrote to stderr."""
     coordinator = config.coordinator or "the cluster's coordinator"
     if _JOINED not in said:
-        waited = f"{_others(config)} did not join at {coordinator} in {config.wait_seconds} s"
+        all_of_them = f"all {config.num_processes or 'the'} processes"
+        waited = f"not {all_of_them} joined at {coordinator} in {config.wait_seconds} s"
         return f"{waited}; start all with the same flags, or give a longer --wait-seconds"
     if found := re.search(r"stopped sending heartbeats\):\s*([\d\s]+)", said):
         who = f"process {', '.join(found[1].split())}"

@@ -91,10 +91,10 @@ def test_the_reason_of_an_end():
         distributed=True, coordinator="here:1", num_processes=3, process_id=0, wait_seconds=5
     )
     before = distributed._lost("F1128 DEADLINE_EXCEEDED", -signal.SIGABRT, config)
-    assert before.startswith("process 1, 2 did not join at here:1 in 5 s; ")
+    assert before.startswith("not all 3 processes joined at here:1 in 5 s; ")
     joined = f"{distributed._JOINED}\n"
     silent = f"{joined}E1128 tasks are unhealthy (stopped sending heartbeats):\n1\n2\nThe tasks"
     assert distributed._lost(silent, -6, config).startswith("process 1, 2 has ended; ")
     assert distributed._lost(joined, -6, config).startswith("process 0 (here:1) has ended; ")
     cluster = Distributed(distributed=True)
-    assert "the other processes did not join at the cluster's" in distributed._lost("", -6, cluster)
+    assert "not all the processes joined at the cluster's" in distributed._lost("", -6, cluster)
