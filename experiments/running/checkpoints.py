@@ -128,12 +128,14 @@ class Checkpoints:
         return told, arrays
 
     def _check(self, identity: dict[str, Any]) -> None:
-        mine = self._identity
-        names = sorted({*identity, *mine})
-        if changed := [name for name in names if identity.get(name) != mine.get(name)]:
+        mine, platform = self._identity, arithmetic()
+        changed = [n for n in sorted({*identity, *mine}) if identity.get(n) != mine.get(n)]
+        if changed:
+            named = {n: f"{n} ({identity.get(n)} there, {mine.get(n)} here)" for n in platform}
             raise ValueError(
-                f"{self.folder} was made with other values of {', '.join(changed)}; delete it to "
-                "begin anew, or choose another --out"
+                f"{self.folder} was made with other values of "
+                f"{', '.join(named.get(name, name) for name in changed)}; resume it with those, "
+                "delete it to begin anew, or choose another --out"
             )
 
     def _manager(self) -> Any:
