@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.running import checkpoints, files, progress, record
+from experiments.running import checkpoints, devices, files, progress, record
 from experiments.running.command_line import command, deciding, errors, parse
 from experiments.running.options import Out
 from experiments.running.program import running
@@ -110,6 +110,7 @@ def main(args: Sequence[str] | None = None) -> None:
     console, config, runs = progress.console(), parse(MODULE, Config, args), list[dict[str, Any]]()
     with errors(MODULE):
         config.check()
+        devices.check()
     rng, names = np.random.default_rng(config.seed), [*RUNS][: config.kills]
     stopped = f"results so far are in {config.out}"
     with running(MODULE, console, stopped), progress.display(console) as bars:

@@ -17,7 +17,7 @@ import tyro
 from markdown_it import MarkdownIt
 
 from experiments.plots import curves, settings
-from experiments.running import files, record
+from experiments.running import files, progress, record
 from experiments.running.command_line import errors, parse
 from experiments.running.record import Record, markdown
 from experiments.running.statistics import difference, interval, spread
@@ -32,9 +32,13 @@ CAPTION = (
     "Mean ± standard deviation over seeds, and the mean's 95 % interval by Student's t. Seconds of "
     "all seeds together. MB: two copies of a seed's state, computed."
 )
+MOST = 12
+"""Results of which pictures and differences are shown unless they are asked for."""
 INLINE = "data:image/png;base64,"
 HTML = """<!DOCTYPE html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<meta http-equiv="Content-Security-Policy"
+ content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
 <title>{title}</title>
 <style>
 body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: auto; padding: 1rem }}
@@ -55,6 +59,9 @@ class Config:
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="DIR [DIR ...]")]
     """Folders with a metrics.json each, of any experiment."""
+    details: bool | None = None
+    """Draw pictures of each run, and compare the results pair by pair. By default for at most 12
+    results."""
     out: Path = Path("runs/report")
     """Folder for report.html, which needs nothing beside it, and report.md with its pictures."""
 
@@ -78,22 +85,27 @@ def load(folders: Sequence[Path]) -> dict[str, Record]:
     return {"/".join(path.parts[-depth:]): record.load(path / "metrics.json") for path in paths}
 
 
+def plain(text: str) -> str:
+    """Text from a file as Markdown that shows it as it is, in one line."""
+    return re.sub(r"([\\`*\[\]<>|&])", r"\\\1", " ".join(text.split()))
+
+
 def table(run: Record) -> list[list[str]]:
     """Headline metrics with intervals, games' scores on each task, costs and settings."""
     digits = 3 if "losses" in run.results[0].per_seed else 2
     tasks = len(run.results[0].per_seed.get("score_by_task", [[]])[0])
-    heads = [text for title in run.metrics.values() for text in (title, "95 %")]
+    heads = [text for title in run.metrics.values() for text in (plain(title), "95 %")]
     heads += [*(f"Task {task + 1}" for task in range(tasks)), "Seconds", "MB a run", "Settings"]
     lines = [["", *heads]]
     for one in run.results:
-        line = [one.title]
+        line = [plain(one.title)]
         for metric in run.metrics:
             ends = interval(one.array(metric).tolist()).text(digits)  # empty where a seed diverged
             line += [one.spread(metric).text(digits), ends]
         line += [spread(one.array("score_by_task")[:, task]).text(1) for task in range(tasks)]
         size, settings = one.about.get("bytes_per_run", 0) / 1e6, one.settings.items()
         line += [f"{one.seconds:.0f}", f"{size:.1f}" if size else ""]
-        lines.append([*line, ", ".join(f"{name} {value:g}" for name, value in settings)])
+        lines.append([*line, plain(", ".join(f"{name} {value:g}" for name, value in settings))])
     return lines
 
 
@@ -128,7 +140,7 @@ def image(draw: Callable[..., object], title: str, **how: Any) -> str:
     """The picture that `draw(file, title=title, **how)` makes, within Markdown."""
     file = io.BytesIO()
     draw(file, title=title, **how)
-    return f"![{title}]({INLINE}{base64.b64encode(file.getvalue()).decode()})"
+    return f"![{plain(title)}]({INLINE}{base64.b64encode(file.getvalue()).decode()})"
 
 
 def origin(run: Record) -> str:
@@ -139,7 +151,8 @@ def origin(run: Record) -> str:
         "seeds": json.dumps(run.seeds), "versions": json.dumps(run.about.get("versions")),
         "revision": run.about.get("git_revision"), "data": run.about.get("data_checksum"),
     }  # fmt: skip
-    return "\n".join(f"- {name}: `{value}`" for name, value in known.items() if value)
+    shown = {name: " ".join(f"{value}".replace("`", "'").split()) for name, value in known.items()}
+    return "\n".join(f"- {name}: `{shown[name]}`" for name, value in known.items() if value)
 
 
 def differences(runs: dict[str, Record]) -> list[list[str]]:
@@ -151,7 +164,7 @@ def differences(runs: dict[str, Record]) -> list[list[str]]:
         for metric, title in run_a.metrics.items() if stream(run_a) == stream(run_b) else ():
             if found := difference(a.by_seed(metric), b.by_seed(metric)):
                 over = f"{name_a} over {name_b}"
-                lines.append([over, title, f"{found.mean:+.2f}", found.text()])
+                lines.append([plain(over), plain(title), f"{found.mean:+.2f}", found.text()])
     return lines
 
 
@@ -163,14 +176,28 @@ def stream(run: Record) -> list[Any]:
 
 def write(folder: Path, title: str, parts: list[str]) -> None:
     """Writes report.html, which includes the pictures, and report.md beside them."""
-    text = "\n\n".join([f"# {title}", *parts]) + "\n"
+    text = "\n\n".join([f"# {plain(title)}", *parts]) + "\n"
     body = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
     files.write_text(folder / "report.html", HTML.format(title=html.escape(title), body=body))
-    for number, inline in enumerate(re.findall(INLINE + "([^)]*)", text), 1):
+    for number, inline in enumerate(re.findall(rf"(?<!\\)\]\({INLINE}([^)]*)", text), 1):
         content = base64.b64decode(inline)
         files.write(folder / f"{number}.png", functools.partial(Path.write_bytes, data=content))
         text = text.replace(INLINE + inline, f"{number}.png", 1)
     files.write_text(folder / "report.md", text)
+
+
+def page(folder: Path, name: str, run: Record, is_detailed: bool) -> list[str]:
+    """Everything about one run.
+
+    Raises:
+      ValueError: if its record is damaged.
+    """
+    try:
+        caption = plain(f"{CAPTION} {run.about.get('caption', '')}")
+        parts = [f"## {plain(name)}\n\n{markdown(table(run), caption).strip()}"]
+        return [*parts, *(pictures(name, run) if is_detailed else ()), origin(run)]
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ValueError(f"{folder}/metrics.json is damaged ({error!r})") from None
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -178,14 +205,16 @@ def main(args: Sequence[str] | None = None) -> None:
     config, parts = parse("experiments.report", Config, args), []
     with errors("experiments.report"):
         runs = load(config.runs)
-        for folder, (name, run) in zip(config.runs, runs.items(), strict=True):
-            try:
-                caption = f"{CAPTION} {run.about.get('caption', '')}"
-                parts.append(f"## {name}\n\n{markdown(table(run), caption).strip()}")
-                parts += [*pictures(name, run), origin(run)]
-            except (ValueError, LookupError, TypeError, AttributeError) as error:
-                raise ValueError(f"{folder}/metrics.json is damaged ({error!r})") from None
-        if len(found := differences(runs)) > 1:
+        count = sum(len(run.results) for run in runs.values())
+        is_detailed = count <= MOST if config.details is None else config.details
+        with progress.display(progress.console(), keep=False) as bars:
+            bar = bars.add_task("runs", total=len(runs), about="")
+            for folder, (name, run) in zip(config.runs, runs.items(), strict=True):
+                bars.update(bar, advance=1, about=name)
+                parts += page(folder, name, run, is_detailed)
+        if not is_detailed:
+            parts.append(f"Pictures and differences of {count} results are made with --details.")
+        elif len(found := differences(runs)) > 1:
             text = "Seed by seed: mean differences of results on the same tasks, and intervals."
             parts.append(f"## Differences\n\n{markdown(found, text).strip()}")
         write(config.out, f"Results of {', '.join(runs)}", parts)

@@ -82,8 +82,12 @@ class Checkpoints:
         flat = {f"{name}.{i}": leaf for name, rows in arrays.items() for i, leaf in enumerate(rows)}
         both = args.Composite(arrays=args.StandardSave(flat), told=args.JsonSave(told))
         self.folder.mkdir(parents=True, exist_ok=True)
-        with self._manager() as manager:
-            manager.save(at, args=both, force=True)
+        try:
+            with self._manager() as manager:
+                manager.save(at, args=both, force=True)
+        except (OSError, ValueError, RuntimeError) as error:  # such as a full disk
+            reason = next(iter(f"{error}".splitlines()), type(error).__name__)
+            raise OSError(f"{self.folder}/{at} cannot be saved: {reason}") from None
 
     def newest(self) -> tuple[int, Arrays] | None:
         """The place and the arrays of the newest whole checkpoint. None without any.
@@ -141,7 +145,8 @@ class Checkpoints:
     def _manager(self) -> Any:
         import orbax.checkpoint as orbax  # takes a second
 
-        logging.getLogger("absl").setLevel(logging.ERROR)
+        for name, level in (("absl", logging.ERROR), ("asyncio", logging.CRITICAL)):
+            logging.getLogger(name).setLevel(level)
         me = jax.process_index()  # all processes read, and the first one writes
         alone = orbax.options.MultiprocessingOptions(
             primary_host=me, active_processes={me}, barrier_sync_key_prefix=str(me)

@@ -4,9 +4,13 @@ import contextlib
 import dataclasses
 import io
 import json
+import os
 import re
+import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import tyro
@@ -20,9 +24,12 @@ Config = TypeVar("Config")
 def parse(module: str, config: Callable[..., Config], args: Sequence[str] | None = None) -> Config:
     """Reads flags into `config`, whose docstrings are the help text. Exits with 2 on bad flags."""
     progress.hide_loading()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for stream in (sys.stdout, sys.stderr):  # ± and frames, where only ASCII can be written
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+    if shutil.get_terminal_size().columns < 40:  # help does not fit into fewer
+        os.environ["COLUMNS"] = "40"
     complaint = io.StringIO()
     with errors(module):
         try:
@@ -34,17 +41,37 @@ def parse(module: str, config: Callable[..., Config], args: Sequence[str] | None
             text = "\n".join(line.strip("│╭╮╰╯ ") for line in complaint.getvalue().splitlines())
             parts = re.split("^─.*", text, flags=re.MULTILINE)  # the frame's rules
             raise ValueError(next(filter(str.strip, parts), "bad arguments; see --help")) from None
-    return given
+    paths = {name: _expanded(value) for name, value in vars(given).items()}
+    return dataclasses.replace(given, **paths)  # type: ignore[type-var]
+
+
+def _expanded(value: Any) -> Any:
+    """A path, or each of several, with the home folder for `~`."""
+    if isinstance(value, tuple):
+        return tuple(map(_expanded, value))
+    return value.expanduser() if isinstance(value, Path) else value
 
 
 @contextlib.contextmanager
 def errors(module: str) -> Iterator[None]:
-    """Context in which an expected error ends the program with one line on stderr and status 2."""
+    """Context in which an expected error ends the program with one line on stderr and status 2.
+
+    Ctrl-C ends it with one line and status 130.
+    """
     try:
         yield
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        print(f"{module}: stopped", file=sys.stderr)
+        raise SystemExit(130) from None
     except (ValueError, OSError, ImportError, RuntimeError, OverflowError, MemoryError) as error:
         message = " ".join(str(error).split()) or type(error).__name__
         print(f"{module}: error: {message}", file=sys.stderr)
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+            raise SystemExit(2) from None
+        # Nothing more can be written, also not when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(2) from None
 
 

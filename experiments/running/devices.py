@@ -47,8 +47,10 @@ def check() -> None:
     """Starts JAX's backend.
 
     Raises:
-      ValueError: if there is none for JAX_PLATFORMS.
+      ValueError: if there is none for JAX_PLATFORMS, or JAX_DISABLE_JIT is set.
     """
+    if jax.config.jax_disable_jit:
+        raise ValueError("runs need compiled programs: unset JAX_DISABLE_JIT")
     try:
         jax.devices()
     except Exception as error:  # an AssertionError for an unknown platform
@@ -104,6 +106,12 @@ def memory_bytes() -> int:
     if not all(limits):  # the CPU's devices share the host's memory
         limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
     return sum(limits)
+
+
+def check_host(what: str, size: int) -> None:
+    """Raises `ValueError` if the host has fewer bytes than a plan needs."""
+    if size > (there := os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")):
+        raise ValueError(f"{what} need {size / 1e9:.1f} GB, and there are {there / 1e9:.1f} GB")
 
 
 def fitting(what: str, size: int) -> int:

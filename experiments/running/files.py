@@ -13,10 +13,13 @@ from typing import Any
 
 def write(path: Path, save: Callable[[Path], object]) -> None:
     """Calls `save` with another name in the same folder, which is made if need be, then renames."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".part-{path.name}")
-    save(part)
-    os.replace(part, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save(part)
+        os.replace(part, path)
+    except OSError as error:
+        raise OSError(f"{path} cannot be written: {error.strerror or error}") from None
 
 
 def write_text(path: Path, text: str) -> None:

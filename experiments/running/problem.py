@@ -72,6 +72,8 @@ class Schedule:
 def every(unit: str, tasks: int, length: int, chunk: int, between: int, first: int = 0) -> Schedule:
     """A schedule that evaluates all tasks every `between` units, from the place `first` on."""
     places = range(first, tasks * length + 1, between)
+    if len(places) > 1_000_000:
+        raise ValueError(f"{len(places)} evaluations are too many: at most 1,000,000 are kept")
     return Schedule(unit, tasks, length, chunk, dict.fromkeys(places, np.arange(tasks)))
 
 

@@ -78,9 +78,10 @@ def main(program: Program, args: Sequence[str] | None = None) -> None:
         if distributed.is_first() and not checkpoints.folder(config.out).exists():
             files.write_json(config.out / "run.json", {"format": record.FORMAT} | study.about)
         known = batches.run(study, config, bars, kept=kept)
-    if kept and known.results == kept.results:
-        console.print("nothing was left to learn")
-    tell(console, config.out, known.table(study.digits))
+    with errors(program.module):
+        if kept and known.results == kept.results:
+            console.print("nothing was left to learn")
+        tell(console, config.out, known.table(study.digits))
 
 
 def agree(config: Any, study: Study) -> None:
@@ -135,12 +136,13 @@ def running(module: str, console: Console, stopped: str) -> Iterator[None]:
     An expected error ends the program with one line on stderr and status 2. SIGINT and SIGTERM
     end it at the next checkpoint with the message `stopped` and status 130.
     """
-    try:
-        with errors(module), interruptible(console.print):
-            yield
-    except KeyboardInterrupt:
-        console.print(f"stopped: {stopped}")
-        raise SystemExit(130) from None
+    with errors(module):
+        try:
+            with interruptible(console.print):
+                yield
+        except KeyboardInterrupt:
+            console.print(f"stopped: {stopped}")
+            raise SystemExit(130) from None
 
 
 def tell(console: Console, out: Path, rows: Sequence[Sequence[str]]) -> None:

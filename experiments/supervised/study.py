@@ -11,7 +11,7 @@ import numpy as np
 import tyro
 
 import mer_jax
-from experiments.running import checkpoints, files
+from experiments.running import checkpoints, devices, files
 from experiments.running.batches import Arm, Study
 from experiments.running.options import Data, Distributed, Run, flag
 from experiments.running.problem import Own
@@ -201,6 +201,8 @@ def _images(config: Config, say: Say) -> tuple[Base, Base, DrawTasks]:
     test = jax.tree.map(lambda leaf: leaf[np.arange(count) * size // count], test)
     length = config.examples_per_task or (200 if config.dataset == "digits" else length)
     num_tasks = config.tasks or num_tasks
+    size = config.seeds * num_tasks * (4 * num_tasks + 4 * length + 5 * train.images.shape[1])
+    devices.check_host(f"{num_tasks} tasks of {length} examples", size)
     return train, test, lambda rng: draw(rng, len(train.labels), num_tasks, length)
 
 

@@ -266,3 +266,35 @@ def test_what_is_no_run_gets_one_clear_line(content, tmp_path, capsys):
     complaint = capsys.readouterr().err
     assert "metrics.json" in complaint
     assert complaint.count("\n") == 1
+
+
+HOSTILE = "[x](javascript:alert(1)) ![y](http://far.away/z.png) <script>a</script> | `b` \n# c"
+
+
+def test_text_of_files_is_shown_as_it_is_and_nothing_is_loaded(tmp_path):
+    settings = {HOSTILE: 0.1}
+    one = result("MER", 0)._replace(title=HOSTILE, settings=settings)
+    path = folder(tmp_path / "run|[a](b)", one, caption=HOSTILE, command=HOSTILE)
+    main([str(path), "--out", str(tmp_path / "out")])
+    page = (tmp_path / "out/report.html").read_text()
+    assert "<a " not in page
+    assert "<script" not in page
+    assert set(re.findall(r'src="(.{22})', page)) == {"data:image/png;base64,"}
+    assert "default-src 'none'; img-src data:;" in page
+    assert page.count("<h1>") == 1
+    head, body = (re.findall(f"<{tag}>|<{tag} ", page) for tag in ("th", "td"))
+    assert len(body) == len(head)  # one line, so no bar began a new cell
+    assert page.count("[x](javascript:alert(1))") >= 3
+    assert page.count("http://far.away/z.png") >= 3
+
+
+def test_details_of_many_results_are_made_when_they_are_asked_for(tmp_path):
+    paths = [str(folder(tmp_path / f"{n}", result("MER", n, num_seeds=2))) for n in range(13)]
+    main([*paths, "--out", str(tmp_path / "out")])
+    text = (tmp_path / "out/report.md").read_text()
+    assert "Pictures and differences of 13 results are made with --details." in text
+    assert "![" not in text
+    main([*paths[:2], "--out", str(tmp_path / "few"), "--no-details"])
+    assert "![" not in (tmp_path / "few/report.md").read_text()
+    main([*paths[:2], "--out", str(tmp_path / "two"), "--details"])
+    assert "## Differences" in (tmp_path / "two/report.md").read_text()
