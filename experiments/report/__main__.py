@@ -59,9 +59,8 @@ class Config:
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="DIR [DIR ...]")]
     """Folders with a metrics.json each, of any experiment."""
-    details: bool | None = None
-    """Draw pictures of each run, and compare the results pair by pair. By default for at most 12
-    results."""
+    details: bool = False
+    """Draw pictures and compare results pair by pair also for more than 12 results."""
     out: Path = Path("runs/report")
     """Folder for report.html, which needs nothing beside it, and report.md with its pictures."""
 
@@ -206,7 +205,7 @@ def main(args: Sequence[str] | None = None) -> None:
     with errors("experiments.report"):
         runs = load(config.runs)
         count = sum(len(run.results) for run in runs.values())
-        is_detailed = count <= MOST if config.details is None else config.details
+        is_detailed = config.details or count <= MOST
         with progress.display(progress.console(), keep=False) as bars:
             bar = bars.add_task("runs", total=len(runs), about="")
             for folder, (name, run) in zip(config.runs, runs.items(), strict=True):

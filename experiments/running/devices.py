@@ -49,7 +49,7 @@ def check() -> None:
     Raises:
       ValueError: if there is none for JAX_PLATFORMS, or JAX_DISABLE_JIT is set.
     """
-    if jax.config.jax_disable_jit:
+    if jax.config.jax_disable_jit:  # type: ignore[attr-defined]
         raise ValueError("runs need compiled programs: unset JAX_DISABLE_JIT")
     try:
         jax.devices()
