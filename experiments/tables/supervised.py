@@ -5,7 +5,7 @@ import functools
 from typing import Any
 
 from experiments.plots.curves import accuracy_over_stream, alignment, retained
-from experiments.plots.settings import Bar, bars, heat_maps
+from experiments.plots.settings import Line, against_memories, heat_maps
 from experiments.running.record import markdown
 from experiments.supervised.methods import CHOSEN, METHODS, PUBLISHED, RATES
 from experiments.supervised.study import METRICS, PROGRAM
@@ -66,15 +66,15 @@ def _accuracies(metric: str, rows: list[Row], draw: Draw) -> list[str]:
     """A line for each method and number of memories, and a column for each benchmark."""
     file, is_retained = metric.replace("_", "-"), metric == "retained_accuracy"
     lines: dict[tuple[str, ...], dict[str, str]] = {}
-    panels: dict[str, list[Bar]] = {}
+    panels: dict[str, dict[str, Line]] = {}
     for row in rows:
-        on, *heads = row.cell.heads
+        (on, method, size), arm = row.cell.heads, row.cell.flags["method"][0]
         value = row.published() if is_retained else row.text("bti")
         entry = f"{row.text(metric)} ({value})" if value else row.text(metric)
-        lines.setdefault((*heads,), {})[on] = f"{entry}, {row.result.seconds / 60:.1f} min"
-        theirs, title = row.cell.published if is_retained else None, row.result.title
-        bar = Bar(title, row.result.spread(metric), theirs and theirs[0], title.startswith("MER"))
-        panels.setdefault(on, []).append(bar)
+        lines.setdefault((method, size), {})[on] = f"{entry}, {row.result.seconds / 60:.1f} min"
+        theirs = row.cell.published if is_retained else None
+        curve = panels.setdefault(on, {}).setdefault(arm, Line(arm, method, {}))
+        curve.points[int(size or 0)] = row.result.spread(metric), theirs and theirs[0]
     table = [["Method", "Memories", *map(heading, BENCHMARKS)]]
     for line, entries in lines.items():
         table.append([*line, *(entries.get(on, "") for on in table[0][2:])])
@@ -85,11 +85,13 @@ def _accuracies(metric: str, rows: list[Row], draw: Draw) -> list[str]:
         f"brackets {beside}; then how long all seeds of the cell took, added up ({minutes:.0f} min "
         "in all for the cells of the paper's table)."
     )
-    title = f"{heading(file)} in %{'; black lines: published' if is_retained else ''}"
-    draw(f"{file}.png", bars, panels=panels, title=title)
-    if shown := [row.result for row in rows if row.cell.name in SHOWN]:
+    name = heading(file).capitalize()
+    title = f"{name} against memories{', hollow: published' if is_retained else ''}"
+    by_benchmark = {on: [*by_arm.values()] for on, by_arm in panels.items()}
+    draw(f"{file}.png", against_memories, panels=by_benchmark, title=title, unit=f"{name}, %")
+    if results := [row.result for row in rows if row.cell.name in SHOWN]:
         title = "Rotations, 500 memories: accuracy on each task, mean over seeds"
-        draw("rotations-500.png", accuracy_over_stream, results=shown, title=title)
+        draw("rotations-500.png", accuracy_over_stream, results=results, title=title)
     return [markdown(table, caption)]
 
 
@@ -108,7 +110,7 @@ def _alignment(rows: list[Row], draw: Draw) -> list[str]:
     for row in rows:
         texts = [row.text(name, digits) for name, digits in MEANS.items()]
         table.append([*row.cell.heads[:2], *texts[:2], row.published(3, "+"), *texts[2:]])
-        panels[row.cell.heads[:2]] = row.result.per_seed["by_task"]
+        panels[row.cell.heads[:2]] = row.result._replace(title=row.cell.heads[1])
     draw("alignment.png", alignment, panels=panels)
     return [markdown(table, caption)]
 
