@@ -173,22 +173,22 @@ def write(folder: Path, title: str, parts: list[str]) -> None:
     files.write_text(folder / "report.md", text)
 
 
+@errors("experiments.report")
 def main(args: Sequence[str] | None = None) -> None:
     """Writes the page."""
     config, parts = parse("experiments.report", Config, args), []
-    with errors("experiments.report"):
-        runs = load(config.runs)
-        for folder, (name, run) in zip(config.runs, runs.items(), strict=True):
-            try:
-                caption = f"{CAPTION} {run.about.get('caption', '')}"
-                parts.append(f"## {name}\n\n{markdown(table(run), caption).strip()}")
-                parts += [*pictures(name, run), origin(run)]
-            except (ValueError, LookupError, TypeError, AttributeError) as error:
-                raise ValueError(f"{folder}/metrics.json is damaged ({error!r})") from None
-        if len(found := differences(runs)) > 1:
-            text = "Seed by seed: mean differences of results on the same tasks, and intervals."
-            parts.append(f"## Differences\n\n{markdown(found, text).strip()}")
-        write(config.out, f"Results of {', '.join(runs)}", parts)
+    runs = load(config.runs)
+    for folder, (name, run) in zip(config.runs, runs.items(), strict=True):
+        try:
+            caption = f"{CAPTION} {run.about.get('caption', '')}"
+            parts.append(f"## {name}\n\n{markdown(table(run), caption).strip()}")
+            parts += [*pictures(name, run), origin(run)]
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise ValueError(f"{folder}/metrics.json is damaged ({error!r})") from None
+    if len(found := differences(runs)) > 1:
+        text = "Seed by seed: mean differences of results on the same tasks, and intervals."
+        parts.append(f"## Differences\n\n{markdown(found, text).strip()}")
+    write(config.out, f"Results of {', '.join(runs)}", parts)
     print(f"{config.out}: report.html, report.md")
 
 

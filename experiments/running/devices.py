@@ -47,14 +47,17 @@ def check() -> None:
     """Starts JAX's backend.
 
     Raises:
-      ValueError: if there is none for JAX_PLATFORMS.
+      ValueError: if there is none for JAX_PLATFORMS, or nothing is compiled.
     """
+    if jax.config.jax_disable_jit:
+        raise ValueError("JAX_DISABLE_JIT is set, but runs are compiled programs; unset it")
     try:
         jax.devices()
     except Exception as error:  # an AssertionError for an unknown platform
         asked = os.environ.get("JAX_PLATFORMS", "")
         raise ValueError(
-            f"JAX finds no device for JAX_PLATFORMS={asked} ({error}); unset it, or set it to cpu"
+            f"JAX finds no device for JAX_PLATFORMS={asked} ({error or type(error).__name__}); "
+            "unset it, or set it to cpu"
         ) from None
 
 
