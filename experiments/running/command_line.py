@@ -95,7 +95,7 @@ def _expanded(config: Any) -> Any:
 
 @contextlib.contextmanager
 def errors(module: str) -> Iterator[None]:
-    """Context of a whole program. An expected error ends it with one line on stderr and status 2."""
+    """Context of a program. An expected error ends it with one line on stderr and status 2."""
     try:
         try:
             yield
@@ -116,7 +116,7 @@ def _line(error: Exception) -> str:
             files = ["stdout"]
         return ": ".join([*files, error.strerror])
     text = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text:
         return f"the memory is full ({text}); choose smaller sizes, or free some memory"
     return text
 

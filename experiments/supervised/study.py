@@ -101,6 +101,11 @@ class Config(Run, Data, Distributed):
     def check(self) -> None:
         super().check()
         self.positive("capacity", "tasks", "examples_per_task", "test_images", "evaluate_every")
+        self.some("method")
+        _, num_tasks, length = BENCHMARKS.get(self.benchmark, (None, 50, 1))
+        tasks, counts = self.tasks or num_tasks, {"seeds": self.seeds}
+        self.fit(5, **counts, tasks=tasks, examples_per_task=self.examples_per_task or length)
+        self.fit(8 * max(tasks, 784), **counts, tasks=tasks)  # accuracies, changes of pixels
         self.different(*RATES)
         for one, other in (("benchmark", "dataset"), ("dataset", "benchmark")):
             if getattr(self, one) == "omniglot" != (got := getattr(self, other)):
