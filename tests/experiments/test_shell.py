@@ -1,5 +1,6 @@
 """Wrong flags and full disks: each ends in status 0, or in one line on stderr with status 2."""
 
+import contextlib
 import dataclasses
 import errno
 import gc
@@ -37,14 +38,16 @@ PROGRAMS = [supervised, rl, joint, language, survival, bench, tables]
 
 
 def ends(args, out, capsys):
-    """The line on stderr with which the toy ends. None if it ends well."""
+    """The line on stderr with which the toy ends, or its output if it ends well."""
+    code = None
     try:
         main(toy.PROGRAM, [*args, "--out", str(out)])
     except SystemExit as stop:
-        assert stop.code == 2
-        (line,) = capsys.readouterr().err.splitlines()
-        return line.removeprefix("tests.experiments.toy: error: ")
-    return None
+        code = stop.code
+    said = capsys.readouterr()
+    lines = said.err.splitlines()
+    assert (code, len(lines)) in {(None, 0), (0, 0), (2, 1)}
+    return lines[0].removeprefix("tests.experiments.toy: error: ") if lines else said.out
 
 
 @pytest.mark.parametrize(
@@ -83,7 +86,6 @@ def test_no_flags_end_in_a_traceback(tmp_path, capsys, flags):
         args += [f"{text}={values[0]}"] if joint_by == "=" and values else [text, *values]
     shutil.rmtree(tmp_path / "run", ignore_errors=True)
     ends(args, tmp_path / "run", capsys)
-    capsys.readouterr()
 
 
 @given(st.data())
@@ -104,10 +106,8 @@ def test_no_configuration_ends_check_in_a_traceback(data):
         tuples = st.lists(numbers, max_size=3).map(tuple)
         changed[field.name] = data.draw(tuples if "tuple" in kind else numbers)
     config = dataclasses.replace(module.Config(), **changed)
-    try:
+    with contextlib.suppress(ValueError):
         config.check()
-    except ValueError as error:
-        assert len(str(error).splitlines()) == 1
 
 
 @pytest.mark.parametrize("args", [["--seeds", "1"], ["--help"]])
@@ -160,8 +160,7 @@ def test_paths_have_no_tilde(monkeypatch):
 
 def test_markup_in_names_is_shown_as_it_is(tmp_path, capsys):
     arms = ["--seeds", "1", "--arms", "a[b]:smile:[/b]"]
-    assert ends(arms, out := tmp_path / "X" / "run[", capsys) is None
-    said = capsys.readouterr().out.replace("\n", "")
+    said = ends(arms, out := tmp_path / "X" / "run[", capsys).replace("\n", "")
     assert "A[B]:Smile:[/B]" in said
     assert f"{out}: " in said
     progress.console().print("[/b] :smile: [red]")
