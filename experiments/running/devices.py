@@ -49,7 +49,7 @@ def check() -> None:
     Raises:
       ValueError: if there is none for JAX_PLATFORMS, or nothing is compiled.
     """
-    if jax.config.read("jax_disable_jit"):
+    if jax.config.jax_disable_jit:  # type: ignore[attr-defined]
         raise ValueError("JAX_DISABLE_JIT is set, but runs are compiled programs; unset it")
     try:
         jax.devices()
