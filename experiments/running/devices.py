@@ -56,8 +56,7 @@ def check() -> None:
     except Exception as error:  # an AssertionError for an unknown platform
         asked = os.environ.get("JAX_PLATFORMS", "")
         raise ValueError(
-            f"JAX finds no device for JAX_PLATFORMS={asked} ({error or type(error).__name__}); "
-            "unset it, or set it to cpu"
+            f"JAX finds no device for JAX_PLATFORMS={asked} ({error!r}); unset it, or set it to cpu"
         ) from None
 
 

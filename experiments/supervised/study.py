@@ -105,6 +105,7 @@ class Config(Run, Data, Distributed):
         _, num_tasks, length = BENCHMARKS.get(self.benchmark, (None, 50, 1))
         tasks, counts = self.tasks or num_tasks, {"seeds": self.seeds}
         self.fit(5, **counts, tasks=tasks, examples_per_task=self.examples_per_task or length)
+        self.fit(784, num_batches=self.num_batches or 1, batch_size=self.batch_size or 1)
         self.fit(8 * max(tasks, 784), **counts, tasks=tasks)  # accuracies, changes of pixels
         self.different(*RATES)
         for one, other in (("benchmark", "dataset"), ("dataset", "benchmark")):
