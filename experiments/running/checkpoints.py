@@ -6,9 +6,12 @@ import hashlib
 import json
 import logging
 import operator
-import shutil
+import re
+import sys
 import time
+import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.running import distributed
+from experiments.running import distributed, files
 
 Arrays = dict[str, list[np.ndarray]]
 
@@ -81,13 +84,17 @@ class Checkpoints:
         told["checksum"] = checksum((arrays, json.dumps(told, sort_keys=True)))
         flat = {f"{name}.{i}": leaf for name, rows in arrays.items() for i, leaf in enumerate(rows)}
         both = args.Composite(arrays=args.StandardSave(flat), told=args.JsonSave(told))
-        self.folder.mkdir(parents=True, exist_ok=True)
-        try:
+
+        def write() -> None:
+            self.folder.mkdir(parents=True, exist_ok=True)
             with self._manager() as manager:
                 manager.save(at, args=both, force=True)
-        except (OSError, ValueError, RuntimeError) as error:  # such as a full disk
-            reason = next(iter(f"{error}".splitlines()), type(error).__name__)
-            raise OSError(f"{self.folder}/{at} cannot be saved: {reason}") from None
+
+        try:
+            with ThreadPoolExecutor(1) as aside:  # where Ctrl-C does not interrupt it
+                aside.submit(write).result()
+        except Exception as error:  # a full disk has many names
+            raise OSError(f"{self.folder}/{at} cannot be saved: {_reason(error)}") from None
 
     def newest(self) -> tuple[int, Arrays] | None:
         """The place and the arrays of the newest whole checkpoint. None without any.
@@ -104,8 +111,8 @@ class Checkpoints:
                 try:
                     told, arrays = self._read(manager, step)
                 except Exception as error:  # damage has many names
-                    reason = f"{error}".strip().splitlines() or [type(error).__name__]
-                    self.say(f"skipping the damaged checkpoint {self.folder}/{step}: {reason[0]}")
+                    place = f"{self.folder}/{step}"
+                    self.say(f"skipping the damaged checkpoint {place}: {_reason(error)}")
                     continue
                 self._check(told["identity"])
                 for damaged in steps[:number] if distributed.is_first() else ():
@@ -145,8 +152,11 @@ class Checkpoints:
     def _manager(self) -> Any:
         import orbax.checkpoint as orbax  # takes a second
 
-        for name, level in (("absl", logging.ERROR), ("asyncio", logging.CRITICAL)):
-            logging.getLogger(name).setLevel(level)
+        # When one of its tasks fails, orbax drops the others, which repeat the error and more.
+        for name in ("absl", "asyncio"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        warnings.filterwarnings("ignore", "coroutine .* was never awaited")
+        sys.unraisablehook = _report
         me = jax.process_index()  # all processes read, and the first one writes
         alone = orbax.options.MultiprocessingOptions(
             primary_host=me, active_processes={me}, barrier_sync_key_prefix=str(me)
@@ -156,6 +166,18 @@ class Checkpoints:
             multiprocessing_options=alone,
         )  # fmt: skip
         return orbax.CheckpointManager(self.folder, options=options)
+
+
+def _report(dropped: Any) -> None:
+    """Reports an error that cannot be raised, unless it is of a task that orbax has dropped."""
+    if str(dropped.exc_value) != "Event loop is closed":
+        sys.__unraisablehook__(dropped)
+
+
+def _reason(error: Exception) -> str:
+    of_system = re.search(r"([^:]*) \[os_error_code", str(error))  # after lines of paths
+    first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    return of_system[1].strip() if of_system else first
 
 
 def check_finite(is_finite: np.ndarray, runs: list[str], where: str, kept: Checkpoints) -> None:
@@ -181,10 +203,10 @@ def forget(out: Path) -> None:
     """Deletes the checkpoints of a finished run."""
     # Under another name first: killed half-way, it leaves nothing that could be resumed.
     finished = out / ".finished-checkpoints"
-    shutil.rmtree(finished, ignore_errors=True)
+    files.remove(finished)
     if folder(out).exists():
         folder(out).rename(finished)
-    shutil.rmtree(finished, ignore_errors=True)
+    files.remove(finished)
 
 
 def checksum(tree: Any) -> str:

@@ -1,5 +1,6 @@
 """Progress of long work: bars and spinners on a terminal, lines elsewhere."""
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,9 +15,16 @@ SECONDS_A_LINE = 10
 """Between two lines of progress where there is no terminal to draw a bar on."""
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Shows nothing more. Results are in files, so the program goes on."""
+        with contextlib.suppress(SystemExit):
+            super().on_broken_pipe()
+
+
 def console() -> Console:
-    """A console that shows text as it is, without markup or colours for numbers."""
-    return Console(markup=False)
+    """A console that shows text as it is, without markup, emojis or colours for numbers."""
+    return _Console(markup=False, emoji=False, highlight=False)
 
 
 _loading = console().status("loading JAX")
@@ -28,10 +36,11 @@ def show_loading() -> None:
     """Shows that packages are loaded, which takes seconds: a spinner until `hide_loading`."""
     if {"-h", "--help"} & {*sys.argv}:
         return
-    if _loading.console.is_terminal:
-        _loading.start()
-    else:
-        _loading.console.print(_loading.status)
+    with contextlib.suppress(OSError):  # the next line reports it
+        if _loading.console.is_terminal:
+            _loading.start()
+        else:
+            _loading.console.print(_loading.status)
 
 
 def display(console: Console, keep: bool = True) -> Progress:
