@@ -20,8 +20,6 @@ from experiments.running import progress
 from experiments.running.options import UNDECIDING, flag
 
 Config = TypeVar("Config")
-NARROWEST = 40
-"""Columns that frames and tables need. In fewer they would be drawn for ever."""
 
 
 def parse(module: str, config: Callable[..., Config], args: Sequence[str] | None = None) -> Config:
@@ -34,8 +32,8 @@ def parse(module: str, config: Callable[..., Config], args: Sequence[str] | None
     for stream in (sys.stdout, sys.stderr):  # ± and frames, where only ASCII can be written
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
-    if shutil.get_terminal_size().columns < NARROWEST:
-        os.environ["COLUMNS"] = str(NARROWEST)
+    if shutil.get_terminal_size().columns < 40:  # frames would be drawn for ever
+        os.environ["COLUMNS"] = "40"
     args, complaint = sys.argv[1:] if args is None else args, io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
@@ -51,9 +49,10 @@ def parse(module: str, config: Callable[..., Config], args: Sequence[str] | None
 def _complaint(config: Any, args: Sequence[str], framed: str) -> str:
     """The reason why tyro refused the flags. Numbers have a message of their own."""
     text = "\n".join(line.strip("│╭╮╰╯ ") for line in framed.splitlines())
-    parts = re.split("^─.*", text, flags=re.MULTILINE)  # the frame's rules
-    reason = next(filter(str.strip, parts), "bad arguments; see --help")
-    types = {flag(name): _parts(of) for name, of in typing.get_type_hints(config).items()}
+    # The frame's rules, in Unicode or ASCII. The title is before or in the first one.
+    parts = re.split("^(?:─|-----).*", text, flags=re.MULTILINE)
+    reason = [*parts, "bad arguments; see --help"][1]
+    types = {flag(name): types_in(of) for name, of in typing.get_type_hints(config).items()}
     name = (re.findall(r"Error parsing (--[\w-]+)", reason) or [""])[0]
     wanted = {int: "a whole number", float: "a number"}
     kind = next((one for one in wanted if one in types.get(name, ())), None)
@@ -67,9 +66,9 @@ def _complaint(config: Any, args: Sequence[str], framed: str) -> str:
     return reason
 
 
-def _parts(annotation: Any) -> set[Any]:
+def types_in(annotation: Any) -> set[Any]:
     """A type and all types that it is made of."""
-    return {annotation}.union(*map(_parts, typing.get_args(annotation)))
+    return {annotation}.union(*map(types_in, typing.get_args(annotation)))
 
 
 def _is(kind: Callable[[str], object], text: str) -> bool:

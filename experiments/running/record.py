@@ -107,11 +107,12 @@ def load(path: Path) -> Record:
         results = [Result._make([*map(part.pop, Result._fields[:-1]), part]) for part in parts]
         about = {name: value for name, value in content.items() if name not in metrics}
         for result in results:
-            sizes = {len(result.seeds), *(result.array(metric).size for metric in metrics)}
-            if len(sizes) > 1:
+            sizes = [len({*result.seeds}), *(result.array(metric).size for metric in metrics)]
+            if {*sizes} != {len(result.seeds)}:
                 raise ValueError(f"seeds and values of {result.name} differ in number")
         if written != FORMAT or not results or not metrics:
-            raise ValueError(f"expected results in format {FORMAT}, got format {written}")
+            got = f"format {written}, {len(metrics)} metrics and {len(results)} results"
+            raise ValueError(f"expected metrics and results in format {FORMAT}, got {got}")
         return Record(about, metrics, results)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is damaged or not a run's metrics ({error!r})") from None

@@ -28,4 +28,6 @@ def wrong(where: object, expected: str, got: str, fix: str) -> DataError:
 
 def one_line(error: Exception) -> str:
     """An error of other software on one line, and not a long one."""
+    if "pickle" in str(error):  # NumPy would have such a file loaded without its protection
+        return "something other than arrays of numbers"
     return f"{type(error).__name__}: {textwrap.shorten(str(error), 200)}"
