@@ -1,9 +1,10 @@
-"""Hooks of the documentation site: links into the repository, and equations as MathML."""
+"""Hooks of the documentation site: links into the repository, equations, and docstrings."""
 
 import re
 from pathlib import Path
 from typing import Any
 
+import griffe
 from latex2mathml.converter import convert
 from mkdocs.structure.files import File, Files
 
@@ -53,3 +54,44 @@ def on_page_content(html: str, **_: Any) -> str:
         return convert(latex.strip(), display="block" if found[1] == "div" else "inline")
 
     return EQUATION.sub(mathml, html)
+
+
+class Docstrings(griffe.Extension):
+    """Brings docstrings into the form that mkdocstrings reads."""
+
+    def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
+        """Rewrites the docstring of one module, class or function."""
+        if obj.docstring:
+            obj.docstring.value = markdown_of(obj.docstring.value, fields=obj.is_class)
+
+
+SECTION = re.compile(r"(Args|Returns|Yields|Raises|Attributes|Examples?):$")
+SOURCE = re.compile(r"(Source|References?):\s*(.*)")
+FIELD = re.compile(r"(\w+(?:, \w+)*): (?=\S)")
+
+
+def markdown_of(text: str, fields: bool) -> str:
+    """A docstring with blank lines before its sections, fences around its code, and lists.
+
+    Args:
+      fields: whether lines `name: text` are the fields of a class.
+    """
+    lines: list[str] = []
+    in_code = in_source = False
+    for line in text.splitlines():
+        if in_code and not line.strip():
+            lines.append("```")
+            in_code = False
+        elif not in_code and line.startswith(">>>"):
+            lines += ["", "```pycon"]
+            in_code = True
+        elif SECTION.match(line):
+            lines.append("")
+            line = line.replace("Example:", "Examples:")
+        elif found := SOURCE.match(line):
+            line = f"\n**{found[1]}:** {found[2]}"
+        elif fields and not in_code and FIELD.match(line):
+            line = FIELD.sub(r"\n- `\1`: ", line, count=1)
+        in_source = line.startswith("\n**") or (in_source and line.startswith(" "))
+        lines.append(line.strip(" ") if in_source else line)
+    return "\n".join([*lines, "```"] if in_code else lines)
