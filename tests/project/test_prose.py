@@ -33,7 +33,9 @@ def test_sentences_are_found():
     assert sentences(text) == ["One two three.", "Four five: code", "Six seven!"]
 
 
-@pytest.mark.parametrize("page", [README, GUIDE, *PAGES], ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "page", [README, GUIDE, *PAGES], ids=lambda page: str(page.relative_to(ROOT))
+)
 def test_sentences_are_short(page):
     found = sentences(page.read_text(encoding="utf-8"))
     words = sum(len(sentence.split()) for sentence in found)
