@@ -84,7 +84,7 @@ def problem(model: networks.Model, batch_size: int, alpha: float) -> Problem:
     def same(params: Params, *_: Any) -> Params:
         return params
 
-    network, evaluate = functions(model)
+    network, evaluate, _ = functions(model)
     return Problem(network, same, advance, evaluate, params=same)
 
 

@@ -167,10 +167,11 @@ def evaluate(runs: Runs, loop: Progress) -> Progress:
     loop, tasks = settle(loop), schedule.evaluations[loop.place]
     is_last = loop.place == schedule.total
     program = runs.over((is_last and problem.last) or problem.evaluate, own=2)
-    params, place = devices.copy(problem.params(loop.state)), np.int32(loop.place)
+    judged = devices.copy((problem.judged or problem.params)(loop.state))
+    place = np.int32(loop.place)
 
     def row() -> Rows:
-        found = runs.fetch(program(params, runs.own, runs.shared, place, tasks))
+        found = runs.fetch(program(judged, runs.own, runs.shared, place, tasks))
         unknown = np.full((runs.num_runs, schedule.num_tasks), np.nan, np.float32)
         known = {name: unknown.copy() for name in found}
         for name, values in found.items():

@@ -12,10 +12,10 @@ from experiments.running import devices, pool, progress
 from experiments.running.command_line import errors, parse
 from experiments.running.options import Data
 from experiments.running.program import running
-from experiments.tables import games, supervised
+from experiments.tables import games, supervised, sweeps
 from experiments.tables.cells import jobs
 
-TABLES = supervised.TABLES | games.TABLES
+TABLES = supervised.TABLES | sweeps.TABLES | games.TABLES
 MODULE = "experiments.tables"
 
 
