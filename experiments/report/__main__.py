@@ -131,7 +131,7 @@ def pictures(name: str, run: Record) -> Iterator[str]:
         title = f"{name}: every task after every task"
         yield image(settings.accuracy_matrices, title, results=some)
     watched = [one for one in finite if "alignment" in one.per_seed]
-    if panels := {(name, one.title): one.per_seed["alignment"]["by_task"] for one in watched}:
+    if panels := {(name, one.title): one for one in watched}:
         yield image(lambda file, title: curves.alignment(file, panels), "Transfer and interference")
 
 
