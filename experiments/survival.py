@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import itertools
 import json
-import shutil
 import subprocess
 import sys
 import time
@@ -83,7 +82,7 @@ def told(out: Path) -> Any:
 def kill_one(name: str, out: Path, rng: np.random.Generator, seconds: float) -> dict[str, Any]:
     """Kills one at a random moment of the seconds that it takes. Returns when that was."""
     while not run(name, out, most=(after := rng.uniform(0, seconds))):
-        shutil.rmtree(out)
+        files.remove(out)
     saved = [path for path in checkpoints.folder(out).glob("*/*") if path.name.isdigit()]
     newest = max(saved, key=lambda path: path.stat().st_mtime, default=None)
     newest_name = newest and f"{newest.parent.name}/{newest.name}"
@@ -105,15 +104,15 @@ def write(config: Config, runs: list[dict[str, Any]]) -> str:
     return summary
 
 
+@errors(MODULE)
 def main(args: Sequence[str] | None = None) -> None:
     """Kills, resumes and compares."""
     console, config, runs = progress.console(), parse(MODULE, Config, args), list[dict[str, Any]]()
-    with errors(MODULE):
-        config.check()
-        devices.check()
+    config.check()
+    devices.check()
     rng, names = np.random.default_rng(config.seed), [*RUNS][: config.kills]
     stopped = f"results so far are in {config.out}"
-    with running(MODULE, console, stopped), progress.display(console) as bars:
+    with running(console, stopped), progress.display(console) as bars:
         bar = bars.add_task("runs killed", total=config.kills, about="")
         whole = {}
         for name in names:
