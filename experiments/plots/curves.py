@@ -17,7 +17,8 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 from experiments.running.record import Result
 
 STYLE = {"axes.titlesize": 10, "figure.titlesize": 10, "figure.labelsize": 9, "legend.fontsize": 8,
-         "axes.grid": True, "grid.alpha": 0.3, "savefig.dpi": 150}  # fmt: skip
+         "axes.grid": True, "grid.alpha": 0.3, "savefig.dpi": 150,
+         "text.parse_math": False}  # fmt: skip
 """Settings of matplotlib for all pictures."""
 IMAGE = {"axes.grid": False, "image.aspect": "auto"}
 """Further settings for pictures without a grid."""
@@ -127,7 +128,7 @@ def retained(path: Path, panels: dict[str, list[Result]], title: str) -> None:
             faint = 1 / (1 + len(results))  # so that many bands do not hide the lines
             for one in results:
                 whole, seen = seen_so_far(one.array("accuracy_matrix"))
-                width = 2.2 if one.about["arm"] == "mer" else 1.2
+                width = 2.2 if one.about.get("arm") == "mer" else 1.2
                 band(axis, whole, seen, colors[one.title], faint, lw=width, label=one.title)
             axis.set(title=name, xlabel="tasks seen")
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -11,11 +11,37 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments.running import files
+from experiments.running import files, schema
+from experiments.running.schema import Array, Items
 from experiments.running.statistics import Spread, spread
 
 FORMAT = 2
 """The layout of records and checkpoints. Runs of another layout cannot be resumed."""
+ABOUT = {
+    "format": int, "command": str, "metrics": {"*": str}, "results": Items(dict, least=1),
+    "frames?": Items(float, "frames"), "evaluations?": Items(float, "evaluations"),
+    "domains?": Items({"name": str}, "domains"), "config?": {}, "seeds?": Items(int),
+    "caption?": str, "versions?": {"*": str}, "devices?": Items(str, least=1),
+    "git_revision?": (str, None), "data_checksum?": (str, None),
+}  # fmt: skip
+"""Schema of a record."""
+RESULT = {"name": str, "title": str, "settings": {"*": float}, "seconds": float, "per_seed": dict,
+          "arm?": str, "bytes_per_run?": float}  # fmt: skip
+"""Schema of a result."""
+_PAIRS = {"dot": Array("seeds", "tasks", "5?"), "cosine": Array("seeds", "tasks", "5?"),
+          "mean_dot_after": Array("seeds", "tasks"), "below_zero": Array("seeds", "tasks"),
+          "dot_after?": Array("seeds", "tasks", "5?")}  # fmt: skip
+PER_SEED = {
+    "seed": Items(int, "seeds", 1), "accuracy_matrix?": Array("seeds", "tasks+1", "tasks"),
+    "examples_per_task?": Array("seeds", "tasks"), "losses?": Array("seeds", "domains+1", "domains"),
+    "scores?": Array("seeds", "frames", "levels"), "score_by_task?": Array("seeds", "levels"),
+    "gains_by_task?": Array("seeds", "levels"), "late_score?": Array("seeds"),
+    "alignment?": {"by_task": {"same": _PAIRS, "other": _PAIRS},
+                   **dict.fromkeys(("mean_dot?", "mean_dot_after?", "median_cosine?", "below_zero?"),
+                                   Array("seeds"))},
+    "*": Array("seeds", "..."),
+}  # fmt: skip
+"""Schema of per-seed values besides the headline metrics."""
 
 
 class Result(NamedTuple):
@@ -95,26 +121,45 @@ class Record(NamedTuple):
 
 
 def load(path: Path) -> Record:
-    """Reads a record.
+    """Reads a record. A key that is missing in it later raises `ValueError` with the file's name.
 
     Raises:
       ValueError: if the file is damaged, or of another format.
     """
+    what = f"{path} is damaged or not a run's metrics"
     try:
         content = files.read_json(path)
-        written, metrics = content.pop("format", None), content.pop("metrics", {})
-        parts = [dict(part) for part in content.pop("results", [])]
-        results = [Result._make([*map(part.pop, Result._fields[:-1]), part]) for part in parts]
-        about = {name: value for name, value in content.items() if name not in metrics}
-        for result in results:
-            sizes = {len(result.seeds), *(result.array(metric).size for metric in metrics)}
-            if len(sizes) > 1:
-                raise ValueError(f"seeds and values of {result.name} differ in number")
-        if written != FORMAT or not results or not metrics:
-            raise ValueError(f"expected results in format {FORMAT}, got format {written}")
-        return Record(about, metrics, results)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} is damaged or not a run's metrics ({error!r})") from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{what}: {error}") from None
+    if content.get("format") != FORMAT:
+        got = f"format {content['format']!r}" if "format" in content else "none"
+        raise ValueError(f"{what}: expected results in format {FORMAT}, got {got}")
+    try:
+        return _checked(content, f"{what}: record")
+    except RecursionError:
+        raise ValueError(f"{what}: expected a record, got lists nested too deeply") from None
+
+
+def _checked(content: dict[str, Any], where: str) -> Record:
+    sizes: dict[str, int] = {}
+    about, results = schema.check(content, ABOUT, where, sizes), []
+    if not (metrics := about.pop("metrics")):
+        raise ValueError(f"{where}.metrics: expected at least 1, got 0")
+    for number, part in enumerate(about.pop("results")):
+        named = dict.fromkeys(metrics, Array("seeds"))
+        if "evaluations" in sizes and isinstance(part.get("per_seed"), dict):
+            curves = [name for name in part["per_seed"] if name.endswith("_curve")]
+            named |= dict.fromkeys(curves, Array("seeds", "evaluations", "..."))
+        spec, place = RESULT | {"per_seed": PER_SEED | named}, f"{where}.results[{number}]"
+        sizes.pop("seeds", None)
+        part = schema.check(part, spec, place, sizes)
+        seeds = part["per_seed"]["seed"]
+        if len({*seeds}) < len(seeds):
+            raise ValueError(f"{place}.per_seed.seed: expected different seeds, got {seeds}")
+        results.append(Result(*map(part.pop, Result._fields[:-1]), part))
+    for name in ("format", *metrics):
+        about.pop(name, None)  # spreads, see `write`
+    return Record(about, metrics, results)
 
 
 def join(known: Record, new: Record) -> Record:
