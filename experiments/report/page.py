@@ -28,14 +28,11 @@ POLICY = (
     "form-action 'none'"
 )
 """Content security policy: the page's own style and embedded pictures, nothing else."""
-HTML = f"""<!DOCTYPE html>
+HEAD = f"""<!DOCTYPE html>
 <html lang="en"><meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="{POLICY}">
 <meta name="viewport" content="width=device-width">
-<title>%s</title>
 <style>{STYLE}</style>
-%s
-</html>
 """
 # Besides the punctuation of CommonMark: tables, strikethrough, formulas and bare links of GitHub.
 _LIVE = re.compile(r"[\\`*\[\]<>|&~$#]|(?<!\w)_|_(?!\w)|(?<=\w):(?=//)|(?<=www)\.", re.IGNORECASE)
@@ -103,8 +100,9 @@ class Page:
 
     def write(self, folder: Path) -> None:
         """Writes report.html, which includes the pictures, and report.md beside them."""
-        body = "\n".join(self.html)
-        files.write_text(folder / "report.html", HTML % (html.escape(self.title), body))
+        title = f"<title>{html.escape(self.title)}</title>"
+        text = "\n".join([f"{HEAD}{title}", *self.html, "</html>\n"])
+        files.write_text(folder / "report.html", text)
         for number, content in enumerate(self.pictures, 1):
             save = functools.partial(Path.write_bytes, data=content)
             files.write(folder / f"{number}.png", save)

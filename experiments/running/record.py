@@ -31,14 +31,15 @@ RESULT = {"name": str, "title": str, "settings": {"*": float}, "seconds": float,
 _PAIRS = {"dot": Array("seeds", "tasks", "5?"), "cosine": Array("seeds", "tasks", "5?"),
           "mean_dot_after": Array("seeds", "tasks"), "below_zero": Array("seeds", "tasks"),
           "dot_after?": Array("seeds", "tasks", "5?")}  # fmt: skip
+_NAMES = ("mean_dot?", "mean_dot_after?", "median_cosine?", "below_zero?")
+_MEANS = dict.fromkeys(_NAMES, Array("seeds"))
 PER_SEED = {
     "seed": Items(int, "seeds", 1), "accuracy_matrix?": Array("seeds", "tasks+1", "tasks"),
-    "examples_per_task?": Array("seeds", "tasks"), "losses?": Array("seeds", "domains+1", "domains"),
+    "examples_per_task?": Array("seeds", "tasks"),
+    "losses?": Array("seeds", "domains+1", "domains"),
     "scores?": Array("seeds", "frames", "levels"), "score_by_task?": Array("seeds", "levels"),
     "gains_by_task?": Array("seeds", "levels"), "late_score?": Array("seeds"),
-    "alignment?": {"by_task": {"same": _PAIRS, "other": _PAIRS},
-                   **dict.fromkeys(("mean_dot?", "mean_dot_after?", "median_cosine?", "below_zero?"),
-                                   Array("seeds"))},
+    "alignment?": {"by_task": {"same": _PAIRS, "other": _PAIRS}, **_MEANS},
     "*": Array("seeds", "..."),
 }  # fmt: skip
 """Schema of per-seed values besides the headline metrics."""

@@ -59,7 +59,7 @@ def test_what_is_no_record_gets_one_clear_line(content, tmp_path):
 
 def test_seeds_and_values_must_agree(tmp_path):
     made([0, 1], [1.0]).write(tmp_path / "metrics.json")
-    with pytest.raises(ValueError, match="seeds and values of a differ in number"):
+    with pytest.raises(ValueError, match=r"per_seed\.score: expected a list of 2 \(seeds\), got 1"):
         record.load(tmp_path / "metrics.json")
 
 
