@@ -157,7 +157,7 @@ def _checked(content: dict[str, Any], where: str) -> Record:
         seeds = part["per_seed"]["seed"]
         if len({*seeds}) < len(seeds):
             raise ValueError(f"{place}.per_seed.seed: expected different seeds, got {seeds}")
-        results.append(Result(*map(part.pop, Result._fields[:-1]), part))
+        results.append(Result._make([*map(part.pop, Result._fields[:-1]), part]))
     for name in ("format", *metrics):
         about.pop(name, None)  # spreads, see `write`
     return Record(about, metrics, results)

@@ -65,7 +65,8 @@ def check(value: Any, spec: Any, where: str, sizes: Sizes) -> Any:
       ValueError: in one line, with the place, what was expected, and what came.
     """
     if spec is Any:
-        spec = {list: Items(Any), dict: {"*": Any}}.get(type(value), type(value))
+        spec = {"*": Any} if isinstance(value, dict) else type(value)
+        spec = Items(Any) if isinstance(value, list) else spec
     if isinstance(spec, tuple):
         spec = type(None) if value is None else spec[0]
     if isinstance(spec, Array) and spec.axes[-1] == "..." and isinstance(value, dict):
