@@ -23,8 +23,10 @@ from experiments.tables.__main__ import main as tables
 from tests.experiments.tables.test_tables import write
 
 LIVE = "<img src=x> ![p](http://h/x.png) [a](javascript:b) | $x$ `c` \ud7ff"
-VALUES: list[Any] = [None, True, 3, -1, 0.5, float("inf"), float("nan"), 10**400, "", LIVE, "\ud800", [], {},
-          [[]], [1, 2], [None], ["a"], {"a": 1}]  # fmt: skip
+VALUES: list[Any] = [
+    None, True, 3, -1, 0.5, float("inf"), float("nan"), 10**400, "", LIVE, "\ud800", [], {},
+    [[]], [1, 2], [None], ["a"], {"a": 1},
+]  # fmt: skip
 CELLS = {
     "alignment": TABLES["alignment"].cells[0], "retained-accuracy": TABLES["alignment"].cells[0],
     "ablation": TABLES["ablation"].cells[0], "rl": TABLES["rl"].cells[0],

@@ -78,7 +78,7 @@ def test_seeds_and_values_must_agree(tmp_path):
         (["results", 0, "per_seed", "score", 1], 10**101, "score[1]: expected a number below"),
         (["results", 0, "per_seed", "seed"], [0, 0], "expected different seeds, got [0, 0]"),
         (["results", 0, "per_seed", "seed", 1], True, "seed[1]: expected a whole number, got"),
-        (["results", 0, "per_seed", "deep", "curve", 1], [1], "curve[1]: expected a list of 2, got"),
+        (["results", 0, "per_seed", "deep", "curve", 1], [1], "curve[1]: expected a list of 2"),
         (["results", 0, "per_seed", "accuracy_matrix"], [[]], "(seeds), got 1"),
         (["results", 0, "per_seed", "accuracy_matrix"], [[], []], "2 (tasks+1), got 0"),
         (["results", 0, "per_seed", "accuracy_matrix"], [[[1], [2]], [[1], [2, 3]]],
