@@ -117,10 +117,11 @@ def load(path: Path) -> Record:
 def _read(content: Object) -> Record:
     """The record in a file that follows `RecordFile`, whose values are checked."""
     sizes = {n: len(content[n]) for n in ("frames", "domains") if content.get(n) is not None}
-    metrics, results = content.pop("metrics"), []
+    metrics, results = Object(content.pop("metrics"), f"{content.where}.metrics"), []
     for number, part in enumerate(content.pop("results")):
-        place = f"record.results[{number}]"
-        per_seed = Object(part.pop("per_seed"), f"{content.where}.results[{number}].per_seed")
+        place, whole = f"record.results[{number}]", f"{content.where}.results[{number}]"
+        part["settings"] = Object(part["settings"], f"{whole}.settings")
+        per_seed = Object(part.pop("per_seed"), f"{whole}.per_seed")
         seeds = per_seed["seed"]
         if len({*seeds}) < len(seeds):
             raise ValueError(f"{place}.per_seed.seed: expected different seeds, got {seeds}")
