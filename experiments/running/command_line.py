@@ -100,7 +100,7 @@ def errors(module: str) -> Iterator[None]:
                 sys.stdout.flush()  # at the exit Python would report a full disk in its own way
     except (ValueError, OSError, ImportError, RuntimeError, OverflowError, MemoryError) as error:
         if isinstance(error, BrokenPipeError) and _is_broken(sys.stdout):
-            raise SystemExit(141) from None
+            raise SystemExit(141) from None  # as a shell names the signal SIGPIPE
         with contextlib.suppress(OSError):
             print(f"{module}: error: {_line(error)}", file=sys.stderr)
         raise SystemExit(2) from None

@@ -68,8 +68,8 @@ def main(args: Sequence[str] | None = None) -> None:
     table = TABLES[config.table]
     names = ("dataset", "seeds", "seed", "tasks", "examples_per_task", "test_images", "data_dir")
     given = {name: value for name in names if (value := getattr(config, name)) is not None}
-    wanted = [cell for cell in table.cells if cell.name in (config.cells or [cell.name])]
     at_once = config.seed_batch or (1 if jax.default_backend() == "cpu" else None)
+    wanted = [cell for cell in table.cells if cell.name in (config.cells or [cell.name])]
     with running(console, "the same command resumes it"):
         missing = [] if config.only_draw else wanted
         pool.run([job for one in missing for job in jobs(one, given, config.out, at_once)], console)

@@ -44,7 +44,7 @@ def test_only_what_decides_is_said():
 @pytest.mark.parametrize("name", CONFIGS)
 def test_what_is_no_number_is_one_line_that_names_the_flag(name):
     flag = "--repeats" if name == "bench" else "--seed"
-    with pytest.raises(ValueError, match=f"{flag}: expected a whole number, got many"):
+    with pytest.raises(ValueError, match=f"^{flag}: expected a whole number, got many$"):
         command_line.parse("x", type(CONFIGS[name]), [flag, "many"])
 
 
@@ -65,7 +65,11 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path):
 def test_a_plan_that_does_not_fit_is_refused_before_it_is_made(tmp_path, capsys):
     most = str(2**31 - 1)
     for part, flags, says in (
-        (supervised.PROGRAM, ["--dataset", "digits", "--tasks", most], "--tasks 2147483647"),
+        (
+            supervised.PROGRAM,
+            ["--dataset", "digits", "--tasks", most],
+            "--tasks 2147483647 --",
+        ),
         (
             rl.PROGRAM,
             ["--frames-per-task", most, "--evaluate-every", "1"],

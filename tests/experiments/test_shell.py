@@ -1,40 +1,30 @@
 """Wrong flags and full disks: each ends in status 0, or in one line on stderr with status 2."""
 
 import contextlib
-import dataclasses
 import errno
 import gc
 import os
 import resource
-import shutil
 import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 pytest.importorskip("gymnax", reason="mer_jax.rl needs it")
 
-from experiments import joint, survival
+from experiments import joint
 from experiments import rl as rl
-from experiments.bench import __main__ as bench
-from experiments.language import __main__ as language
 from experiments.report import __main__ as report
 from experiments.running import command_line, devices, files, progress
 from experiments.running.checkpoints import Checkpoints
 from experiments.running.program import main
-from experiments.supervised import study as supervised
-from experiments.tables import __main__ as tables
 from tests.experiments import toy
-
-EDGES = ["-1", "0", "1", "2", "2147483647", "2147483648", "99999999999999999999", "1e400", "nan",
-         "x", "", "1.5", "None", "[/b]", "--", "-", "~", "é"]  # fmt: skip
-PROGRAMS = [supervised, rl, joint, language, survival, bench, tables]
 
 
 def ends(args, out, capsys):
@@ -67,49 +57,6 @@ def test_a_wrong_number_is_refused(args, line, tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
-@given(
-    st.lists(
-        st.tuples(
-            st.sampled_from([field.name for field in dataclasses.fields(toy.Config)][:-1]),
-            st.sampled_from([" ", "="]), st.lists(st.sampled_from(EDGES), max_size=2),
-        ), max_size=3,
-    )
-)  # fmt: skip
-@settings(max_examples=300, deadline=None, derandomize=True, database=None,
-          suppress_health_check=[HealthCheck.function_scoped_fixture])  # fmt: skip
-def test_no_flags_end_in_a_traceback(tmp_path, capsys, flags):
-    args = ["--length", "4", "--tasks", "2", "--seeds", "1"]
-    for name, joint_by, values in flags:
-        if name in {"distributed", "out"}:
-            continue
-        text = f"--{name.replace('_', '-')}"
-        args += [f"{text}={values[0]}"] if joint_by == "=" and values else [text, *values]
-    shutil.rmtree(tmp_path / "run", ignore_errors=True)
-    ends(args, tmp_path / "run", capsys)
-
-
-@given(st.data())
-@settings(max_examples=300, deadline=None, derandomize=True, database=None)
-def test_no_configuration_ends_check_in_a_traceback(data):
-    module = data.draw(st.sampled_from(PROGRAMS))
-    fields = dataclasses.fields(module.Config)
-    changed = {}
-    for field in data.draw(st.lists(st.sampled_from(fields), max_size=3)):
-        kind = str(field.type)
-        numbers = st.sampled_from([-1, 0, 1, 2, 3, 1000, 2**31 - 1, 2**31, 10**20])
-        if "float" in kind:
-            numbers = st.sampled_from(
-                [-1.0, 0.0, 1e-30, 0.5, 1.0, 1e308, float("inf"), float("nan")]
-            )
-        elif "int" not in kind or "Literal" in kind:
-            continue
-        tuples = st.lists(numbers, max_size=3).map(tuple)
-        changed[field.name] = data.draw(tuples if "tuple" in kind else numbers)
-    config = dataclasses.replace(module.Config(), **changed)
-    with contextlib.suppress(ValueError):
-        config.check()
-
-
 @pytest.mark.parametrize("args", [["--seeds", "1"], ["--help"]])
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has it")
 def test_stdout_on_a_full_device(args, tmp_path, capsys, monkeypatch):
@@ -118,6 +65,31 @@ def test_stdout_on_a_full_device(args, tmp_path, capsys, monkeypatch):
         line = ends(args, tmp_path / "run", capsys)
         monkeypatch.undo()
     assert line == "stdout: No space left on device"
+
+
+@contextlib.contextmanager
+def closed_pipe(monkeypatch):
+    """A stdout whose reader has gone."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w", encoding="utf-8") as pipe:
+        monkeypatch.setattr(sys, "stdout", pipe)
+        yield
+        monkeypatch.undo()
+        pipe.write("what Python writes when it ends")
+
+
+def test_a_run_without_a_reader_is_finished(tmp_path, capsys, monkeypatch):
+    with closed_pipe(monkeypatch):
+        main(toy.PROGRAM, ["--seeds", "1", "--out", str(tmp_path)])
+    assert (tmp_path / "metrics.json").exists()
+    assert capsys.readouterr().err == ""
+
+
+def test_help_without_a_reader_ends_without_a_word(capsys, monkeypatch):
+    with closed_pipe(monkeypatch), pytest.raises(SystemExit, match="141"):
+        main(toy.PROGRAM, ["--help"])
+    assert capsys.readouterr().err == ""
 
 
 def test_a_full_disk_is_named_by_the_file(tmp_path, capsys, monkeypatch):
@@ -151,6 +123,25 @@ def test_a_full_disk_under_a_checkpoint(tmp_path, capfd):
     assert line == f"program: error: {tmp_path}/some/5 cannot be saved: File too large"
     store.save(5, arrays)
     assert store.newest()[0] == 5
+
+
+def test_ctrl_c_does_not_interrupt_a_save(tmp_path, monkeypatch, recwarn):
+    """An interrupted save of orbax's would leave coroutines, with a warning of each."""
+    store = Checkpoints(tmp_path / "some", lambda: {}, None, lasting=True, say=print)
+    manager = store._manager
+
+    def interrupted():
+        time.sleep(0.1)  # until it is waited for
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        return manager()
+
+    monkeypatch.setattr(store, "_manager", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        store.save(5, {"state": [np.arange(10.0)] * 30})
+    monkeypatch.undo()
+    gc.collect()
+    assert store.newest()[0] == 5
+    assert not [one for one in recwarn if "never awaited" in str(one.message)]
 
 
 def test_paths_have_no_tilde(monkeypatch):
