@@ -28,7 +28,7 @@ from mer_jax.data import omniglot  # noqa: E402
 LONG = (
     "test_on_devices", "test_composes", "test_q_learning", "test_supervised_study", "test_loop",
     "test_examples", "test_mer", "test_gem", "test_docs", "test_types", "test_choosing",
-    "test_language_study", "test_rl_study",
+    "test_language_study", "test_rl_study", "test_fuzz_flags",
 )  # fmt: skip
 """Modules of tests that take longest, the longest first."""
 
