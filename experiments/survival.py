@@ -73,9 +73,9 @@ def drawings(folder: Path) -> None:
     character, drawer = np.divmod(np.arange(1623 * 20), 20)
     parts = {"alphabet": character % 50, "character": character // 50 + 1, "drawer": drawer + 1}
     parts["ink"] = np.random.default_rng(0).binomial(8, 0.1, (1623, 1379))[character]
-    parts = {name: part.astype(np.uint8) for name, part in parts.items()}
+    arrays: dict[str, Any] = {name: part.astype(np.uint8) for name, part in parts.items()}
     folder.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(folder / "omniglot.npz", alphabet_names=np.arange(50).astype(str), **parts)
+    np.savez_compressed(folder / "omniglot.npz", alphabet_names=np.arange(50).astype(str), **arrays)
 
 
 def run(
@@ -100,7 +100,7 @@ def run(
     how: dict[str, Any] = {"stdout": subprocess.DEVNULL, "start_new_session": True, "env": env}
     places = [[*place, f"{one}"] for one in range(number)] if number > 1 else [[]]
     started = [subprocess.Popen([*args, *one], **how) for one in places]
-    killed, began = [], time.monotonic()
+    killed, began = list[subprocess.Popen[bytes]](), time.monotonic()
     try:
         while any(one.poll() is None for one in started):
             passed = time.monotonic() - began
@@ -143,8 +143,8 @@ def kill_one(name: str, out: Path, rng: np.random.Generator, seconds: float) -> 
     newest = max(saved, key=lambda path: path.stat().st_mtime, default=None)
     newest_name = newest and f"{newest.relative_to(out)}".removeprefix("checkpoints/")
     times = {"killed_after": round(after, 2), "of_seconds": round(seconds, 2)}
-    told = {"finished_before": finished, "newest_save": newest_name}
-    return {"command": name, "killed": victim, **times, **told}
+    more = {"ended_before": finished, "newest_save": newest_name}
+    return {"command": name, "killed": victim, **times, **more}
 
 
 def write(config: Config, known: dict[str, Any]) -> str:
@@ -154,7 +154,7 @@ def write(config: Config, known: dict[str, Any]) -> str:
         f"{sum(run['same_bits'] for run in runs)} of {len(runs)} runs, killed at a random moment "
         "and resumed, ended with the bits of an undisturbed run. "
         f"{sum(run['newest_save'] is None for run in runs)} had saved nothing before. "
-        f"{sum(run['finished_before'] for run in runs)} more had ended before their moment and "
+        f"{sum(run['ended_before'] for run in runs)} more had ended before their moment and "
         "are not counted."
     )
     about = {"config": deciding(config), "command": command(MODULE, config)}
@@ -184,16 +184,18 @@ def main(args: Sequence[str] | None = None) -> None:
             if asked_to_stop():
                 raise KeyboardInterrupt
             name = [*RUNS][number % len(RUNS)]
-            for _ in range(0 if name in seconds else 2):  # the second time all is compiled
-                shutil.rmtree(whole := config.out / name, ignore_errors=True)
-                began = time.monotonic()
-                run(name, whole, number=PROCESSES.get(name, 1))
-                took = time.monotonic() - began
-            seconds[name] = seconds.get(name) or took
-            rng, out = np.random.default_rng([config.seed, number]), config.out / f"{name}-{number}"
-            killed = kill_one(name, out, rng, seconds[name])
+            whole, out = config.out / name, config.out / f"{name}-{number}"
+            if name not in seconds:
+                for _ in range(2):  # the second time all programs are compiled
+                    shutil.rmtree(whole, ignore_errors=True)
+                    began = time.monotonic()
+                    run(name, whole, number=PROCESSES.get(name, 1))
+                seconds[name] = time.monotonic() - began
+            killed = kill_one(
+                name, out, np.random.default_rng([config.seed, number]), seconds[name]
+            )
             run(name, out, *([] if RUNS[name].startswith("tables") else ["--resume"]))
-            runs.append(killed | {"same_bits": told(out) == told(config.out / name)})
+            runs.append(killed | {"same_bits": told(out) == told(whole)})
             write(config, known)
             about = f"{name} after {killed['killed_after']:.1f} s"
             bars.update(bar, advance=1, about=about)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments.running import files
+from experiments.running import checkpoints, files
 from experiments.running.statistics import Spread, spread
 
 FORMAT = 2
@@ -110,6 +110,8 @@ def load(path: Path) -> Record:
             sizes = {len(result.seeds), *(result.array(metric).size for metric in metrics)}
             if len(sizes) > 1:
                 raise ValueError(f"seeds and values of {result.name} differ in number")
+        if not all(isinstance(about.get(part, {}), dict) for part in ("config", "arithmetic")):
+            raise ValueError("config and arithmetic must be JSON objects")
         if written != FORMAT or not results or not metrics:
             raise ValueError(f"expected results in format {FORMAT}, got format {written}")
         return Record(about, metrics, results)
@@ -149,6 +151,7 @@ def environment() -> dict[str, Any]:
             versions[name] = importlib.metadata.version(name)
     return {
         "versions": versions,
+        "arithmetic": checkpoints.arithmetic(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "devices": [str(device) for device in jax.devices()],

@@ -14,7 +14,7 @@ from experiments.running import batches, checkpoints, record
 from experiments.running.batches import Study
 from experiments.running.command_line import command, deciding
 from experiments.running.files import locked
-from experiments.running.options import flag
+from experiments.running.options import differing, flag
 from experiments.running.pool import Job
 from experiments.running.program import Program
 from experiments.running.record import Record
@@ -138,16 +138,18 @@ def check_same(out: Path, known: Record | None, config: Any, study: Study | None
     """
     if known is None:
         return
+    now = {n: value for n, value in deciding(config).items() if n not in FREE}
     was = deciding(type(config)()) | known.about.get("config", {})
-    changed = [n for n, value in deciding(config).items() if n not in FREE and was[n] != value]
+    changed = differing({n: was[n] for n in now}, now, flag)
     if study and not changed:
         settings = [setting.settings for arm in study.arms for setting in arm.settings]
         for result, setting in zip(known.results, settings, strict=True):
-            changed += [n for n, value in result.settings.items() if setting.get(n) != value]
-        told = json.loads(json.dumps(study.about, default=str))
-        names = told.keys() & known.about.keys() - {"config", "command", "seeds", "caption"}
-        changed += sorted(name for name in names if told[name] != known.about[name])
+            changed += differing(result.settings, {n: setting.get(n) for n in result.settings})
+        told = json.loads(json.dumps(study.about | checkpoints.arithmetic(), default=str))
+        made = known.about | known.about.get("arithmetic", {})
+        names = told.keys() & made.keys() - {"config", "command", "seeds", "caption"}
+        changed += differing({n: made[n] for n in names}, {n: told[n] for n in names})
     if changed:
-        names = ", ".join(dict.fromkeys(changed))
+        others = ", ".join(dict.fromkeys(changed))
         wanted = "delete it to run it again, or choose another --out"
-        raise ValueError(f"{out} was made with other values of {names}; {wanted}")
+        raise ValueError(f"{out} was made with other values of {others}; {wanted}")

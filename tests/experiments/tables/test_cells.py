@@ -2,6 +2,7 @@
 
 import contextlib
 
+import jax
 import pytest
 
 from experiments.running import batches, interrupt, progress, record
@@ -64,16 +65,24 @@ def test_parts_give_what_all_seeds_at_once_give(at_once, order, tmp_path):
 def test_what_was_made_otherwise_is_refused(tmp_path, monkeypatch):
     known, _ = learn(tmp_path, 1)
     path = tmp_path / "cells/toys/one/metrics.json"
-    with pytest.raises(ValueError, match=r"one was made with other values of length; delete it"):
+    with pytest.raises(
+        ValueError, match=r"one was made with other values of --length \(20 there, 40"
+    ):
         learn(tmp_path, 1, length=40)
-    with pytest.raises(ValueError, match="other values of seed;"):
+    with pytest.raises(ValueError, match=r"other values of --seed \(4 there, 3 here\); delete it"):
         learn(tmp_path, 2, seed=3)
+    jax.config.update("jax_random_seed_offset", 3)  # as JAX_RANDOM_SEED_OFFSET does
+    try:
+        with pytest.raises(ValueError, match=r"other values of jax_random_seed_offset \(0 there"):
+            learn(tmp_path, 2)
+    finally:
+        jax.config.update("jax_random_seed_offset", 0)
     record.Record(known.about | {"kind": "others"}, known.metrics, known.results).write(path)
-    with pytest.raises(ValueError, match="other values of kind;"):
+    with pytest.raises(ValueError, match=r"other values of kind \(others there, toy here\);"):
         learn(tmp_path, 2)
     known.results[0].settings["alpha"] = 0.1
     known.write(path)
-    with pytest.raises(ValueError, match="other values of alpha;"):
+    with pytest.raises(ValueError, match=r"other values of alpha \(0.1 there, 0.5 here\);"):
         learn(tmp_path, 2)
 
 
@@ -85,7 +94,7 @@ def test_a_finished_part_is_not_learned_again(tmp_path, monkeypatch):
     assert load(part).seeds == [5]
     with monkeypatch.context() as patch:
         patch.setitem(CELL.flags, "length", 40)
-        with pytest.raises(ValueError, match="seed-5 was made with other values of length"):
+        with pytest.raises(ValueError, match="seed-5 was made with other values of --length"):
             learn(tmp_path, 2)
         (tmp_path / "cells/toys/one/metrics.json").unlink()
     learned = []
