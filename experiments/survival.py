@@ -100,7 +100,8 @@ def run(
     how: dict[str, Any] = {"stdout": subprocess.DEVNULL, "start_new_session": True, "env": env}
     places = [[*place, f"{one}"] for one in range(number)] if number > 1 else [[]]
     started = [subprocess.Popen([*args, *one], **how) for one in places]
-    killed, began = list[subprocess.Popen[bytes]](), time.monotonic()
+    killed: list[Any] = []
+    began = time.monotonic()
     try:
         while any(one.poll() is None for one in started):
             passed = time.monotonic() - began
@@ -143,7 +144,7 @@ def kill_one(name: str, out: Path, rng: np.random.Generator, seconds: float) -> 
     newest = max(saved, key=lambda path: path.stat().st_mtime, default=None)
     newest_name = newest and f"{newest.relative_to(out)}".removeprefix("checkpoints/")
     times = {"killed_after": round(after, 2), "of_seconds": round(seconds, 2)}
-    more = {"ended_before": finished, "newest_save": newest_name}
+    more = {"finished_before": finished, "newest_save": newest_name}
     return {"command": name, "killed": victim, **times, **more}
 
 
@@ -154,7 +155,7 @@ def write(config: Config, known: dict[str, Any]) -> str:
         f"{sum(run['same_bits'] for run in runs)} of {len(runs)} runs, killed at a random moment "
         "and resumed, ended with the bits of an undisturbed run. "
         f"{sum(run['newest_save'] is None for run in runs)} had saved nothing before. "
-        f"{sum(run['ended_before'] for run in runs)} more had ended before their moment and "
+        f"{sum(run['finished_before'] for run in runs)} more had ended before their moment and "
         "are not counted."
     )
     about = {"config": deciding(config), "command": command(MODULE, config)}
@@ -175,7 +176,7 @@ def main(args: Sequence[str] | None = None) -> None:
         devices.check()
         drawings(config.out)
         path = config.out / "survival.json"
-        known = files.read_json(path) if path.exists() else {"runs": [], "seconds": {}}
+        known = {"runs": [], "seconds": {}} | (files.read_json(path) if path.exists() else {})
     stopped = f"results so far are in {config.out}. --resume continues after them"
     with running(MODULE, console, stopped), progress.display(console) as bars:
         runs, seconds = known["runs"], known["seconds"]
@@ -191,9 +192,8 @@ def main(args: Sequence[str] | None = None) -> None:
                     began = time.monotonic()
                     run(name, whole, number=PROCESSES.get(name, 1))
                 seconds[name] = time.monotonic() - began
-            killed = kill_one(
-                name, out, np.random.default_rng([config.seed, number]), seconds[name]
-            )
+            rng = np.random.default_rng([config.seed, number])
+            killed = kill_one(name, out, rng, seconds[name])
             run(name, out, *([] if RUNS[name].startswith("tables") else ["--resume"]))
             runs.append(killed | {"same_bits": told(out) == told(whole)})
             write(config, known)

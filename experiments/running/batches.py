@@ -129,9 +129,9 @@ def run(
     is_whole = [all(name in whole for name in of_arm) for of_arm in names]
     if kept and not all(is_whole):
         was, now = kept.about.get("arithmetic", {}), checkpoints.arithmetic()
-        if others := ", ".join(differing(was, now)):
+        if different := ", ".join(differing(was, now)):
             missing = "use those to learn what is missing there"
-            raise ValueError(f"{config.out} was made with other values of {others}: {missing}")
+            raise ValueError(f"{config.out} was made with other values of {different}: {missing}")
     for arm, known_names, is_known in zip(study.arms, names, is_whole, strict=True):
         learned = learn(study, arm, config, bars, title or arm.title)
         if is_known:
