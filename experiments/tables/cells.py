@@ -79,8 +79,14 @@ def jobs(cell: Cell, given: dict[str, Any], folder: Path, at_once: int | None) -
     config.check()
     check_same(config.out, known := load(config.out), config)
     seeds = config.all_seeds()[len(known.seeds) if known else 0 :]
-    size, lock = at_once or len(seeds) or 1, threading.Lock()
-    parts = [seeds[first : first + size] for first in range(0, len(seeds), size)]
+    lock, parts = threading.Lock(), []
+    # A part that is finished stays as it is, also if parts now have another size.
+    done = {seed: held.seeds for seed in seeds if (held := load(config.out / f"seed-{seed}"))}
+    while seeds:
+        until = next((n for n, seed in enumerate(seeds) if n and seed in done), len(seeds))
+        size = len(done.get(seeds[0], ())) or min(at_once or until, until)
+        parts.append(seeds[:size])
+        seeds = seeds[size:]
     return [functools.partial(learn, cell, config, part, lock) for part in parts]
 
 
@@ -103,7 +109,7 @@ def learn(cell: Cell, config: Any, seeds: list[int], lock: threading.Lock, bars:
         leave=leave and (lambda _, *run: leave(config.out, *run)),
         about=study.about | record.environment(),
     )
-    if not (new := load(out)) or new.seeds != seeds:
+    if not (new := load(out)) or new.seeds[: len(seeds)] != seeds:
         out.mkdir(parents=True, exist_ok=True)
         with locked(out):
             new = batches.run(plan, part, bars, title, draws=False)

@@ -7,6 +7,7 @@ import pytest
 
 from experiments.running import batches, interrupt, progress, record
 from experiments.running.checkpoints import Checkpoints
+from experiments.tables import cells
 from experiments.tables.cells import Cell, jobs, load
 from tests.experiments import toy
 
@@ -107,6 +108,20 @@ def test_a_finished_part_is_not_learned_again(tmp_path, monkeypatch):
     assert said[1] == "toys/one, seed 5: finished"
     assert [study.seeds for study in learned] == [[4]]
     assert not part.exists()
+
+
+@pytest.mark.parametrize(("at_once", "first", "parts"), [(2, 0, "4|5 6"), (None, 1, "4|5|6")])
+def test_finished_parts_of_another_size_are_joined(tmp_path, monkeypatch, at_once, first, parts):
+    """A part of one seed was finished, and the program was killed before it was joined."""
+    whole, _ = learn(tmp_path / "whole", 3)
+    with monkeypatch.context() as patch, progress.display(progress.console()) as bars:
+        patch.setattr(cells, "join", lambda *given: None)
+        jobs(CELL, {"seeds": 3}, tmp_path, 1)[first](bars)
+    known, said = learn(tmp_path, 3, at_once=at_once, order=-1)
+    assert measured(known) == measured(whole)
+    found = [line.split(":")[0].removeprefix("toys/one, seed ") for line in said]
+    assert "|".join(reversed(found)) == parts
+    assert not list((tmp_path / "cells/toys/one").glob("seed-*"))
 
 
 def test_stopped_within_a_seed_it_resumes_with_the_same_bits(tmp_path, monkeypatch):
