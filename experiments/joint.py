@@ -61,6 +61,7 @@ class Config(Run, Data):
         super().check()
         self.positive("tasks", "memories", "passes", "batch_size")
         self.rates("alpha")
+        self.fit(100, seeds=self.seeds, passes=self.passes)
 
 
 @functools.lru_cache(maxsize=32)
@@ -84,7 +85,7 @@ def problem(model: networks.Model, batch_size: int, alpha: float) -> Problem:
     def same(params: Params, *_: Any) -> Params:
         return params
 
-    network, evaluate = functions(model)
+    network, evaluate, _ = functions(model)
     return Problem(network, same, advance, evaluate, params=same)
 
 

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -135,7 +134,7 @@ def kill_one(name: str, out: Path, rng: np.random.Generator, seconds: float) -> 
     number, finished, is_killed = PROCESSES.get(name, 1), -1, False
     victims = {"all": slice(None)} | {f"process {i}": slice(i, i + 1) for i in range(number)}
     while not is_killed:
-        shutil.rmtree(out, ignore_errors=True)
+        files.remove(out)
         victim, after = str(rng.choice([*victims][: 2 * number - 1])), rng.uniform(0, seconds)
         is_killed = run(name, out, number=number, most=after, victims=victims[victim])
         finished += 1
@@ -168,17 +167,17 @@ def write(config: Config, known: dict[str, Any]) -> str:
     return summary
 
 
+@errors(MODULE)
 def main(args: Sequence[str] | None = None) -> None:
     """Kills, resumes and compares."""
     console, config = progress.console(), parse(MODULE, Config, args)
-    with errors(MODULE):
-        config.check()
-        devices.check()
-        drawings(config.out)
-        path = config.out / "survival.json"
-        known = {"runs": [], "seconds": {}} | (files.read_json(path) if path.exists() else {})
+    config.check()
+    devices.check()
+    drawings(config.out)
+    path = config.out / "survival.json"
+    known = {"runs": [], "seconds": {}} | (files.read_json(path) if path.exists() else {})
     stopped = f"results so far are in {config.out}. --resume continues after them"
-    with running(MODULE, console, stopped), progress.display(console) as bars:
+    with running(console, stopped), progress.display(console) as bars:
         runs, seconds = known["runs"], known["seconds"]
         bar = bars.add_task("runs killed", total=config.kills, completed=len(runs), about="")
         for number in range(len(runs), config.kills):
@@ -188,7 +187,7 @@ def main(args: Sequence[str] | None = None) -> None:
             whole, out = config.out / name, config.out / f"{name}-{number}"
             if name not in seconds:
                 for _ in range(2):  # the second time all programs are compiled
-                    shutil.rmtree(whole, ignore_errors=True)
+                    files.remove(whole)
                     began = time.monotonic()
                     run(name, whole, number=PROCESSES.get(name, 1))
                 seconds[name] = time.monotonic() - began

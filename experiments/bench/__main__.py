@@ -94,20 +94,20 @@ def write(config: Config, rows: list[Row]) -> None:
     files.write_text(config.out / "bench.md", text)
 
 
+@errors(MODULE)
 def main(args: Sequence[str] | None = None) -> None:
     """Measures everything, and compares."""
     config, console, rows = parse(MODULE, Config, args), progress.console(), list[Row]()
     folder = config.data_dir or os.environ.get("MER_JAX_DATA_DIR")
-    with errors(MODULE):
-        config.check()
-        before = None if config.compare is None else recorded(*config.compare or (RECORDED,))
-        if folder:  # rather now than after minutes
-            datasets.load("mnist", Path(folder))
-        config.out.mkdir(parents=True, exist_ok=True)
-        devices.use_all_cores()
-        devices.check()
+    config.check()
+    before = None if config.compare is None else recorded(*config.compare or (RECORDED,))
+    if folder:  # rather now than after minutes
+        datasets.load("mnist", Path(folder))
+    config.out.mkdir(parents=True, exist_ok=True)
+    devices.use_all_cores()
+    devices.check()
     stopped = f"rows so far are in {config.out}"
-    with running(MODULE, console, stopped), progress.display(console) as bars:
+    with running(console, stopped), progress.display(console) as bars:
         chosen = parts(config.repeats, config.long, folder)
         bar = bars.add_task("measuring", total=len(chosen), about="compiling")
         for part in chosen:

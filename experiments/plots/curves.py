@@ -1,7 +1,6 @@
 """Figures of panels, and curves along the stream."""
 
 import contextlib
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,19 +16,36 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 from experiments.running.record import Result
 
 STYLE = {"axes.titlesize": 10, "figure.titlesize": 10, "figure.labelsize": 9, "legend.fontsize": 8,
-         "axes.grid": True, "grid.alpha": 0.3, "savefig.dpi": 150}  # fmt: skip
+         "axes.grid": True, "grid.alpha": 0.3, "savefig.dpi": 150,
+         "text.parse_math": False}  # fmt: skip
 """Settings of matplotlib for all pictures."""
 IMAGE = {"axes.grid": False, "image.aspect": "auto"}
 """Further settings for pictures without a grid."""
-ALIGNMENT = "Gradient on the incoming example against that on an earlier one"
-PRODUCTS: dict[str, tuple[str, float, float | None]] = {
-    "cosine": ("cosine: median, quartiles,\n5 % and 95 %", 0, None),
-    "dot": ("dot product: the same", 0, 1e-3),
-    "below_zero": ("interference: dot product\nbelow zero, %", 50, None),
-    "mean_dot_after": ("mean dot product, earlier one's\ngradient after the step", 0, 1e-2),
+ALIGNMENT = "Gradient on the incoming example against that on one of an earlier task"
+PRODUCTS = {
+    "cosine": "cosine: median, quartiles,\n5 % and 95 %",
+    "below_zero": "interference: dot product\nbelow zero, %",
+    "mean_dot_after": "mean dot product, earlier one's\ngradient after the step",
 }
-"""Of each product: label, a value to compare it with, and the linear part of a symlog scale."""
-PAIRS = (("same", "same task", "C0"), ("other", "another task", "C3"))
+
+
+# Okabe and Ito's colours, which colour-blind readers tell apart: one for each family of methods.
+LOOKS = {
+    "mer": ("#D55E00", "o"), "mer-big-batch": ("#D55E00", "s"),
+    "mer-current-rate": ("#D55E00", "^"),
+    "er": ("#0072B2", "o"), "er-by-task": ("#0072B2", "s"), "exact-alignment": ("#0072B2", "^"),
+    "gem": ("#009E73", "o"), "agem": ("#009E73", "s"), "ewc": ("#F0C000", "o"),
+    "la-maml": ("#CC79A7", "o"), "sync": ("#CC79A7", "s"), "c-maml": ("#CC79A7", "^"),
+    "der": ("#56B4E9", "o"), "der++": ("#56B4E9", "s"),
+    "online": ("#777777", "o"), "independent": ("#777777", "s"), "task-input": ("#777777", "^"),
+    "dqn": ("#777777", "o"), "dqn-reservoir": ("#0072B2", "o"), "dqn-mer": ("#D55E00", "o"),
+}  # fmt: skip
+"""Of each method: colour and marker, the same in every picture."""
+
+
+def look(arm: str, number: int) -> tuple[Any, str]:
+    """Colour and marker of a method, which is the given one of a picture."""
+    return LOOKS.get(arm, (colormaps["tab10"](number % 10), "D"))
 
 
 @contextlib.contextmanager
@@ -119,16 +135,20 @@ def seen_so_far(R: np.ndarray) -> tuple[list[int], np.ndarray]:
 
 def retained(path: Path, panels: dict[str, list[Result]], title: str) -> None:
     """The mean accuracy on the tasks seen so far: a panel for each key, a line for each method."""
-    names = dict.fromkeys(result.title for results in panels.values() for result in results)
-    shades = colormaps["tab20"]([*range(0, 20, 2), *range(1, 20, 2)])  # its pale colours last
-    colors = dict(zip(names, itertools.cycle(shades), strict=False))
+    every = {one.title: one.about.get("arm", one.title) for part in panels.values() for one in part}
+    arms = list(every.values())
     with figure(path, len(panels), (4.2, 4, 2.5, 0), 99, title, "right", sharey=True) as axes:
         for axis, (name, results) in zip(axes.flat, panels.items(), strict=True):
             faint = 1 / (1 + len(results))  # so that many bands do not hide the lines
             for one in results:
                 whole, seen = seen_so_far(one.array("accuracy_matrix"))
-                width = 2.2 if one.about["arm"] == "mer" else 1.2
-                band(axis, whole, seen, colors[one.title], faint, lw=width, label=one.title)
+                arm = every[one.title]
+                color, marker = look(arm, [*every].index(one.title))
+                # Of a method with several numbers of memories, those after the first are dashed.
+                style = "--" if [*every].index(one.title) > arms.index(arm) else "-"
+                how: Any = {"ls": style, "lw": 2.2 if arm == "mer" else 1.2, "label": one.title}
+                how |= {"marker": marker, "ms": 4, "markevery": max(1, len(whole) // 10)}
+                band(axis, whole, seen, color, faint, **how)
             axis.set(title=name, xlabel="tasks seen")
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes[0, 0].set_ylabel("mean accuracy on them, %")
@@ -154,7 +174,10 @@ def by_task(
     shown = np.unique(np.linspace(0, tasks - 1, min(20, tasks)).round().astype(int))
     columns = 5 if len(shown) > 9 else 3 if len(shown) > 4 else 4
     shades = colormaps["viridis"](np.linspace(0, 1, count))
-    colors = colormaps["tab10"](range(count)) if count <= 10 else shades
+    colors: Any = colormaps["tab10"](range(count)) if count <= 10 else shades
+    arms = [result.about.get("arm", "") for result in results]
+    if len({*arms}) == count and {*arms} <= {*LOOKS}:
+        colors = [LOOKS[arm][0] for arm in arms]
     how: Any = {"style": {"axes.titlesize": 8, "savefig.dpi": 130}, "sharex": True, "sharey": True}
     with figure(path, len(shown), (2.6, 2.1, 2, 0.8), columns, title, "right", **how) as axes:
         for task, axis in zip(shown, axes.flat, strict=False):
@@ -173,35 +196,45 @@ def by_task(
         whole.supylabel(labels[1])
 
 
-def alignment(path: Path, panels: Mapping[Any, Any]) -> None:
-    """How products of gradients develop, for pairs of one task and of two: a column each panel.
+def alignment(path: Path, panels: Mapping[tuple[str, str], Result]) -> None:
+    """Transfer and interference: a column for each benchmark, one method beside the other.
 
     Args:
-      panels: for each benchmark and method the `by_task` of `transfer.summary`.
+      panels: for each benchmark and method a result, whose "alignment" is a `transfer.summary`.
     """
-    count, inches = len(panels), (2.6, 2.5, 1, 0)
-    with figure(path, 4 * count, inches, count, ALIGNMENT, style=IMAGE, sharey="row") as axes:
-        for column, (names, by_task) in zip(axes.T, panels.items(), strict=True):
-            for axis, (name, (_, line, linear)) in zip(column, PRODUCTS.items(), strict=True):
-                for which, label, color in PAIRS:
-                    _product(axis, by_task[which][name], name, color=color, label=label)
-                axis.axhline(line, color="black", lw=0.5)
-                if linear:
-                    axis.set_yscale("symlog", linthresh=linear)
-            column[0].set_title("\n".join(names))
-            column[-1].set_xlabel("task being learned")
-        for axis, (label, *_) in zip(axes[:, 0], PRODUCTS.values(), strict=True):
+    places = list(dict.fromkeys(place for place, _ in panels))
+    how: dict[str, Any] = {"sharex": "col", "sharey": "row"}
+    with figure(path, 3 * len(places), (3.4, 2.6, 1, 0), len(places), ALIGNMENT, "lower",
+                **how) as axes:  # fmt: skip
+        for (place, title), result in panels.items():
+            column, number = axes[:, places.index(place)], [*panels].index((place, title))
+            color, _ = look(result.about.get("arm", ""), number)
+            for axis, name, line in zip(column, PRODUCTS, (0, 50, 0), strict=True):
+                by_task = result.per_seed["alignment"]["by_task"]["other"][name]
+                tasks, values = _known(by_task)
+                middle = values[:, values.shape[1] // 2]
+                axis.plot(tasks, middle, color=color, lw=1.5, label=title)
+                if values.shape[1] > 1:
+                    axis.fill_between(tasks, values[:, 1], values[:, 3], color=color, alpha=0.3)
+                    axis.plot(tasks, values[:, [0, 4]], color=color, lw=0.8, ls=":")
+                axis.axhline(line, color="black", lw=0.5, zorder=0)
+            column[0].set_title(place)
+            column[-1].set(xlabel="task being learned", yscale="symlog")
+        for axis, label in zip(axes[:, 0], PRODUCTS.values(), strict=True):
             axis.set_ylabel(label)
-        axes[0, 0].legend()
 
 
-def _product(axis: Axes, of_seeds: list[list[Any]], name: str, color: str, label: str) -> None:
-    """Means over seeds, without unknown values, of a number or of five quantiles for each task."""
-    missing = np.full(5 if name in ("cosine", "dot") else 1, np.nan)
+def _known(of_seeds: list[list[Any]], most: int = 20) -> tuple[np.ndarray, np.ndarray]:
+    """Means over seeds, and over neighbouring tasks, of a number or five quantiles for each task.
+
+    Returns:
+      At most `most` places among the tasks, `[m]`, and the means of what is known, `[m, 1 or 5]`.
+    """
+    size = max(np.size(row) for seed in of_seeds for row in seed if row is not None)
+    missing = np.full(size, np.nan)
     known = [[missing if row is None else np.ravel(row) for row in seed] for seed in of_seeds]
-    values = np.ma.masked_invalid(np.array(known, np.float64)[:, 1:]).mean(0).filled(np.nan)
-    tasks = 2 + np.arange(len(values))  # before there was no other task
-    axis.plot(tasks, values[:, len(missing) // 2], color=color, label=label)
-    if len(missing) > 1:
-        axis.fill_between(tasks, values[:, 1], values[:, 3], color=color, alpha=0.25, lw=0)
-        axis.plot(tasks, values[:, [0, 4]], color=color, lw=0.5, ls=":")
+    values = np.ma.masked_invalid(np.array(known, np.float64)).mean(0)  # [tasks, 1 or 5]
+    # Of the first task there are no pairs with another one.
+    parts = np.array_split(np.arange(1, len(values)), min(most, len(values) - 1))
+    means = np.array([values[part].mean(0).filled(np.nan) for part in parts])
+    return np.array([1 + part.mean() for part in parts]), means

@@ -8,7 +8,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.ticker import MaxNLocator
 
-from experiments.plots.curves import IMAGE, figure
+from experiments.plots.curves import IMAGE, LOOKS, figure
 from experiments.running.record import Result
 from experiments.running.statistics import Spread
 
@@ -17,11 +17,10 @@ WIDEST = 24
 
 
 class Bar(NamedTuple):
-    """A bar. published: the published mean or None. marked: whether it has the other colour."""
+    """A bar. marked: whether it has the other colour."""
 
     label: str
     spread: Spread
-    published: float | None
     marked: bool
 
 
@@ -40,13 +39,46 @@ def bars(path: Path, panels: dict[str, list[Bar]], title: str, unit: str = "%") 
     with figure(path, len(counts), inches, columns, title, **how) as axes:
         for axis, name, bars in zip(axes.flat, panels, finite, strict=True):
             bars.sort(key=lambda bar: bar.spread.mean)
-            for place, (_, spread, published, marked) in enumerate(bars):
-                color = "C3" if marked else "C7"
+            for place, (_, spread, marked) in enumerate(bars):
+                color = LOOKS["mer"][0] if marked else "#777777"
                 axis.barh(place, spread.mean, xerr=spread.std, color=color, alpha=0.8)
-                if published is not None:
-                    axis.plot(published, place, "k|", ms=9, mew=2)
             axis.set_yticks(range(len(bars)), [bar.label for bar in bars], fontsize=8)
             axis.set(title=name, xlabel=unit, ylim=(-0.8, len(bars) - 0.2))
+
+
+class Line(NamedTuple):
+    """A method in a panel of `against_memories`.
+
+    points: `{memories: (spread, published mean or None)}`, with 0 memories for none.
+    """
+
+    arm: str
+    title: str
+    points: dict[int, tuple[Spread, float | None]]
+
+
+def against_memories(path: Path, panels: dict[str, list[Line]], title: str, unit: str) -> None:
+    """One panel for each key, a line for each method over its numbers of memories.
+
+    Hollow marks are published means. Numbers that a seed diverged with are left out.
+    """
+    sizes = sorted({size for lines in panels.values() for line in lines for size in line.points})
+    how: dict[str, Any] = {"sharey": True, "sharex": True}
+    with figure(path, len(panels), (3.1, 3.8, 1.6, 0), 99, title, "right", **how) as axes:
+        for axis, (name, lines) in zip(axes.flat, panels.items(), strict=True):
+            for number, (arm, label, points) in enumerate(lines):
+                color, marker = LOOKS[arm]
+                aside = 0.3 * (number / max(1, len(lines) - 1) - 0.5)  # so that none hides another
+                at = np.array([sizes.index(size) for size in points]) + aside
+                means, stds = np.transpose([spread[:2] for spread, _ in points.values()])
+                look: dict[str, Any] = {"color": color, "marker": marker, "label": label}
+                look |= {"lw": 2 if arm == "mer" else 1, "ms": 5, "capsize": 2}
+                axis.errorbar(at, means, stds, **look)
+                theirs = [np.nan if mean is None else mean for _, mean in points.values()]
+                axis.plot(at, theirs, marker, ms=9, mfc="none", mec=color, ls="")
+            axis.set(title=name, xlabel="memories")
+            axis.set_xticks(range(len(sizes)), [f"{size:,}" if size else "none" for size in sizes])
+        axes[0, 0].set_ylabel(unit)
 
 
 def heat_maps(path: Path, grids: list[tuple[dict[tuple[float, float], Spread], str, str]]) -> None:

@@ -131,7 +131,7 @@ def pictures(name: str, run: Record) -> Iterator[str]:
         title = f"{name}: every task after every task"
         yield image(settings.accuracy_matrices, title, results=some)
     watched = [one for one in finite if "alignment" in one.per_seed]
-    if panels := {(name, one.title): one.per_seed["alignment"]["by_task"] for one in watched}:
+    if panels := {(name, one.title): one for one in watched}:
         yield image(lambda file, title: curves.alignment(file, panels), "Transfer and interference")
 
 
@@ -199,24 +199,24 @@ def page(folder: Path, name: str, run: Record, is_detailed: bool) -> list[str]:
         raise ValueError(f"{folder}/metrics.json is damaged ({error!r})") from None
 
 
+@errors("experiments.report")
 def main(args: Sequence[str] | None = None) -> None:
     """Writes the page."""
     config, parts = parse("experiments.report", Config, args), []
-    with errors("experiments.report"):
-        runs = load(config.runs)
-        count = sum(len(run.results) for run in runs.values())
-        is_detailed = config.details or count <= MOST
-        with progress.display(progress.console(), keep=False) as bars:
-            bar = bars.add_task("runs", total=len(runs), about="")
-            for folder, (name, run) in zip(config.runs, runs.items(), strict=True):
-                bars.update(bar, advance=1, about=name)
-                parts += page(folder, name, run, is_detailed)
-        if not is_detailed:
-            parts.append(f"Pictures and differences of {count} results are made with --details.")
-        elif len(found := differences(runs)) > 1:
-            text = "Seed by seed: mean differences of results on the same tasks, and intervals."
-            parts.append(f"## Differences\n\n{markdown(found, text).strip()}")
-        write(config.out, f"Results of {', '.join(runs)}", parts)
+    runs = load(config.runs)
+    count = sum(len(run.results) for run in runs.values())
+    is_detailed = config.details or count <= MOST
+    with progress.display(progress.console(), keep=False) as bars:
+        bar = bars.add_task("runs", total=len(runs), about="")
+        for folder, (name, run) in zip(config.runs, runs.items(), strict=True):
+            bars.update(bar, advance=1, about=name)
+            parts += page(folder, name, run, is_detailed)
+    if not is_detailed:
+        parts.append(f"Pictures and differences of {count} results are made with --details.")
+    elif len(found := differences(runs)) > 1:
+        text = "Seed by seed: mean differences of results on the same tasks, and intervals."
+        parts.append(f"## Differences\n\n{markdown(found, text).strip()}")
+    write(config.out, f"Results of {', '.join(runs)}", parts)
     print(f"{config.out}: report.html, report.md")
 
 

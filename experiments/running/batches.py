@@ -163,7 +163,8 @@ def learn(study: Study, arm: Arm, config: Run, bars: Bars, title: str) -> Iterat
     """
     num_runs = len(study.seeds) * len(arm.settings)
     size = bytes_per_run(arm.problem, _own(study, arm, 0), study.shared)
-    batch = min(config.seed_batch or devices.fitting(arm.name, size), num_runs)
+    fitting = devices.fitting(f"one run of {arm.name}", size)
+    batch = min(config.seed_batch or fitting, num_runs)
     if batch < num_runs:
         bars.console.print(f"{num_runs} runs of {size / 1e6:.1f} MB, {batch} at once")
     seconds, measured = 0.0, None

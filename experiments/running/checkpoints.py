@@ -7,7 +7,6 @@ import json
 import logging
 import operator
 import os
-import shutil
 import time
 from collections.abc import Callable
 from importlib import metadata
@@ -17,7 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.running import distributed
+from experiments.running import distributed, files
 from experiments.running.options import differing
 
 Arrays = dict[str, list[np.ndarray]]
@@ -89,13 +88,12 @@ class Checkpoints:
         told["checksum"] = checksum((arrays, json.dumps(told, sort_keys=True)))
         flat = {f"{name}.{i}": leaf for name, rows in arrays.items() for i, leaf in enumerate(rows)}
         both = args.Composite(arrays=args.StandardSave(flat), told=args.JsonSave(told))
-        self.folder.mkdir(parents=True, exist_ok=True)
         try:
+            self.folder.mkdir(parents=True, exist_ok=True)
             with self._manager() as manager:
                 manager.save(at, args=both, force=True)
-        except (OSError, ValueError, RuntimeError) as error:  # such as a full disk
-            reason = next(iter(f"{error}".splitlines()), type(error).__name__)
-            raise OSError(f"{self.folder}/{at} cannot be saved: {reason}") from None
+        except Exception as error:  # a full disk has many names
+            raise ValueError(f"{self.folder}/{at} was not saved: {_reason(error)}") from error
 
     def newest(self) -> tuple[int, Arrays] | None:
         """The place and the arrays of the newest whole checkpoint. None without any.
@@ -112,8 +110,8 @@ class Checkpoints:
                 try:
                     told, arrays = self._read(manager, step)
                 except Exception as error:  # damage has many names
-                    reason = f"{error}".strip().splitlines() or [type(error).__name__]
-                    self.say(f"skipping the damaged checkpoint {self.folder}/{step}: {reason[0]}")
+                    place = f"{self.folder}/{step}"
+                    self.say(f"skipping the damaged checkpoint {place}: {_reason(error)}")
                     continue
                 self._check(told["identity"])
                 for damaged in steps[:number] if distributed.is_first() else ():
@@ -149,8 +147,8 @@ class Checkpoints:
     def _manager(self) -> Any:
         import orbax.checkpoint as orbax  # takes a second
 
-        for name, level in (("absl", logging.ERROR), ("asyncio", logging.CRITICAL)):
-            logging.getLogger(name).setLevel(level)
+        logging.getLogger("absl").setLevel(logging.ERROR)
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # it repeats errors that are raised
         me = jax.process_index()  # all processes read, and the first one writes
         alone = orbax.options.MultiprocessingOptions(
             primary_host=me, active_processes={me}, barrier_sync_key_prefix=str(me)
@@ -160,6 +158,10 @@ class Checkpoints:
             multiprocessing_options=alone,
         )  # fmt: skip
         return orbax.CheckpointManager(self.folder, options=options)
+
+
+def _reason(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def check_finite(is_finite: np.ndarray, runs: list[str], where: str, kept: Checkpoints) -> None:
@@ -185,10 +187,10 @@ def forget(out: Path) -> None:
     """Deletes the checkpoints of a finished run."""
     # Under another name first: killed half-way, it leaves nothing that could be resumed.
     finished = out / ".finished-checkpoints"
-    shutil.rmtree(finished, ignore_errors=True)
+    files.remove(finished)
     if folder(out).exists():
         folder(out).rename(finished)
-    shutil.rmtree(finished, ignore_errors=True)
+    files.remove(finished)
 
 
 def checksum(tree: Any) -> str:

@@ -125,10 +125,17 @@ def learn(
 
 
 def compile_advance(runs: Runs, shapes: Any) -> Callable[..., Any]:
-    """The compiled program of `Problem.advance`, given the shapes of the state."""
+    """The compiled program of `Problem.advance`, given the shapes of the state.
+
+    Raises:
+      ValueError: if it needs more than the memory.
+    """
     state = devices.placed(shapes, runs.mesh, SEED)
     program = runs.over(runs.problem.advance, own=2, donate=(0,))
-    return program.lower(state, runs.own, runs.shared, np.int32(0)).compile()
+    compiled = program.lower(state, runs.own, runs.shared, np.int32(0)).compile()
+    if known := compiled.memory_analysis():  # of one device
+        devices.fitting("a step", known.temp_size_in_bytes * runs.mesh.size or 1)
+    return compiled
 
 
 def resume(runs: Runs, shapes: Any, place: int, stored: Arrays) -> Progress:
@@ -167,10 +174,11 @@ def evaluate(runs: Runs, loop: Progress) -> Progress:
     loop, tasks = settle(loop), schedule.evaluations[loop.place]
     is_last = loop.place == schedule.total
     program = runs.over((is_last and problem.last) or problem.evaluate, own=2)
-    params, place = devices.copy(problem.params(loop.state)), np.int32(loop.place)
+    judged = devices.copy((problem.judged or problem.params)(loop.state))
+    place = np.int32(loop.place)
 
     def row() -> Rows:
-        found = runs.fetch(program(params, runs.own, runs.shared, place, tasks))
+        found = runs.fetch(program(judged, runs.own, runs.shared, place, tasks))
         unknown = np.full((runs.num_runs, schedule.num_tasks), np.nan, np.float32)
         known = {name: unknown.copy() for name in found}
         for name, values in found.items():

@@ -94,10 +94,11 @@ class Problem(NamedTuple):
     advance: `advance(state, own, shared, place) -> (state, info, is_finite)`. It learns the chunk
       that begins at `place`, `[]` int32. info: pytree of `[chunk, ...]`, which the loop stores, or
       None. is_finite: `[]` bool, whether all losses were.
-    evaluate: `evaluate(params, own, shared, place, tasks [m]) -> {metric: [m]}`. JAX sorts the
+    evaluate: `evaluate(judged, own, shared, place, tasks [m]) -> {metric: [m]}`. JAX sorts the
       metrics by name. Progress shows the first one, see `tell`.
     last: `evaluate` at the end of the stream. None if it is the same.
     params: `params(state) -> params`.
+    judged: `judged(state)`, the part of the state that `evaluate` takes. None if it is the params.
     tell: `tell(rows) -> str` for the progress bar.
     """
 
@@ -107,6 +108,7 @@ class Problem(NamedTuple):
     evaluate: Callable[..., dict[str, jax.Array]]
     last: Callable[..., dict[str, jax.Array]] | None = None
     params: Callable[[Any], Any] = operator.attrgetter("params")
+    judged: Callable[[Any], Any] | None = None
     tell: Callable[[list[Rows]], str] = newest
 
 

@@ -50,29 +50,34 @@ class Program(NamedTuple):
 
 def main(program: Program, args: Sequence[str] | None = None) -> None:
     """Runs a program from its flags to its results."""
-    config = parse(program.module, program.config, args)
-    console = progress.console()
     with errors(program.module):
+        config = parse(program.module, program.config, args)
         config.check()
-        is_distributed = isinstance(config, Distributed) and config.distributed
-        if is_distributed:
-            distributed.fork(program.module, config)
-        with console.status("reading data"):
-            kept = check_free(config)
-            study = program.study(config, console.print)
-            config.out.mkdir(parents=True, exist_ok=True)
-        most_settings = max(len(arm.settings) for arm in study.arms)
-        devices.use_all_cores(len(study.seeds) * most_settings)
-        jax.config.update("jax_default_matmul_precision", "highest")
-        if is_distributed:
-            distributed.join(config, console.print)
-        devices.check()
-        console.quiet = not distributed.is_first()
-        console.print(study.caption)
-        study.about.update(record.environment())
+        learn(program, config)
+
+
+def learn(program: Program, config: Any) -> None:
+    """Runs a program with checked flags."""
+    console = progress.console()
+    is_distributed = isinstance(config, Distributed) and config.distributed
+    if is_distributed:
+        distributed.fork(program.module, config)
+    with console.status("reading data"):
+        kept = check_free(config)
+        study = program.study(config, console.print)
+        config.out.mkdir(parents=True, exist_ok=True)
+    most_settings = max(len(arm.settings) for arm in study.arms)
+    devices.use_all_cores(len(study.seeds) * most_settings)
+    jax.config.update("jax_default_matmul_precision", "highest")
+    if is_distributed:
+        distributed.join(config, console.print)
+    devices.check()
+    console.quiet = not distributed.is_first()
+    console.print(study.caption)
+    study.about.update(record.environment())
     stopped = f"finished results are in {config.out}. --resume goes on from the last checkpoint"
     lock = locked(config.out) if distributed.is_first() else contextlib.nullcontext()
-    with running(program.module, console, stopped), lock, progress.display(console) as bars:
+    with running(console, stopped), lock, progress.display(console) as bars:
         agree(config, study)
         if distributed.is_first() and not checkpoints.folder(config.out).exists():
             files.write_json(config.out / "run.json", {"format": record.FORMAT} | study.about)
@@ -126,19 +131,17 @@ def check_free(config: Any) -> Record | None:
 
 
 @contextlib.contextmanager
-def running(module: str, console: Console, stopped: str) -> Iterator[None]:
+def running(console: Console, stopped: str) -> Iterator[None]:
     """Context of a program's work.
 
-    An expected error ends the program with one line on stderr and status 2. SIGINT and SIGTERM
-    end it at the next checkpoint with the message `stopped` and status 130.
+    SIGINT and SIGTERM end it at the next checkpoint with the message `stopped` and status 130.
     """
-    with errors(module):
-        try:
-            with interruptible(console.print):
-                yield
-        except KeyboardInterrupt:
-            console.print(f"stopped: {stopped}")
-            raise SystemExit(130) from None
+    try:
+        with interruptible(console.print):
+            yield
+    except KeyboardInterrupt:
+        console.print(f"stopped: {stopped}")
+        raise SystemExit(130) from None
 
 
 def tell(console: Console, out: Path, rows: Sequence[Sequence[str]]) -> None:

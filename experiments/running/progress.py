@@ -15,8 +15,8 @@ SECONDS_A_LINE = 10
 
 
 def console() -> Console:
-    """A console that shows text as it is, without markup or colours for numbers."""
-    return Console(markup=False)
+    """A console that shows text as it is, without markup, emojis or colours for numbers."""
+    return Console(markup=False, emoji=False, highlight=False)
 
 
 _loading = console().status("loading JAX")

@@ -18,6 +18,7 @@ from mer_jax.data.augment import random_affine
 from mer_jax.data.benchmarks import Base, Tasks, Visit
 from mer_jax.losses import is_in_turn
 from mer_jax.networks import Model
+from mer_jax.replay.reservoir import ReservoirState
 from mer_jax.task_params import of_task, with_task
 from mer_jax.types import Learner, Params
 
@@ -43,6 +44,7 @@ def schedule(tasks: Tasks, evaluate_every: int, checkpoint_every: int | None) ->
 def problem(
     model: Model, method: str, num_tasks: int, sizes: tuple[tuple[str, int], ...], chunk: int,
     is_ragged: bool = False, is_watched: bool = False, augmentation: tuple[float, float] = (0, 0),
+    brings_classes: bool = False,
 ) -> Problem:  # fmt: skip
     """A method on a benchmark. `Own.data` is the run's `Tasks`, and shared are both `Base`s.
 
@@ -52,8 +54,10 @@ def problem(
       is_watched: whether dot products of gradients are recorded, see `mer_jax.watch`.
         They are of the images without augmentation.
       augmentation: `shift` and `matrix` of `random_affine`.
+      brings_classes: whether tasks have classes of their own. The accuracy is then also split by
+        whether a reservoir holds the class.
     """
-    network, evaluate = functions(model)
+    network, *_ = functions(model)
     shift, matrix = augmentation
     augment = random_affine(shift=shift, matrix=matrix) if any(augmentation) else None
 
@@ -87,7 +91,17 @@ def problem(
         # A chunk is present or absent as a whole.
         return where_needed(images[0] >= 0, lambda _: learned(), (state, absent, jnp.bool_(True)))
 
-    return Problem(network, start, advance, evaluate, tell=_tell)
+    evaluate = functions(model)[1 + brings_classes]
+    judged = with_labels if brings_classes else None
+    return Problem(network, start, advance, evaluate, judged=judged, tell=_tell)
+
+
+def with_labels(state: Any) -> tuple[Params, tuple[jax.Array, jax.Array] | None]:
+    """The network, and of a reservoir the labels `[C]` and how many examples it has seen."""
+    memory = getattr(getattr(state, "learner", state), "memory", None)
+    if not isinstance(memory, ReservoirState):
+        return state.params, None
+    return state.params, (memory.examples.y, memory.num_seen)
 
 
 def keys(seed: jax.Array) -> jax.Array:
@@ -96,26 +110,43 @@ def keys(seed: jax.Array) -> jax.Array:
 
 
 @functools.lru_cache(maxsize=32)
-def functions(model: Model) -> tuple[Callable[..., Params], Callable[..., dict[str, jax.Array]]]:
-    """`Problem.network` and `Problem.evaluate`, shared by all methods with the same network.
+def functions(model: Model) -> tuple[Callable[..., Any], ...]:
+    """`Problem.network`, and `Problem.evaluate` of the params and of what `with_labels` gives.
 
-    The metric is "accuracy", a fraction.
+    All methods with the same network share them. The metrics are those of `accuracies`.
     """
 
     def network(seed: jax.Array) -> Params:
         return model.init(keys(seed)[0])
 
     def evaluate(params: Params, own: Own, shared: Any, place: Any, which: jax.Array) -> Any:
-        return {"accuracy": accuracies(model, params, own.data, shared[1], which)}
+        return accuracies(model, params, own.data, shared[1], which)
 
-    return network, evaluate
+    def evaluate_split(judged: Any, own: Own, shared: Any, place: Any, which: jax.Array) -> Any:
+        (params, memory), test, held = judged, shared[1], None
+        if memory is not None:
+            labels, num_seen = memory
+            kept = jnp.where(jnp.arange(len(labels)) < num_seen, labels, -1)
+            held = jnp.isin(test.labels, kept)
+        return accuracies(model, params, own.data, test, which, held)
+
+    return network, evaluate, evaluate_split
 
 
-def accuracies(model: Model, params: Params, tasks: Tasks, test: Base, which: Any) -> jax.Array:
-    """The accuracy on each of some tasks, `[m]`."""
+def accuracies(
+    model: Model, params: Params, tasks: Tasks, test: Base, which: jax.Array, held: Any = None
+) -> dict[str, jax.Array]:
+    """Metrics of some tasks, `[m]` each.
+
+    Args:
+      held: `[rows of test]` bool, whether the memory holds the image's class. None if not asked.
+    Returns:
+      "accuracy", a fraction. With `held` also the fraction of images whose class is held, "held",
+      and of those that are right besides, "held_and_right".
+    """
     block_size = 1 if is_in_turn(model.loss) else 1000
 
-    def one_task(task: jax.Array) -> jax.Array:
+    def one_task(task: jax.Array) -> dict[str, jax.Array]:
         def make(row: jax.Array) -> mer_jax.Example:
             if isinstance(model.loss, DenseFirstLoss):  # it absorbs the change of the images
                 return mer_jax.Example(test.images[row], test.labels[row], task)
@@ -126,7 +157,17 @@ def accuracies(model: Model, params: Params, tasks: Tasks, test: Base, which: An
         if isinstance(model.loss, DenseFirstLoss):
             absorbed = benchmarks.absorb(model.loss, of_task(params, task), tasks, task)
             judged = with_task(params, task, absorbed)
-        return mer_jax.accuracy(model.apply, judged, rows, make, block_size, rows >= 0)
+
+        def accuracy(present: jax.Array) -> jax.Array:
+            return mer_jax.accuracy(model.apply, judged, rows, make, block_size, present)
+
+        if held is None:
+            return {"accuracy": accuracy(rows >= 0)}
+        is_held = held[rows] & (rows >= 0)
+        whole, part = jax.vmap(accuracy)(jnp.stack([rows >= 0, is_held]))
+        share = is_held.sum() / (rows >= 0).sum()
+        right = jnp.where(share > 0, share * part, 0)
+        return {"accuracy": whole, "held": share, "held_and_right": right}
 
     return jax.lax.map(one_task, which)
 

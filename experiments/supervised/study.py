@@ -11,7 +11,7 @@ import numpy as np
 import tyro
 
 import mer_jax
-from experiments.running import checkpoints, devices, files
+from experiments.running import checkpoints, files
 from experiments.running.batches import Arm, Study
 from experiments.running.options import Data, Distributed, Run, flag
 from experiments.running.problem import Own
@@ -106,6 +106,12 @@ class Config(Run, Data, Distributed):
     def check(self) -> None:
         super().check()
         self.positive("capacity", "tasks", "examples_per_task", "test_images", "evaluate_every")
+        self.some("method")
+        _, num_tasks, length = BENCHMARKS.get(self.benchmark, (None, 50, 1))
+        tasks, counts = self.tasks or num_tasks, {"seeds": self.seeds}
+        self.fit(5, **counts, tasks=tasks, examples_per_task=self.examples_per_task or length)
+        self.fit(784, num_batches=self.num_batches or 1, batch_size=self.batch_size or 1)
+        self.fit(8 * max(tasks, 784), **counts, tasks=tasks)  # accuracies, changes of pixels
         self.different(*RATES)
         self.rates("shift", "matrix")
         for one, other in (("benchmark", "dataset"), ("dataset", "benchmark")):
@@ -137,7 +143,7 @@ def prepare(config: Config, say: Say) -> Study:
     num_tasks = tasks.images.shape[1]
     between = config.evaluate_every or (1 if num_tasks <= 50 else 10)
     when = schedule(tasks, between, config.checkpoint_every)
-    is_ragged = bool((tasks.images < 0).any())
+    is_ragged, brings_classes = bool((tasks.images < 0).any()), tasks.tests is not None
     arms = []
     for name in config.method:
         model, method = network_of(name, num_tasks), METHODS[name]
@@ -146,7 +152,7 @@ def prepare(config: Config, say: Say) -> Study:
             method.make(model.loss, num_tasks, None, **one.settings)
         sizes = tuple((n, int(v)) for n, v in settings[0].settings.items() if n not in RATES)
         part = problem(model, name, num_tasks, sizes, when.chunk, is_ragged, config.watch,
-                       (config.shift, config.matrix))  # fmt: skip
+                       (config.shift, config.matrix), brings_classes)  # fmt: skip
         arms.append(Arm(name, method.title, part, settings))
     checksum = checkpoints.checksum((train, test))
     tests = test.labels if tasks.tests is None else tasks.tests
@@ -175,9 +181,30 @@ def measure(rows: dict[str, np.ndarray], infos: list[Any], own: Own) -> dict[str
         "accuracy_matrix": np.round(R, 2).tolist(),
         "examples_per_task": (np.asarray(own.data.images) >= 0).sum(-1).tolist(),
     }
+    if "held" in rows:
+        found["memory"] = split(*(rows[name] for name in ("accuracy", "held", "held_and_right")))
     if infos:
         found["alignment"] = transfer.summary(infos, R.shape[-1])
     return found
+
+
+def split(accuracy: np.ndarray, held: np.ndarray, right: np.ndarray) -> dict[str, Any]:
+    """Accuracy on earlier tasks by whether the memory holds the class, after each task, in percent.
+
+    Args:
+      accuracy, held, right: `[R, T + 1, T]`, see `accuracies`.
+    Returns:
+      `[R, T]` each: share of the images whose class is held, accuracy on these, and on the others.
+    """
+    earlier = np.tril(np.ones(accuracy.shape[1:], bool), -1)  # row n: the first n tasks
+    whole, held, right = (
+        np.where(earlier, x, 0).sum(-1)[:, 1:].astype(np.float64) for x in (accuracy, held, right)
+    )
+    count = earlier.sum(-1)[1:]
+    with np.errstate(invalid="ignore"):
+        parts = {"held": held / count, "if_held": right / held,
+                 "if_not_held": (whole - right) / (count - held)}  # fmt: skip
+    return {name: np.round(100 * x, 2).tolist() for name, x in parts.items()}
 
 
 def draw(tasks: Tasks, record: Record, out: Path) -> None:
@@ -201,8 +228,6 @@ def _images(config: Config, say: Say) -> tuple[Base, Base, DrawTasks]:
     test = jax.tree.map(lambda leaf: leaf[np.arange(count) * size // count], test)
     length = config.examples_per_task or (200 if config.dataset == "digits" else length)
     num_tasks = config.tasks or num_tasks
-    size = config.seeds * num_tasks * (4 * num_tasks + 4 * length + 5 * train.images.shape[1])
-    devices.check_host(f"{num_tasks} tasks of {length} examples", size)
     return train, test, lambda rng: draw(rng, len(train.labels), num_tasks, length)
 
 

@@ -3,14 +3,13 @@
 import dataclasses
 import functools
 import json
-import shutil
 import threading
 from pathlib import Path
 from typing import Any
 
 from rich.progress import Progress as Bars
 
-from experiments.running import batches, checkpoints, record
+from experiments.running import batches, checkpoints, files, record
 from experiments.running.batches import Study
 from experiments.running.command_line import command, deciding
 from experiments.running.files import locked
@@ -133,7 +132,7 @@ def join(cell: Cell, config: Any, study: Study) -> None:
         about.pop("caption", None)  # of a part
         known._replace(about=about).write(config.out / "metrics.json")
         first += len(new.seeds)
-        shutil.rmtree(out)
+        files.remove(out)
 
 
 def check_same(out: Path, known: Record | None, config: Any, study: Study | None = None) -> None:

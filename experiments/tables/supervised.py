@@ -2,17 +2,15 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterator
 from typing import Any
 
 from experiments.plots.curves import accuracy_over_stream, alignment, retained
-from experiments.plots.settings import Bar, bars, heat_maps
-from experiments.running.batches import combinations
+from experiments.plots.settings import Line, against_memories, heat_maps
 from experiments.running.record import markdown
 from experiments.supervised.methods import CHOSEN, METHODS, PUBLISHED, RATES
 from experiments.supervised.study import METRICS, PROGRAM
 from experiments.tables.cells import Cell, heading
-from experiments.tables.table import FIRST_SEED, Draw, Row, Table, grouped, num_seeds, sweep, swept
+from experiments.tables.table import Draw, Row, Table, grouped, num_seeds
 from mer_jax.data.benchmarks import BENCHMARKS
 
 
@@ -42,59 +40,9 @@ SHOWN = ("rotations/mer-500", "rotations/gem-500", "rotations/online")
 """Cells whose accuracy on every task is drawn along the stream."""
 MEANS = {"mean_dot": 3, "mean_dot_after": 3, "median_cosine": 4, "below_zero": 1}
 """Means over the stream in the alignment table, and their digits."""
-# Half of each benchmark's tasks. Of Omniglot as many as show which methods retain.
-TASKS = {"rotations": 10, "permutations": 10, "many-permutations": 50, "omniglot": 15}
-# A method, its memories, 0 for none, and the values that were tried.
-MNIST = """
-agem 500 alpha=0.001,0.003,0.01,0.03 sample_size=256
-exact-alignment 500 alpha=0.01,0.03,0.1 alignment=0.001,0.01,0.1 batch_size=26
-task-input 0 alpha=0.001,0.003,0.01,0.03,0.1
-"""
-# 15 of 50 alphabets with 1,536 of 5,120 memories, or 150 of 500. The memory then holds the same
-# share of the stream as in the runs that the values are for.
-OMNIGLOT = """
-online 0 alpha=0.003,0.01,0.03,0.1
-ewc 0 alpha=0.01,0.03 strength=0.1,1,10,100 num_memories=10
-er 1536 alpha=0.03,0.1,0.3 batch_size=26
-er-by-task 1536 alpha=0.01,0.03 batch_size=26
-mer 1536 alpha=0.01 beta=0.2,0.5,0.8 gamma=1 num_batches=1 batch_size=26
-mer 1536 alpha=0.03 beta=0.2,0.5 gamma=1 num_batches=1 batch_size=26
-mer 1536 alpha=0.03 beta=0.1 gamma=1 num_batches=10 batch_size=11
-mer 150 alpha=0.1 beta=0.01,0.03 gamma=1 num_batches=10 batch_size=11
-mer 150 alpha=0.03 beta=0.1 gamma=1 num_batches=10 batch_size=11
-mer 150 alpha=0.03,0.1 beta=0.2 gamma=1 num_batches=1 batch_size=26
-mer-big-batch 1536 alpha=0.01,0.03 gamma=0.5 batch_size=26
-mer-current-rate 1536 alpha=0.01 gamma=0.1,0.3 s=5 batch_size=26
-gem 150 alpha=0.03,0.1 margin=0.5 ridge=0
-agem 1536 alpha=0.03,0.1 sample_size=50
-exact-alignment 1536 alpha=0.01,0.03 alignment=0.001,0.01 batch_size=11
-independent 0 alpha=0.01,0.03,0.1
-task-input 0 alpha=0.01,0.03,0.1
-"""
 
 
-# The same draws with augmented images, as many settings for each method. MER and ER come first,
-# also with augmentations of other sizes.
-SIZES = ((2.0, 0.2), (1.0, 0.1), (3.0, 0.3))
-AUGMENTED = """
-mer 1536 alpha=0.01,0.03 beta=0.2 gamma=1 num_batches=1,3 batch_size=26
-er 1536 alpha=0.03,0.1 batch_size=26,76
-mer 150 alpha=0.03,0.1 beta=0.1,0.2 gamma=1 num_batches=1 batch_size=26
-er 150 alpha=0.03,0.1 batch_size=11,26
-mer-big-batch 1536 alpha=0.03,0.1 gamma=0.5,1 batch_size=26
-mer-current-rate 1536 alpha=0.01,0.03 gamma=0.1,0.3 s=5 batch_size=26
-er-by-task 1536 alpha=0.01,0.03 batch_size=26,76
-agem 1536 alpha=0.03,0.1 sample_size=50,100
-exact-alignment 1536 alpha=0.01,0.03 alignment=0.001,0.01 batch_size=11
-online 0 alpha=0.003,0.01,0.03,0.1
-ewc 0 alpha=0.01,0.03 strength=1,10 num_memories=10
-independent 0 alpha=0.01,0.03,0.1,0.3
-task-input 0 alpha=0.01,0.03,0.1,0.3
-gem 150 alpha=0.03,0.1 margin=0,0.5 ridge=0
-"""
-
-
-def _cell(on: str, method: str, size: int | None = None, group: str = "", **flags: Any) -> Cell:
+def cell(on: str, method: str, size: int | None = None, group: str = "", **flags: Any) -> Cell:
     """A method on a benchmark with `size` memories.
 
     Flags of hyper-parameters are tuples, of several values for a sweep, and in the cell's name.
@@ -118,15 +66,15 @@ def _accuracies(metric: str, rows: list[Row], draw: Draw) -> list[str]:
     """A line for each method and number of memories, and a column for each benchmark."""
     file, is_retained = metric.replace("_", "-"), metric == "retained_accuracy"
     lines: dict[tuple[str, ...], dict[str, str]] = {}
-    panels: dict[str, list[Bar]] = {}
+    panels: dict[str, dict[str, Line]] = {}
     for row in rows:
-        on, *heads = row.cell.heads
+        (on, method, size), arm = row.cell.heads, row.cell.flags["method"][0]
         value = row.published() if is_retained else row.text("bti")
         entry = f"{row.text(metric)} ({value})" if value else row.text(metric)
-        lines.setdefault((*heads,), {})[on] = f"{entry}, {row.result.seconds / 60:.1f} min"
-        theirs, title = row.cell.published if is_retained else None, row.result.title
-        bar = Bar(title, row.result.spread(metric), theirs and theirs[0], title.startswith("MER"))
-        panels.setdefault(on, []).append(bar)
+        lines.setdefault((method, size), {})[on] = f"{entry}, {row.result.seconds / 60:.1f} min"
+        theirs = row.cell.published if is_retained else None
+        curve = panels.setdefault(on, {}).setdefault(arm, Line(arm, method, {}))
+        curve.points[int(size or 0)] = row.result.spread(metric), theirs and theirs[0]
     table = [["Method", "Memories", *map(heading, BENCHMARKS)]]
     for line, entries in lines.items():
         table.append([*line, *(entries.get(on, "") for on in table[0][2:])])
@@ -137,11 +85,13 @@ def _accuracies(metric: str, rows: list[Row], draw: Draw) -> list[str]:
         f"brackets {beside}; then how long all seeds of the cell took, added up ({minutes:.0f} min "
         "in all for the cells of the paper's table)."
     )
-    title = f"{heading(file)} in %{'; black lines: published' if is_retained else ''}"
-    draw(f"{file}.png", bars, panels=panels, title=title)
-    if shown := [row.result for row in rows if row.cell.name in SHOWN]:
+    name = heading(file).capitalize()
+    title = f"{name} against memories{', hollow: published' if is_retained else ''}"
+    by_benchmark = {on: [*by_arm.values()] for on, by_arm in panels.items()}
+    draw(f"{file}.png", against_memories, panels=by_benchmark, title=title, unit=f"{name}, %")
+    if results := [row.result for row in rows if row.cell.name in SHOWN]:
         title = "Rotations, 500 memories: accuracy on each task, mean over seeds"
-        draw("rotations-500.png", accuracy_over_stream, results=shown, title=title)
+        draw("rotations-500.png", accuracy_over_stream, results=results, title=title)
     return [markdown(table, caption)]
 
 
@@ -160,7 +110,7 @@ def _alignment(rows: list[Row], draw: Draw) -> list[str]:
     for row in rows:
         texts = [row.text(name, digits) for name, digits in MEANS.items()]
         table.append([*row.cell.heads[:2], *texts[:2], row.published(3, "+"), *texts[2:]])
-        panels[row.cell.heads[:2]] = row.result.per_seed["by_task"]
+        panels[row.cell.heads[:2]] = row.result
     draw("alignment.png", alignment, panels=panels)
     return [markdown(table, caption)]
 
@@ -211,34 +161,9 @@ def _omniglot(rows: list[Row], draw: Draw) -> list[str]:
     return [*texts, caption]
 
 
-def _sweeps() -> Iterator[Cell]:
-    """A cell for each line. Omniglot takes long, so each of its settings is a cell of its own."""
-    for on, tasks in TASKS.items():
-        is_long = on == "omniglot"
-        flags = {"seed": FIRST_SEED, "seeds": 1 if is_long else 2, "tasks": tasks}
-        for method, size, values in swept(OMNIGLOT if is_long else MNIST):
-            singles = [{n: (one,) for n, one in s.settings.items()} for s in combinations(values)]
-            for part in singles if is_long else [values]:
-                yield _cell(on, method, int(size) or None, "sweeps", **flags, **part)
-
-
-def _augmented() -> Iterator[Cell]:
-    """A cell for each setting on augmented images of Omniglot."""
-    for shift, matrix in SIZES:
-        flags: dict[str, Any] = {"seed": FIRST_SEED, "seeds": 1, "tasks": TASKS["omniglot"]}
-        flags |= {"shift": shift, "matrix": matrix}
-        place = f"Shift {shift:g}, matrix {matrix:g}"
-        group = f"augmented-sweeps/shift-{shift:g}"
-        for method, size, values in [*swept(AUGMENTED)][: None if shift == SIZES[0][0] else 2]:
-            for one in combinations(values):
-                part = {name: (value,) for name, value in one.settings.items()}
-                cell = _cell("omniglot", method, int(size) or None, group, **flags, **part)
-                yield dataclasses.replace(cell, heads=(place, *cell.heads[1:]))
-
-
 # The cells of the paper's table, then the others, those with few memories first.
 CELLS = [
-    _cell(on, method, size, watch=method in ALIGNMENT and size == 5120)
+    cell(on, method, size, watch=method in ALIGNMENT and size == 5120)
     for settings in (PUBLISHED, CHOSEN)
     for (method, on), sizes in settings.items()
     if on in BENCHMARKS
@@ -247,11 +172,11 @@ CELLS = [
 CELLS.sort(key=lambda cell: (cell.published is None, cell.flags.get("capacity", 0)))
 # The same runs beside other published values.
 WATCHED = [
-    dataclasses.replace(_cell(on, method, 5120, watch=True), published=theirs[on])
+    dataclasses.replace(cell(on, method, 5120, watch=True), published=theirs[on])
     for on in BENCHMARKS
     for method, theirs in ALIGNMENT.items()
 ]
-_varied = functools.partial(_cell, "rotations", "mer", 500, "ablation")
+_varied = functools.partial(cell, "rotations", "mer", 500, "ablation")
 ABLATION = [
     _varied(beta=(0.003, 0.01, 0.03, 0.1, 0.3, 1.0), gamma=(0.1, 0.3, 1.0)),
     *(_varied(num_batches=(s,), batch_size=(k,)) for s in (1, 2, 5, 10) for k in (2, 6, 11, 26)),
@@ -264,29 +189,12 @@ FIRST = [
     ("mer-current-rate", 5120), ("exact-alignment", 5120), ("independent", None),
     ("task-input", None),
 ]  # fmt: skip
-ALPHABETS = [_cell("omniglot", *one, seeds=2) for one in ALL]
-ALPHABETS += [_cell("omniglot", *one, "first-10", seeds=2, tasks=10) for one in FIRST]
-SWEEPS = functools.partial(
-    sweep, "sweeps.png", ("Benchmark", "Method"), ("retained_accuracy", "learning_accuracy"),
-    "Retained accuracy in the sweeps, %; red: chosen",
-    f"In %, mean ± standard deviation over seeds from {FIRST_SEED} on (two for MNIST, one for "
-    "Omniglot), on the first half of the tasks of MNIST's benchmarks and 15 of Omniglot's "
-    "alphabets, which each seed draws anew; bold: the best, which tables use.",
-)  # fmt: skip
-AUGMENTED_SWEEPS = functools.partial(
-    sweep, "augmented-sweeps.png", ("Augmentation", "Method"),
-    ("retained_accuracy", "learning_accuracy"),
-    "Retained accuracy with augmented images, %; red: chosen",
-    f"In %, on 15 alphabets of Omniglot, seed {FIRST_SEED}. Each image is moved by up to `shift` "
-    "pixels and mapped by a matrix whose entries differ from the identity by up to `matrix`, anew "
-    "each time it is trained on; bold: the best of each method.",
-)  # fmt: skip
+ALPHABETS = [cell("omniglot", *one, seeds=2) for one in ALL]
+ALPHABETS += [cell("omniglot", *one, "first-10", seeds=2, tasks=10) for one in FIRST]
 TABLES = {
     "retained-accuracy": Table(CELLS, functools.partial(_accuracies, "retained_accuracy")),
     "learning-accuracy": Table(CELLS, functools.partial(_accuracies, "learning_accuracy")),
     "alignment": Table(WATCHED, _alignment, tuple(MEANS)),
     "ablation": Table(ABLATION, _ablation),
     "omniglot": Table(ALPHABETS, _omniglot),
-    "sweeps": Table([*_sweeps()], SWEEPS),
-    "augmented-sweeps": Table([*_augmented()], AUGMENTED_SWEEPS),
 }

@@ -136,6 +136,6 @@ def sweep(
             bold = [f"{mark}{text}{mark}" for text in (Setting(known), first.text())]
             table.append([place, one.title, *bold, second.text()])
             name = f"{one.title}, {Setting(varied)}" if varied else one.title
-            panels.setdefault(place, []).append(Bar(name, first, None, one is chosen))
+            panels.setdefault(place, []).append(Bar(name, first, one is chosen))
     draw(file, bars, panels=panels, title=title, unit=units[0])
     return [markdown(table, caption)]

@@ -56,6 +56,7 @@ def test_other_settings_of_jax_are_refused_with_both_values(half, capsys):
     """As JAX_ENABLE_X64=1 changes them."""
     others = {"jax_default_prng_impl": "rbg", "jax_random_seed_offset": 3,
               "jax_optimization_level": "O1"}  # fmt: skip
+    assert {"jax_enable_x64", "jax_threefry_partitionable", *others} <= {*SETTINGS}
     for name in SETTINGS:
         was = getattr(jax.config, name)
         other = others.get(name, not was)

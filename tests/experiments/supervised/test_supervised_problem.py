@@ -9,8 +9,8 @@ import pytest
 import mer_jax
 from experiments.running import loop
 from experiments.running.problem import Own
-from experiments.supervised import transfer
-from experiments.supervised.problem import problem, schedule
+from experiments.supervised import study, transfer
+from experiments.supervised.problem import accuracies, problem, schedule
 from mer_jax.alignment import WatchedInfo
 from mer_jax.data import benchmarks
 from mer_jax.data.benchmarks import Base, Visit
@@ -64,6 +64,30 @@ def test_nothing_is_learned_of_what_is_missing(lengths):
     assert np.isnan(losses[0, ~present.ravel()]).all()
     np.testing.assert_allclose(losses[0, present.ravel()], by_hand.loss, rtol=1e-3, atol=1e-4)
     np.testing.assert_array_equal(last.rows[-1]["accuracy"], [[0.5, 1.0]])
+
+
+def test_accuracy_is_split_by_whether_the_memory_holds_the_class():
+    """Labels are the answers but for one of each task. The memory has two of the four classes."""
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 256, (63, 784), np.uint8), np.arange(63, dtype=np.int32)
+    params = MODEL.init(jax.random.key(0))
+    tasks = jax.tree.map(lambda leaf: leaf[0], tasks_of((20, 20)))
+    tasks = tasks._replace(tests=np.int32([[60, 61, 62, -1], [59, -1, -1, -1]]))
+    for row in (59, 60, 61):
+        labels[row] = int(jnp.argmax(MODEL.apply(params, images[row])))
+    labels[62] = (labels[60] + 1) % 5
+    held = np.zeros(63, bool)
+    held[[60, 62]] = True
+    shown = jax.tree.map(jnp.asarray, (tasks, Base(images, labels), np.arange(2), held))
+    found = accuracies(MODEL, params, *shown)
+    np.testing.assert_allclose(found["accuracy"], [2 / 3, 1])
+    np.testing.assert_allclose(found["held"], [2 / 3, 0])
+    np.testing.assert_allclose(found["held_and_right"], [1 / 3, 0])
+    rows = {name: np.float32(value)[None, None] * np.ones((1, 3, 1), np.float32)
+            for name, value in found.items()}  # fmt: skip
+    assert study.split(rows["accuracy"], rows["held"], rows["held_and_right"]) == {
+        "held": [[66.67, 33.33]], "if_held": [[50, 50]], "if_not_held": [[100, 100]],
+    }  # fmt: skip
 
 
 def test_between_whole_evaluations_the_last_and_the_next_task_are_evaluated():

@@ -156,7 +156,7 @@ def test_a_buffer_that_does_not_fit_is_refused_before_it_is_made(tmp_path, monke
         run(tmp_path, "--method", "er", "--capacity", 100_000_000)
     assert stop.value.code == 2
     complaint = capsys.readouterr().err
-    assert "one run of er needs 158.4 GB, and there are 1.0 GB; choose a smaller" in complaint
+    assert "one run of er needs 158.4 GB, and there are 1.0 GB; choose smaller sizes" in complaint
 
 
 def test_published_settings_fit_their_methods():
@@ -212,6 +212,7 @@ SETTINGS = {
     "ewc": ["--num-memories", "5", "--strength", "1"],
     "exact-alignment": ["--alignment", "0.001"],
 }
+RESERVOIRS = ("mer", "mer-big-batch", "mer-current-rate", "er", "er-by-task", "exact-alignment")
 ALPHABETS = ["--dataset", "omniglot", "--benchmark", "omniglot", "--tasks", 2, "--seeds", 2]
 
 
@@ -234,6 +235,10 @@ def test_every_method_learns_alphabets(method, made_omniglot, tmp_path, monkeypa
     assert content["test_images"] == 20  # of four characters by five drawers
     assert content["learning_accuracy"]["mean"] > 60
     assert set(result["settings"]) == set(methods.METHODS[method].settings)
+    if memory := result["per_seed"].get("memory"):  # 20 of 90 drawings hold some of each character
+        assert np.shape(memory["if_held"]) == (2, 2)
+        assert np.min(memory["held"]) > 60
+    assert bool(memory) == (method in RESERVOIRS)
 
 
 def test_a_network_of_convolutions_learns_alphabets(made_omniglot, tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments.plots.settings import WIDEST, Bar, bars
+from experiments.plots.settings import WIDEST, Bar, Line, against_memories, bars
 from experiments.rl import CHOSEN as RATES
 from experiments.running.command_line import deciding
 from experiments.running.interrupt import stop
@@ -317,12 +317,23 @@ def test_bad_input_gets_one_clear_line(args, says, tmp_path, capsys):
     assert complaint.count("\n") == 1
 
 
+def test_a_line_for_each_method_and_hollow_marks_for_what_was_published(tmp_path):
+    """What diverged is left out. Each line has its method's colour."""
+    mer = {200: (spread([70.0, 72.0]), 77.0), 500: (spread([np.nan]), 81.0)}
+    lines = [Line("mer", "MER", mer), Line("online", "Online", {0: (spread([46.0]), None)})]
+    file = tmp_path / "lines.png"
+    against_memories(file, {"Rotations": lines, "Permutations": lines[1:]}, "title", "%")
+    pixels = np.asarray(Image.open(file).convert("RGB")).reshape(-1, 3)
+    for color in ("#D55E00", "#777777"):
+        assert (pixels == [int(color[at : at + 2], 16) for at in (1, 3, 5)]).all(1).sum() > 50
+
+
 def test_bars_stand_side_by_side_unless_their_names_are_long(tmp_path):
     """Of one that diverged there is none."""
     some = [
-        Bar("MER 200", spread([75.0, 77.0]), 77.0, True),
-        Bar("Online", spread([46.0]), None, False),
-        Bar("ER", spread([np.nan]), None, False),
+        Bar("MER 200", spread([75.0, 77.0]), True),
+        Bar("Online", spread([46.0]), False),
+        Bar("ER", spread([np.nan]), False),
     ]
     bars(tmp_path / "bars.png", {"Rotations": some, "Permutations": some[2:]}, "title")
     with Image.open(tmp_path / "bars.png") as picture:
