@@ -52,9 +52,10 @@ def read_json(path: Path) -> dict[str, Any]:
     """Reads a JSON object.
 
     Raises:
-      ValueError: if the file holds anything else.
+      ValueError: if the file holds anything else, or halves of letters.
     """
     content = json.loads(path.read_text(encoding="utf-8"))
+    json.dumps(content, ensure_ascii=False).encode()
     if not isinstance(content, dict):
         raise ValueError(f"expected a JSON object, got {type(content).__name__}")
     return content

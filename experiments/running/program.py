@@ -17,6 +17,7 @@ from experiments.running import (
     files,
     progress,
     record,
+    schema,
 )  # fmt: skip
 from experiments.running.batches import Study
 from experiments.running.command_line import command, deciding, errors, parse
@@ -118,9 +119,10 @@ def check_free(config: Any) -> Record | None:
         raise ValueError(f"{held}: give --resume to resume it, or {otherwise}")
     try:
         about = files.read_json(begun)
-        was, before = about.get("format"), dict(about["config"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{begun} is damaged or missing ({error!r}): {otherwise}") from None
+        schema.check(about, schema.BegunFile, "run")
+        was, before = about["format"], about["config"]
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{begun} is damaged or missing ({error}): {otherwise}") from None
     if was != record.FORMAT:
         earlier = "was begun by an earlier version of this program and cannot be resumed"
         raise ValueError(f"{config.out} {earlier}: {otherwise}")

@@ -146,8 +146,17 @@ def check_same(out: Path, known: Record | None, config: Any, study: Study | None
     now = {n: value for n, value in deciding(config).items() if n not in FREE}
     was = deciding(type(config)()) | known.about.get("config", {})
     changed = differing({n: was[n] for n in now}, now, flag)
+    seeds = [*range(config.seed, config.seed + len(known.seeds))]
+    if not changed and (wrong := [one for one in known.results if one.seeds != seeds]):
+        counts = (
+            f"expected seeds {seeds[0]} to {seeds[-1]} of {wrong[0].name}, got {wrong[0].seeds}"
+        )
+        raise ValueError(f"{out}/metrics.json: {counts}; delete it to run it again")
     if study and not changed:
         settings = [setting.settings for arm in study.arms for setting in arm.settings]
+        if len(settings) != len(known.results):
+            counts = f"expected {len(settings)} results, got {len(known.results)}"
+            raise ValueError(f"{out}/metrics.json: {counts}; delete it to run it again")
         for result, setting in zip(known.results, settings, strict=True):
             changed += differing(result.settings, {n: setting.get(n) for n in result.settings})
         told = json.loads(json.dumps(study.about | checkpoints.arithmetic(), default=str))

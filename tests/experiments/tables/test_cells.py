@@ -87,6 +87,18 @@ def test_what_was_made_otherwise_is_refused(tmp_path, monkeypatch):
         learn(tmp_path, 2)
 
 
+def test_a_cell_with_other_seeds_or_results_is_refused(tmp_path):
+    known, _ = learn(tmp_path, 2)
+    path, (one,) = tmp_path / "cells/toys/one/metrics.json", known.results
+    known._replace(results=[one, one]).write(path)
+    with pytest.raises(ValueError, match=r"json: expected 1 results, got 2; delete it"):
+        learn(tmp_path, 3)
+    one.per_seed["seed"] = [4, 6]
+    known.write(path)
+    with pytest.raises(ValueError, match=r"json: expected seeds 4 to 5 of one, got \[4, 6\];"):
+        learn(tmp_path, 3)
+
+
 def test_a_finished_part_is_not_learned_again(tmp_path, monkeypatch):
     """The second of two parts was finished before the program stopped. It may not be of others."""
     with progress.display(progress.console()) as bars:
