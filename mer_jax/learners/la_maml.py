@@ -169,6 +169,7 @@ def _learner(
 
     def update(key: jax.Array, state: LaMAMLState, example: Any) -> tuple[LaMAMLState, Info]:
         size = reservoir.check_rows(state.memory, example)
+        example = varying_like(example, state, key)
         replay_key, glances_key = jax.random.split(key)
         replays, kept = _replays(replay_key, state.memory, example, glances, num_replays)
         loss_on = on_wide(loss_fn, state.params)
@@ -186,7 +187,7 @@ def _learner(
         shown, shares = augmented(augment, key, example, 1), jnp.full(size, 1 / size)
         loss, _ = weighted_sum(loss_on, start[0], shown, shares)
         drawn = jax.random.split(glances_key, glances), replays
-        (theta, rates), _ = jax.lax.scan(step, varying_like(start, state, key, example), drawn)
+        (theta, rates), _ = jax.lax.scan(step, varying_like(start, example), drawn)
         params, master = rounded(theta, state.params), master_of(theta, state.params)
         return LaMAMLState(params, rates, kept, state.step + 1, master), Info(loss)
 
@@ -226,7 +227,7 @@ def _meta(meta_batch: Any, weights: Any) -> _Meta:
     weights = _checks.weights_of("meta_batch", meta_batch, weights, "M")
     is_in = weights != 0
     rows = jnp.where(is_in, jnp.arange(len(weights)), jnp.argmax(is_in))
-    examples = jax.tree.map(lambda leaf: jnp.asarray(leaf)[rows], meta_batch)
+    examples = jax.tree.map(lambda leaf: varying_like(jnp.asarray(leaf), rows)[rows], meta_batch)
     return examples, weights / weights.sum()
 
 

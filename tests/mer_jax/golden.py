@@ -108,7 +108,8 @@ def glances(run: Run, step: int) -> list[tuple[Example, Example, np.ndarray]]:
       For each glance the batch in order `[B, ...]`, the meta-batch `[R + B, ...]`, and its weights.
     """
     arrays, size = run.arrays, run.hyper["batch_size"]
-    held, found = {}, []
+    held: dict[int, int] = {}
+    found: list[tuple[Example, Example, np.ndarray]] = []
     for earlier in range(step):
         _write(held, run, earlier)
     rows = step * size + np.arange(size)

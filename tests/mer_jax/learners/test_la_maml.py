@@ -21,7 +21,7 @@ def update_of(loss_fn, *args, **settings):
     return quickly(lambda *args: mer_jax.la_maml_update(loss_fn, *args, **settings))(*args)
 
 
-ONE_STEP = (half_square, 0.0, 0.5, np.float32([8]), np.float32([6, 0, 7]), np.float32([1, 0, 1]))
+ONE_STEP = (half_square, 0.0, 0.5, *map(np.float32, ([8], [6, 0, 7], [1, 0, 1])))
 """From 0 to 4, where the two targets of the meta-batch, 6 and 7, have the mean gradient -2.5. That
 of the learning rate is -2.5 times -(-8), or -20."""
 
@@ -57,7 +57,7 @@ def test_a_negative_rate_is_a_rate_of_0():
 
 
 META = blobs(1, 6)
-WEIGHTS = np.float32([0, 1, 0.5, 1, 2, 0])
+WEIGHTS = np.array([0, 1, 0.5, 1, 2, 0], np.float32)
 
 
 def inner_loop(params, rates, batch, is_constant):
