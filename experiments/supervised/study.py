@@ -74,8 +74,9 @@ class Config(Run, Data, Distributed):
     """Also record transfer and interference: the dot product of the gradient on each incoming
     example with that on a random earlier one. It takes a third longer."""
     alpha: tuple[float, ...] = ()
-    """Learning rate of the SGD steps, for la-maml the initial one. Several values, here or of --beta,
-    --gamma, --s, are a sweep: every combination is learned with every seed, all in one program."""
+    """Learning rate of the SGD steps, for la-maml the initial one. Several values, here or of
+    --beta, --gamma, --s, are a sweep: every combination is learned with every seed, all in one
+    program."""
     beta: tuple[float, ...] = ()
     """MER's within-batch Reptile rate, in [0, 1]."""
     gamma: tuple[float, ...] = ()

@@ -21,7 +21,8 @@ def update_of(loss_fn, *args, **settings):
     return quickly(lambda *args: mer_jax.la_maml_update(loss_fn, *args, **settings))(*args)
 
 
-ONE_STEP = (half_square, 0.0, 0.5, *map(np.float32, ([8], [6, 0, 7], [1, 0, 1])))
+BATCH, TARGETS, ARE_IN = (np.array(row, np.float32) for row in ([8], [6, 0, 7], [1, 0, 1]))
+ONE_STEP = (half_square, 0.0, 0.5, BATCH, TARGETS, ARE_IN)
 """From 0 to 4, where the two targets of the meta-batch, 6 and 7, have the mean gradient -2.5. That
 of the learning rate is -2.5 times -(-8), or -20."""
 
