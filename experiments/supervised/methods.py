@@ -1,5 +1,6 @@
 """The methods by name, and their settings: the published ones, and those chosen by sweeps."""
 
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -12,7 +13,8 @@ from experiments.running.options import flag
 from mer_jax.augmentation import Augment
 from mer_jax.types import Learner, LossFn
 
-RATES = ("alpha", "beta", "gamma", "s", "strength", "margin", "ridge", "alignment")
+RATES = ("alpha", "beta", "gamma", "s", "strength", "margin", "ridge", "alignment", "alpha_rate",
+         "weight_rate")  # fmt: skip
 """Settings that may be traced, so that a sweep over them is one program. The others are sizes."""
 
 
@@ -36,6 +38,9 @@ class Method(NamedTuple):
         takes = inspect.signature(self.learner).parameters
         if "optimizer" in takes:
             settings["optimizer"] = optax.sgd(settings.pop("alpha"))
+        if "alpha_init" in takes:
+            settings["alpha_init"] = settings.pop("alpha")
+        settings.pop("incoming", None)  # of the stream
         if "alignment" in settings:
             settings["alpha"] = settings.pop("alignment")
         if "num_tasks" in takes:
@@ -48,6 +53,7 @@ class Method(NamedTuple):
         return self.learner(loss_fn, augment=augment, **settings)
 
 
+GLANCE = "glances num_replays incoming capacity"
 METHODS = {
     name: Method(learner, tuple(settings.split()), title)
     for name, title, learner, settings in (
@@ -63,6 +69,10 @@ METHODS = {
         ("ewc", "EWC", mer_jax.ewc, "alpha num_memories strength"),
         ("exact-alignment", "Exact alignment", mer_jax.exact_alignment,
          "alpha alignment batch_size capacity"),
+        ("la-maml", "La-MAML", mer_jax.la_maml, f"alpha alpha_rate {GLANCE}"),
+        ("sync", "Sync", mer_jax.la_maml, f"alpha alpha_rate weight_rate {GLANCE}"),
+        ("c-maml", "C-MAML", functools.partial(mer_jax.la_maml, alpha_rate=0.0),
+         f"alpha weight_rate {GLANCE}"),
         ("independent", "Independent", mer_jax.independent, "alpha"),
         ("task-input", "Task Input", mer_jax.task_input, "alpha"),
         ("online", "Online", mer_jax.online, "alpha"),
@@ -144,6 +154,17 @@ online: alpha
   rotations -: 0.0003
   permutations,many-permutations -: 0.003
   * omniglot -: 0.03
+la-maml: alpha alpha_rate glances num_replays incoming
+  rotations,permutations 200: 0.15 0.3 5 10 10
+  many-permutations 500: 0.1 0.1 10 10 10
+sync: alpha alpha_rate weight_rate glances num_replays incoming
+  rotations 200: 0.15 0.1 0.3 5 10 10
+  permutations 200: 0.15 0.1 0.1 5 10 10
+  many-permutations 500: 0.03 0.1 0.03 10 10 10
+c-maml: alpha weight_rate glances num_replays incoming
+  rotations 200: 0.1 0.1 5 10 10
+  permutations 200: 0.03 0.1 5 10 10
+  many-permutations 500: 0.03 0.15 5 10 10
 agem: alpha sample_size
   * rotations 5120,500,200: 0.001 256
   * permutations 5120,500,200: 0.01 256

@@ -25,7 +25,7 @@ from mer_jax.data.benchmarks import BENCHMARKS, Base, Tasks
 
 Methods = Annotated[tuple[Literal[
     "mer", "mer-big-batch", "mer-current-rate", "er", "er-by-task", "gem", "agem", "ewc",
-    "exact-alignment", "independent", "task-input", "online",
+    "exact-alignment", "la-maml", "sync", "c-maml", "independent", "task-input", "online",
 ], ...], tyro.conf.arg(metavar="METHOD [METHOD ...]")]  # fmt: skip
 DrawTasks = Callable[[np.random.Generator], Tasks]
 METRICS = {"retained_accuracy": "Retained accuracy", "learning_accuracy": "Learning accuracy",
@@ -49,7 +49,7 @@ class Config(Run, Data, Distributed):
     task."""
     method: Methods = ("mer", "er", "online")
     """One method or several: mer, mer-big-batch, mer-current-rate, er, er-by-task, gem, agem, ewc,
-    exact-alignment, independent, task-input, online."""
+    exact-alignment, la-maml, sync, c-maml, independent, task-input, online."""
     capacity: int = 200
     """Examples in the reservoir, all tasks together. gem and agem divide them among the tasks."""
     seeds: int = 3
@@ -74,8 +74,9 @@ class Config(Run, Data, Distributed):
     """Also record transfer and interference: the dot product of the gradient on each incoming
     example with that on a random earlier one. It takes a third longer."""
     alpha: tuple[float, ...] = ()
-    """Learning rate of the SGD steps. Several values, here or of --beta, --gamma, --s, are a sweep:
-    every combination is learned with every seed, all in one program."""
+    """Learning rate of the SGD steps, for la-maml the initial one. Several values, here or of
+    --beta, --gamma, --s, are a sweep: every combination is learned with every seed, all in one
+    program."""
     beta: tuple[float, ...] = ()
     """MER's within-batch Reptile rate, in [0, 1]."""
     gamma: tuple[float, ...] = ()
@@ -98,6 +99,16 @@ class Config(Run, Data, Distributed):
     """Weight of the dot product of gradients in exact-alignment, equation 4's alpha."""
     sample_size: int | None = None
     """Examples of earlier tasks that A-GEM draws for each step."""
+    alpha_rate: tuple[float, ...] = ()
+    """Learning rate of la-maml's and sync's learning rates."""
+    weight_rate: tuple[float, ...] = ()
+    """Learning rate of the parameters for sync and c-maml."""
+    glances: int | None = None
+    """Updates of la-maml, sync and c-maml on each batch."""
+    num_replays: int | None = None
+    """Replays beside each of their batches."""
+    incoming: int | None = None
+    """Examples of the stream in each of their batches."""
     benchmark_file: Path | None = None
     """Take the tasks from this file, a benchmark.npz of an earlier run, instead of drawing them."""
     out: Path = Path("runs/supervised")
@@ -150,6 +161,7 @@ def prepare(config: Config, say: Say) -> Study:
         settings = sweep(name, config.benchmark, config.capacity, config.given())
         for one in settings:
             method.make(model.loss, num_tasks, None, **one.settings)
+        _check_batches(config, name, when.chunk, int(settings[0].settings.get("incoming", 1)))
         sizes = tuple((n, int(v)) for n, v in settings[0].settings.items() if n not in RATES)
         part = problem(model, name, num_tasks, sizes, when.chunk, is_ragged, config.watch,
                        (config.shift, config.matrix), brings_classes)  # fmt: skip
@@ -168,6 +180,17 @@ def prepare(config: Config, say: Say) -> Study:
         },
         metrics=METRICS, measure=measure, draw=functools.partial(draw, tasks),
     )  # fmt: skip
+
+
+def _check_batches(config: Config, method: str, chunk: int, incoming: int) -> None:
+    """Raises `ValueError` unless chunks are batches of `incoming` examples."""
+    if chunk % incoming:
+        raise ValueError(
+            f"{method} learns batches: --incoming {incoming} does not divide a chunk of {chunk} "
+            "examples; change it, --examples-per-task or --checkpoint-every"
+        )
+    if config.watch and "incoming" in METHODS[method].settings:
+        raise ValueError(f"--watch needs examples one by one, and {method} learns batches")
 
 
 def measure(rows: dict[str, np.ndarray], infos: list[Any], own: Own) -> dict[str, Any]:

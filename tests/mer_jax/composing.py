@@ -66,6 +66,11 @@ EXAMPLES = [
     Example(X[i], jnp.int32(y), jnp.int32(task))
     for i, (y, task) in enumerate([(2, 0), (-1, 0), (-1, 1), (2, 1)])
 ]
+BATCHES = [
+    # Two of the same at the end, so that their order makes no difference.
+    jax.tree.map(lambda *rows: jnp.stack(rows), EXAMPLES[i], EXAMPLES[j])
+    for i, j in [(0, 1), (1, 2), (2, 0), (3, 3)]
+]
 TRANSITIONS = [
     Transition(X[i], jnp.int32(i % 2), jnp.float32(1 - i), X[3 - i], jnp.bool_(i == 2))
     for i in range(4)
@@ -111,6 +116,16 @@ class Case(NamedTuple):
 def _mer(loss: Any) -> Case:
     return Case(
         lambda _: mer_jax.mer(loss, alpha=RATE, beta=0.5, gamma=0.8, num_batches=2, **SIZE), False
+    )
+
+
+def _la_maml(**settings: Any) -> Case:
+    """Two glances at each of four batches of two, of which each is two steps and a meta-step."""
+    sizes: dict[str, Any] = {"glances": 2, "num_replays": 2, "capacity": 4}
+    return Case(
+        lambda _: mer_jax.la_maml(LOSS, alpha_init=RATE, alpha_rate=RATE, **settings, **sizes),
+        takes_optimizer=False,
+        examples=BATCHES,
     )
 
 
@@ -164,6 +179,8 @@ LEARNERS = {
     "exact_alignment": Case(
         lambda optimizer: mer_jax.exact_alignment(LOSS, optimizer=optimizer, alpha=RATE, **SIZE)
     ),
+    "la_maml": _la_maml(),
+    "la_maml, second order": _la_maml(weight_rate=RATE, second_order=True),
     "independent": Case(
         lambda optimizer: mer_jax.independent(loss_by_task, optimizer=optimizer),
         params=TaskParams(_two_of(PARAMS), {}),
@@ -559,7 +576,7 @@ PARTS = {
     "draws of a fresh fifo": _drawn_from_a_fresh(rl.fifo(6)),
     **{
         f"{name} on a stream that all seeds share": _learned_from_what_all_share(name)
-        for name in ("ewc", "independent", "task_input", "gem", "er")
+        for name in ("ewc", "independent", "task_input", "gem", "er", "la_maml")
     },
     "random_affine": _random_affine,
     "accuracy": _accuracy(4),

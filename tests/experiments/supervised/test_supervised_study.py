@@ -128,6 +128,8 @@ def test_a_seed_is_the_same_alone_and_among_others(finished, tmp_path):
             "--test-images is not for omniglot",
         ),
         (["--method", "gem", "--capacity", "19"], "capacity must be at least 20, got 19"),
+        (["--method", "la-maml", "--incoming", "7"], "--incoming 7 does not divide a chunk of 100"),
+        (["--method", "c-maml", "--watch"], "--watch needs examples one by one, and c-maml learns"),
         (["--method", "gem", "--margin", "-1"], "margin must be a finite number"),
         (["--benchmark-file", "{empty}/none.npz"], "expected a saved benchmark"),
         (["--benchmark-file", "{saved}", "--tasks", "3"], "has --tasks 2, got 3"),
@@ -203,6 +205,7 @@ def test_metrics_by_hand():
     assert "alignment" not in found
 
 
+GLANCES = ["--glances", "5", "--num-replays", "4", "--incoming", "5"]
 SETTINGS = {
     "mer": ["--beta", "0.3", "--gamma", "1", "--num-batches", "2"],
     "mer-big-batch": ["--gamma", "0.3"],
@@ -211,6 +214,9 @@ SETTINGS = {
     "agem": ["--sample-size", "5"],
     "ewc": ["--num-memories", "5", "--strength", "1"],
     "exact-alignment": ["--alignment", "0.001"],
+    "la-maml": ["--alpha-rate", "0.1", *GLANCES],
+    "sync": ["--alpha-rate", "0.1", "--weight-rate", "0.1", *GLANCES],
+    "c-maml": ["--weight-rate", "0.1", *GLANCES],
 }
 RESERVOIRS = ("mer", "mer-big-batch", "mer-current-rate", "er", "er-by-task", "exact-alignment")
 ALPHABETS = ["--dataset", "omniglot", "--benchmark", "omniglot", "--tasks", 2, "--seeds", 2]
