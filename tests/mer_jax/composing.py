@@ -23,6 +23,7 @@ import mer_jax
 from mer_jax import DenseFirstLoss, Example, Learner, TaskParams, rl
 from mer_jax.data import augment
 from mer_jax.learners import gem
+from mer_jax.networks import Model
 from mer_jax.rl import Transition
 
 RATE = 0.05
@@ -88,6 +89,15 @@ LOSS = DenseFirstLoss(
 def plain_loss(params: Any, example: Example) -> jax.Array:
     """The same without the Gram form."""
     return LOSS(params, example)
+
+
+def _logits(params: Any, x: jax.Array, task: Any) -> jax.Array:
+    del task
+    return jnp.tanh(x @ params["kernel"] + params["bias"]) * params["out"]
+
+
+MODEL = Model(lambda key: PARAMS, _logits, LOSS)
+"""Its outputs before they are summed serve as logits."""
 
 
 def loss_by_task(params: TaskParams, example: Example) -> jax.Array:
@@ -163,6 +173,12 @@ LEARNERS = {
     ),
     "exact_alignment": Case(
         lambda optimizer: mer_jax.exact_alignment(LOSS, optimizer=optimizer, alpha=RATE, **SIZE)
+    ),
+    "der": Case(lambda optimizer: mer_jax.der(MODEL, optimizer=optimizer, alpha=0.5, **SIZE)),
+    "der_plus_plus": Case(
+        lambda optimizer: mer_jax.der_plus_plus(
+            MODEL, optimizer=optimizer, alpha=0.5, beta=0.5, **SIZE
+        )
     ),
     "independent": Case(
         lambda optimizer: mer_jax.independent(loss_by_task, optimizer=optimizer),
@@ -559,7 +575,7 @@ PARTS = {
     "draws of a fresh fifo": _drawn_from_a_fresh(rl.fifo(6)),
     **{
         f"{name} on a stream that all seeds share": _learned_from_what_all_share(name)
-        for name in ("ewc", "independent", "task_input", "gem", "er")
+        for name in ("ewc", "independent", "task_input", "gem", "er", "der_plus_plus")
     },
     "random_affine": _random_affine,
     "accuracy": _accuracy(4),

@@ -156,7 +156,9 @@ def test_one_that_is_not_finished_does_not_count(tmp_path):
 
 def test_of_other_runs_none_is_taken(tmp_path):
     checkpoints(tmp_path).save(1, ARRAYS)
-    with pytest.raises(ValueError, match="was made with other values of seeds; resume it with those"):
+    with pytest.raises(
+        ValueError, match="was made with other values of seeds; resume it with those"
+    ):
         checkpoints(tmp_path, seeds=[0, 2]).newest()
 
 
@@ -167,7 +169,9 @@ def test_other_arithmetic_is_another_run(name, tmp_path, monkeypatch):
     before = getattr(jax.config, name)
     try:
         jax.config.update(name, {False: True, "threefry2x32": "rbg"}[before])
-        with pytest.raises(ValueError, match=rf"other values of {name} \(.* there, .* here\); resume it with"):
+        with pytest.raises(
+            ValueError, match=rf"other values of {name} \(.* there, .* here\); resume it with"
+        ):
             checkpoints(tmp_path).newest()
     finally:
         jax.config.update(name, before)
