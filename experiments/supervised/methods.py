@@ -10,10 +10,15 @@ import mer_jax
 from experiments.running.batches import Setting, combinations
 from experiments.running.options import flag
 from mer_jax.augmentation import Augment
-from mer_jax.types import Learner, LossFn
+from mer_jax.networks import Model
+from mer_jax.types import Learner
 
-RATES = ("alpha", "beta", "gamma", "s", "strength", "margin", "ridge", "alignment")
+RATES = ("alpha", "beta", "gamma", "s", "strength", "margin", "ridge", "alignment",
+         "logit_weight", "label_weight")  # fmt: skip
 """Settings that may be traced, so that a sweep over them is one program. The others are sizes."""
+
+RENAMED = {"alignment": "alpha", "logit_weight": "alpha", "label_weight": "beta"}
+"""Arguments of learners that take the learning rate as a part of their optimizer."""
 
 
 class Method(NamedTuple):
@@ -27,17 +32,18 @@ class Method(NamedTuple):
     title: str
 
     def make(
-        self, loss_fn: LossFn, num_tasks: int, augment: Augment | None = None, **settings: Any
+        self, model: Model, num_tasks: int, augment: Augment | None = None, **settings: Any
     ) -> Learner:
-        """The learner. One that takes an optimizer gets plain SGD with rate alpha.
+        """The learner, of the network or its loss. An optimizer is plain SGD with rate alpha.
 
         A learner with as many examples of each task shares `capacity` among the tasks.
         """
         takes = inspect.signature(self.learner).parameters
         if "optimizer" in takes:
             settings["optimizer"] = optax.sgd(settings.pop("alpha"))
-        if "alignment" in settings:
-            settings["alpha"] = settings.pop("alignment")
+        for name, theirs in RENAMED.items():
+            if name in settings:
+                settings[theirs] = settings.pop(name)
         if "num_tasks" in takes:
             settings["num_tasks"] = num_tasks
         if "capacity" in settings and "capacity" not in takes:
@@ -45,7 +51,8 @@ class Method(NamedTuple):
                 wrong = f"capacity must be at least {num_tasks}, got {capacity}"
                 raise ValueError(f"the memory is shared out among the tasks: {wrong}")
             settings["num_memories"] = capacity // num_tasks
-        return self.learner(loss_fn, augment=augment, **settings)
+        learns = model if "model" in takes else model.loss
+        return self.learner(learns, augment=augment, **settings)
 
 
 METHODS = {
@@ -63,6 +70,9 @@ METHODS = {
         ("ewc", "EWC", mer_jax.ewc, "alpha num_memories strength"),
         ("exact-alignment", "Exact alignment", mer_jax.exact_alignment,
          "alpha alignment batch_size capacity"),
+        ("der", "DER", mer_jax.der, "alpha logit_weight batch_size capacity"),
+        ("der++", "DER++", mer_jax.der_plus_plus,
+         "alpha logit_weight label_weight batch_size capacity"),
         ("independent", "Independent", mer_jax.independent, "alpha"),
         ("task-input", "Task Input", mer_jax.task_input, "alpha"),
         ("online", "Online", mer_jax.online, "alpha"),

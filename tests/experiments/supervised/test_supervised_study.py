@@ -14,7 +14,7 @@ from experiments.running.problem import Own
 from experiments.running.program import main
 from experiments.supervised import methods, study
 from experiments.supervised.problem import convolutional, dense
-from mer_jax.data import benchmark_files, benchmarks
+from mer_jax.data import benchmark_files, benchmarks, datasets
 
 ROOT = Path(__file__).parents[3]
 SMALL = ["--tasks", "2", "--examples-per-task", "30", "--test-images", "60", "--seeds", "2"]
@@ -127,6 +127,22 @@ def test_a_seed_is_the_same_alone_and_among_others(finished, tmp_path):
             ["--benchmark", "omniglot", "--dataset", "omniglot", "--test-images", "9"],
             "--test-images is not for omniglot",
         ),
+        (
+            ["--benchmark", "split", "--tasks", "6", "--method", "online", "--alpha", "0.1"],
+            "num_tasks must be at most 5, as a task takes two of 10 classes, got 6",
+        ),
+        (
+            ["--benchmark", "split", "--examples-per-task", "801"],
+            "examples_per_task must be at most 800, the number of training images of the two rarest",
+        ),
+        (
+            ["--benchmark", "split", "--test-images", "5"],
+            "every class needs a test image: expected some of [",
+        ),
+        (
+            ["--benchmark", "split", "--method", "der"],
+            "nothing was published of der on split: give",
+        ),
         (["--method", "gem", "--capacity", "19"], "capacity must be at least 20, got 19"),
         (["--method", "gem", "--margin", "-1"], "margin must be a finite number"),
         (["--benchmark-file", "{empty}/none.npz"], "expected a saved benchmark"),
@@ -211,6 +227,8 @@ SETTINGS = {
     "agem": ["--sample-size", "5"],
     "ewc": ["--num-memories", "5", "--strength", "1"],
     "exact-alignment": ["--alignment", "0.001"],
+    "der": ["--logit-weight", "0.1"],
+    "der++": ["--logit-weight", "0.1", "--label-weight", "1"],
 }
 ALPHABETS = ["--dataset", "omniglot", "--benchmark", "omniglot", "--tasks", 2, "--seeds", 2]
 
@@ -220,6 +238,40 @@ def learned(out, method, *more):
     batch = ["--batch-size", "4"] if "batch_size" in methods.METHODS[method].settings else []
     flags = ["--capacity", 20, "--method", method, "--alpha", 0.1, *SETTINGS.get(method, [])]
     return run(out, *ALPHABETS, *flags, *batch, *more)
+
+
+def test_pairs_of_classes_one_after_another(tmp_path):
+    """Each seed has its own order of classes. Online learning forgets all but the last pair."""
+    flags = ["--dataset", "digits", "--benchmark", "split", "--seeds", 2, "--alpha", 0.03]
+    more = ["--batch-size", 11, "--logit-weight", 0.1, "--label-weight", 1]
+    dark = run(tmp_path / "dark", *flags, "--method", "der++", *more)
+    (result,) = dark["results"]
+    assert result["per_seed"]["examples_per_task"] == [[200] * 5] * 2
+    assert "5 tasks of 200 examples, each tested on its own images; 200 memories" in dark["caption"]
+    tasks = benchmark_files.load(tmp_path / "dark/benchmark.npz", 1500, 297, 784)
+    labels = datasets.digits().test_labels
+    pairs = [[sorted(set(labels[row[row >= 0]])) for row in seed] for seed in tasks.tests]
+    assert [sorted(sum(of, [])) for of in pairs] == [list(range(10))] * 2
+    assert pairs[0] != pairs[1]
+    alone = run(tmp_path / "alone", *flags, "--method", "online")
+    R = np.array(alone["results"][0]["per_seed"]["accuracy_matrix"])
+    assert (R[:, -1, :-1] < 20).all()
+    assert (R[:, -1, -1] > 80).all()
+    assert dark["retained_accuracy"]["mean"] > alone["retained_accuracy"]["mean"] + 20
+
+
+def test_weights_of_der_are_no_learning_rates():
+    """The flag --alpha is the rate of SGD, and the learner's alpha and beta are the weights."""
+    seen = {}
+
+    def learner(model, *, optimizer, alpha, beta, augment=None):
+        seen.update(model=model, alpha=alpha, beta=beta, step=optimizer.update(1.0, None)[0])
+
+    model, _ = dense((784, 16, 6))
+    network = model("der++", 2)
+    how = dict(alpha=0.25, logit_weight=2.0, label_weight=3.0)
+    methods.Method(learner, (), "").make(network, 2, **how)
+    assert seen == {"model": network, "alpha": 2.0, "beta": 3.0, "step": -0.25}
 
 
 @pytest.mark.parametrize("method", methods.METHODS)

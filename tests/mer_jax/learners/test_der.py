@@ -106,7 +106,7 @@ def test_steps_are_those_of_a_plain_loop(beta):
             state.params,
             expected,
         )
-    for ours, (example, logits) in zip(state.memory.examples.logits, rows, strict=True):
+    for ours, (_, logits) in zip(state.memory.examples.logits, rows, strict=True):
         np.testing.assert_allclose(ours, logits, rtol=0, atol=1e-5)
     np.testing.assert_array_equal(state.memory.examples.example.x, [e.x for e, _ in rows])
 
