@@ -205,7 +205,7 @@ def _learner(
         state = ReplayState(
             params,
             _optimizers.start(optimizer, learned),
-            memory.init(Dark(example, _shape_of_logits(logits_of, augment, params, example))),
+            memory.init(_shapes_of_row(logits_of, augment, params, example)),
             jnp.zeros((), jnp.int32),
             master_of(learned, params),
         )
@@ -245,13 +245,13 @@ def _replays(
     return Dark(shown, rows.logits), present / jnp.maximum(present.sum(), 1)
 
 
-def _shape_of_logits(
+def _shapes_of_row(
     logits_of: LossFn, augment: Augment | None, params: Params, example: Any
-) -> jax.ShapeDtypeStruct:
-    """Shape and dtype of the logits of an example."""
+) -> Dark:
+    """Shapes and dtypes of a row of the reservoir."""
 
-    def logits(params: Params, example: Any) -> jax.Array:
-        return logits_of(params, augmented(augment, jax.random.key(0), example))
+    def row(params: Params, example: Any) -> Dark:
+        return Dark(example, logits_of(params, augmented(augment, jax.random.key(0), example)))
 
-    shape: jax.ShapeDtypeStruct = jax.eval_shape(logits, params, example)
-    return shape
+    shapes: Dark = jax.eval_shape(row, params, example)
+    return shapes

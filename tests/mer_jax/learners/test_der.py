@@ -1,5 +1,7 @@
 """Dark experience replay, by hand and against a plain loop."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +16,7 @@ from tests.mer_jax.golden import at
 from tests.mer_jax.problems import MODEL
 from tests.mer_jax.problems import blobs as made
 
-SIZES = {"batch_size": 4, "capacity": 5}
+SIZES: dict[str, Any] = {"batch_size": 4, "capacity": 5}
 
 
 def blobs(seed, size):
@@ -179,7 +181,7 @@ def test_a_network_that_learns_one_by_one_learns_the_same():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: mer_jax.der(MODEL.loss, optimizer=optax.sgd(0.1), alpha=1.0, **SIZES),
+        (lambda: mer_jax.der(MODEL.loss, optimizer=optax.sgd(0.1), alpha=1.0, **SIZES),  # type: ignore[arg-type]
          "model must have `apply` and `loss`, .*: got DenseFirstLoss"),
         (lambda: mer_jax.der(MODEL, optimizer=optax.sgd(0.1), alpha=-1.0, **SIZES), "alpha must"),
         (lambda: mer_jax.der_plus_plus(
