@@ -215,23 +215,8 @@ def split(
     num_tasks = _checks.positive_int("num_tasks", num_tasks)
     examples_per_task = _checks.positive_int("examples_per_task", examples_per_task)
     num_pixels = _checks.positive_int("num_pixels", num_pixels)
-    classes, counts = np.unique(labels, return_counts=True)
-    if num_tasks > len(classes) // 2:
-        raise ValueError(
-            f"num_tasks must be at most {len(classes) // 2}, as a task takes two of "
-            f"{len(classes)} classes, got {num_tasks}"
-        )
-    if examples_per_task > (fewest := np.sort(counts)[:2].sum()):
-        raise ValueError(
-            f"examples_per_task must be at most {fewest}, the number of training images of the two "
-            f"rarest classes, got {examples_per_task}"
-        )
-    test_counts = np.array([np.count_nonzero(test_labels == label) for label in classes])
-    if not test_counts.all():
-        raise ValueError(
-            "every class needs a test image: expected some of "
-            f"{classes[test_counts == 0].tolist()}, got none"
-        )
+    classes = _classes(labels, test_labels, num_tasks, examples_per_task)
+    test_counts = [np.count_nonzero(test_labels == label) for label in classes]
     pairs = rng.permutation(classes)[: 2 * num_tasks].reshape(num_tasks, 2)
     images = [rng.permutation(np.flatnonzero(np.isin(labels, pair))) for pair in pairs]
     tests = [np.flatnonzero(np.isin(test_labels, pair)) for pair in pairs]
@@ -243,6 +228,26 @@ def split(
         np.stack([rows[:examples_per_task] for rows in images]).astype(np.int32),
         _padded(tests, np.sort(test_counts)[-2:].sum()),
     )
+
+
+def _classes(
+    labels: np.ndarray, test_labels: np.ndarray, num_tasks: int, examples_per_task: int
+) -> np.ndarray:
+    """The classes, or a `ValueError` if `split` cannot make such tasks of them."""
+    classes, counts = np.unique(labels, return_counts=True)
+    if num_tasks > len(classes) // 2:
+        raise ValueError(
+            f"num_tasks must be at most {len(classes) // 2}, as a task takes two of "
+            f"{len(classes)} classes, got {num_tasks}"
+        )
+    if examples_per_task > (fewest := np.sort(counts)[:2].sum()):
+        raise ValueError(
+            f"examples_per_task must be at most {fewest}, the number of training images of the two "
+            f"rarest classes, got {examples_per_task}"
+        )
+    if (missing := np.setdiff1d(classes, test_labels)).size:
+        raise ValueError(f"every class needs a test image, got none of {missing.tolist()}")
+    return classes
 
 
 def _padded(rows: list[np.ndarray], length: int) -> np.ndarray:

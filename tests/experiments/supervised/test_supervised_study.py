@@ -137,7 +137,7 @@ def test_a_seed_is_the_same_alone_and_among_others(finished, tmp_path):
         ),
         (
             ["--benchmark", "split", "--test-images", "5"],
-            "every class needs a test image: expected some of [",
+            "every class needs a test image, got none of [",
         ),
         (
             ["--benchmark", "split", "--method", "der"],
@@ -258,6 +258,19 @@ def test_pairs_of_classes_one_after_another(tmp_path):
     assert (R[:, -1, :-1] < 20).all()
     assert (R[:, -1, -1] > 80).all()
     assert dark["retained_accuracy"]["mean"] > alone["retained_accuracy"]["mean"] + 20
+
+
+@pytest.mark.parametrize("name", ["mnist-5k", "digits", "mnist", "fashion_mnist"])
+def test_pairs_of_classes_of_each_data_set(name, monkeypatch):
+    """By default whole hundreds of the images that the two rarest classes have, 120 and 150."""
+    counts = [200, 150, 180, 120, 200, 200, 200, 200, 200, 200]
+    labels, tests = np.repeat(np.arange(10), counts), np.arange(50) % 10
+    images = np.zeros((len(labels), 28, 28), np.uint8)
+    data = datasets.Dataset(images, labels, images[:50], tests, 10)
+    monkeypatch.setattr(datasets, "load", lambda asked, *_, **__: {name: data}[asked])
+    config = study.Config(dataset=name, benchmark="split", method=("online",), alpha=(0.1,))
+    tasks = study.prepare(config, print).data
+    assert (tasks.images.shape, tasks.tests.shape) == ((3, 5, 200), (3, 5, 10))
 
 
 def test_weights_of_der_are_no_learning_rates():

@@ -197,7 +197,7 @@ def test_pairs_of_classes_are_shown_as_they_are_and_saved(base, tmp_path):
         (3, 5, TEST_LABELS, "num_tasks must be at most 2, as a task takes two of 5 classes, got 3"),
         (2, 22, TEST_LABELS, "examples_per_task must be at most 21, .* two rarest classes, got 22"),
         (2, 0, TEST_LABELS, "examples_per_task must be a whole number of at least 1"),
-        (2, 5, np.arange(3), r"every class needs a test image: expected some of \[3, 4\]"),
+        (2, 5, np.arange(3), r"every class needs a test image, got none of \[3, 4\]"),
     ],
 )
 def test_classes_that_cannot_be_split(num_tasks, size, tests, message):
