@@ -5,6 +5,7 @@ from typing import Any
 
 from mer_jax import metrics, networks
 from mer_jax.alignment import gradient_alignment, watch
+from mer_jax.learners.der import der, der_plus_plus
 from mer_jax.learners.er import er, er_by_task
 from mer_jax.learners.ewc import ewc
 from mer_jax.learners.exact_alignment import exact_alignment
@@ -42,6 +43,8 @@ __all__ = [
     "accuracy_matrix",
     "agem",
     "backward_transfer",
+    "der",
+    "der_plus_plus",
     "er",
     "er_by_task",
     "ewc",

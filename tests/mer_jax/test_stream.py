@@ -110,6 +110,10 @@ LEARNERS = {
     "exact_alignment": mer_jax.exact_alignment(
         MODEL.loss, optimizer=optax.sgd(0.1), alpha=0.1, **SIZES
     ),
+    "der": mer_jax.der(MODEL, optimizer=optax.sgd(0.1), alpha=0.1, **SIZES),
+    "der_plus_plus": mer_jax.der_plus_plus(
+        MODEL, optimizer=optax.sgd(0.1), alpha=0.1, beta=0.1, **SIZES
+    ),
     "gem": mer_jax.gem(
         # So many that the gradients are made task by task, in a small part of the reservoir's room.
         MODEL.loss,
