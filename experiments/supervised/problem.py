@@ -105,7 +105,8 @@ def with_labels(state: Any) -> tuple[Params, tuple[jax.Array, jax.Array] | None]
     memory = getattr(getattr(state, "learner", state), "memory", None)
     if not isinstance(memory, ReservoirState):
         return state.params, None
-    return state.params, (memory.examples.y, memory.num_seen)
+    rows = memory.examples
+    return state.params, (getattr(rows, "example", rows).y, memory.num_seen)  # DER adds logits
 
 
 def keys(seed: jax.Array) -> jax.Array:

@@ -12,9 +12,10 @@ from mer_jax import _checks
 from mer_jax._meshes import varying_like
 from mer_jax._precision import master_of, on_wide, rounded, wide
 from mer_jax.augmentation import Augment, augmented
-from mer_jax.losses import gradient_of_sum, value_and_gradient, weighted_sum
+from mer_jax.losses import weighted_sum
 from mer_jax.replay import reservoir
 from mer_jax.replay.reservoir import ReservoirState
+from mer_jax.steps.look_ahead import meta_gradients
 from mer_jax.types import Info, Learner, LossFn, Params, as_state, exportable
 
 
@@ -78,8 +79,10 @@ def la_maml_update(
     theta, alpha, loss_on = wide(params), wide(rates), on_wide(loss_fn, params)
     _checks.same_shapes("rates must be like params", *map(_checks.shapes, (theta, alpha)))
     theta, alpha = varying_like((theta, alpha), params, rates, batch, meta_batch, weights)
-    gradients, meta = _exact if second_order else _first_order, _meta(meta_batch, weights)
-    meta_loss, of_theta, of_alpha = gradients(loss_on, theta, alpha, batch, meta)
+    examples, shares = _meta(meta_batch, weights)
+    meta_loss, of_theta, of_alpha = meta_gradients(
+        loss_on, theta, alpha, batch, examples, shares, second_order
+    )
     if isinstance(alpha_rate, jax.Array) or alpha_rate != 0:
         alpha = _step(alpha, alpha_rate, _clipped(of_alpha, clip))
     of_theta = _clipped(of_theta, clip)
@@ -218,57 +221,13 @@ def _replays(
     return _joined(first, draw(later_key, kept, glances - 1)), kept
 
 
-_Meta = tuple[Any, jax.Array]  # [M, ...], [M]: the examples, and the share of each in the mean
-_Gradients = tuple[jax.Array, Params, Params]  # the mean meta-loss, those of theta and alpha
-
-
-def _meta(meta_batch: Any, weights: Any) -> _Meta:
-    """The meta-batch. Padding is replaced by an example on which the loss is finite."""
+def _meta(meta_batch: Any, weights: Any) -> tuple[Any, jax.Array]:
+    """The meta-batch and each row's share. Padding is replaced by an example on which the loss is finite."""
     weights = _checks.weights_of("meta_batch", meta_batch, weights, "M")
     is_in = weights != 0
     rows = jnp.where(is_in, jnp.arange(len(weights)), jnp.argmax(is_in))
     examples = jax.tree.map(lambda leaf: varying_like(jnp.asarray(leaf), rows)[rows], meta_batch)
     return examples, weights / weights.sum()
-
-
-def _first_order(
-    loss_fn: LossFn, theta: Params, alpha: Params, batch: Any, meta: _Meta
-) -> _Gradients:
-    """The gradients where those of the SGD steps, g, are constants.
-
-    After step i the fast weights are `theta - relu(alpha) (g_1 + ... + g_i)`.
-    """
-
-    def step(carry: tuple[Params, ...], example: Any) -> tuple[tuple[Params, ...], jax.Array]:
-        fast, moved, of_theta, of_rates = carry
-        moved = jax.tree.map(jnp.add, moved, value_and_gradient(loss_fn, fast, example)[1])
-        fast = jax.tree.map(lambda p, a, m: p - jax.nn.relu(a) * m, theta, alpha, moved)
-        grads, losses = gradient_of_sum(loss_fn, fast, *meta)
-        of_theta = jax.tree.map(jnp.add, of_theta, grads)
-        of_rates = jax.tree.map(lambda total, g, m: total - g * m, of_rates, grads, moved)
-        loss = jnp.sum(losses * meta[1].astype(losses.dtype))
-        return (fast, moved, of_theta, of_rates), loss
-
-    none = jax.tree.map(lambda p: p - p, theta)
-    (_, _, of_theta, of_rates), losses = jax.lax.scan(step, (theta, none, none, none), batch)
-    of_theta, of_rates = jax.tree.map(lambda g: g / len(losses), (of_theta, of_rates))
-    of_alpha = jax.tree.map(lambda g, a: jnp.where(a > 0, g, 0), of_rates, alpha)
-    return losses.mean(), of_theta, of_alpha
-
-
-def _exact(loss_fn: LossFn, theta: Params, alpha: Params, batch: Any, meta: _Meta) -> _Gradients:
-    """The gradients with second derivatives of the loss."""
-
-    def meta_loss(theta: Params, alpha: Params) -> jax.Array:
-        def step(fast: Params, example: Any) -> tuple[Params, jax.Array]:
-            _, grads = value_and_gradient(loss_fn, fast, example)
-            fast = jax.tree.map(lambda p, a, g: p - jax.nn.relu(a) * g, fast, alpha, grads)
-            return fast, weighted_sum(loss_fn, fast, *meta)[0]
-
-        return jax.lax.scan(step, theta, batch)[1].mean()
-
-    loss, (of_theta, of_alpha) = jax.value_and_grad(meta_loss, (0, 1))(theta, alpha)
-    return loss, of_theta, of_alpha
 
 
 def _clipped(grads: Params, clip: Any) -> Params:

@@ -134,11 +134,11 @@ def _mer(loss: Any) -> Case:
     )
 
 
-def _la_maml(**settings: Any) -> Case:
+def _la_maml(loss: Any, **settings: Any) -> Case:
     """Two glances at each of four batches of two, of which each is two steps and a meta-step."""
     sizes: dict[str, Any] = {"glances": 2, "num_replays": 2, "capacity": 4}
     return Case(
-        lambda _: mer_jax.la_maml(LOSS, alpha_init=RATE, alpha_rate=RATE, **settings, **sizes),
+        lambda _: mer_jax.la_maml(loss, alpha_init=RATE, alpha_rate=RATE, **settings, **sizes),
         takes_optimizer=False,
         examples=BATCHES,
     )
@@ -194,8 +194,9 @@ LEARNERS = {
     "exact_alignment": Case(
         lambda optimizer: mer_jax.exact_alignment(LOSS, optimizer=optimizer, alpha=RATE, **SIZE)
     ),
-    "la_maml": _la_maml(),
-    "la_maml, second order": _la_maml(weight_rate=RATE, second_order=True),
+    "la_maml": _la_maml(plain_loss),
+    "la_maml, Gram form": _la_maml(LOSS),
+    "la_maml, second order": _la_maml(LOSS, weight_rate=RATE, second_order=True),
     "der": Case(
         lambda optimizer: mer_jax.der(MODEL, optimizer=optimizer, alpha=0.5, **SIZE), alike=2
     ),

@@ -79,14 +79,21 @@ def random_rates(params):
     return jax.tree.map(lambda p: np.float32(rng.normal(0.1, 0.2, p.shape)), params)
 
 
-@pytest.mark.parametrize("second_order", [False, True])
-def test_update_is_the_gradient_through_the_inner_loop(second_order):
+def plain_loss(params, example):
+    """The same without the Gram form."""
+    return MODEL.loss(params, example)
+
+
+@pytest.mark.parametrize(
+    ("loss_fn", "second_order"), [(MODEL.loss, False), (plain_loss, False), (MODEL.loss, True)]
+)
+def test_update_is_the_gradient_through_the_inner_loop(loss_fn, second_order):
     params, batch = MODEL.init(jax.random.key(0)), blobs(0, 2)
     rates = random_rates(params)
     through = partial(inner_loop, batch=batch, is_constant=not second_order)
     loss, grads = quickly(jax.value_and_grad(through, (0, 1)))(params, rates)
     settings = {"alpha_rate": 1.0, "weight_rate": 1.0, "clip": 1e3, "second_order": second_order}
-    *got, meta_loss = update_of(MODEL.loss, params, rates, batch, META, WEIGHTS, **settings)
+    *got, meta_loss = update_of(loss_fn, params, rates, batch, META, WEIGHTS, **settings)
     expected = jax.tree.map(jnp.subtract, (params, rates), grads)
     # Two steps and a mean, of numbers below 4.
     chex.assert_trees_all_close(tuple(got), expected, rtol=0, atol=50 * 4 * 2**-24)
