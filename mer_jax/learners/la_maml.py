@@ -222,7 +222,7 @@ def _replays(
 
 
 def _meta(meta_batch: Any, weights: Any) -> tuple[Any, jax.Array]:
-    """The meta-batch and each row's share. Padding is replaced by an example on which the loss is finite."""
+    """The meta-batch and the share of each row. Padding becomes an example with a finite loss."""
     weights = _checks.weights_of("meta_batch", meta_batch, weights, "M")
     is_in = weights != 0
     rows = jnp.where(is_in, jnp.arange(len(weights)), jnp.argmax(is_in))

@@ -91,9 +91,9 @@ def _first_order_on_pairs(
 
     With `x_j` the inputs of step j, `d_j` the gradient at its pre-activation, A the rates of the
     kernel and a those of the bias, the pre-activation of `x` after step i is
-    `x W + b - sum_{j <= i} ((x * x_j) A + a) * d_j`, and one matrix product serves all pairs. Another
-    gives the gradient of A, in which the meta-loss after step i has `-sum_{j <= i} (x * x_j) (e * d_j)^T`
-    for each `x` of the meta-batch, `e` the gradient at its pre-activation.
+    `x W + b - sum_{j <= i} ((x * x_j) A + a) * d_j`. One matrix product serves all pairs. In the
+    gradient of A, `x` of the meta-batch has `-sum_{j <= i} (x * x_j) (e * d_j)^T` after step i, `e`
+    the gradient at its pre-activation. One more product sums these.
     """
     examples, shares = meta
     kernel, bias, rest = loss.split(theta)
