@@ -5,7 +5,7 @@ import functools
 from experiments.plots.settings import Line, against_memories
 from experiments.running.record import markdown
 from experiments.supervised.methods import METHODS
-from experiments.supervised.study import METRICS
+from experiments.supervised.metrics import METRICS
 from experiments.tables.cells import Cell
 from experiments.tables.supervised import CELLS, cell
 from experiments.tables.table import Draw, Row, Table, best, grouped, num_seeds

@@ -12,7 +12,7 @@ import pytest
 from experiments.running import devices
 from experiments.running.problem import Own
 from experiments.running.program import main
-from experiments.supervised import methods, study
+from experiments.supervised import methods, metrics, study
 from experiments.supervised.problem import convolutional, dense
 from mer_jax.data import benchmark_files, benchmarks, datasets
 
@@ -211,7 +211,7 @@ def test_metrics_by_hand():
     R = np.float32([[[0.1, 0.2], [0.8, 0.3], [0.6, 0.4]]])
     images = np.int32([[[0, 1, 2], [3, -1, -1]]])
     own = Own(np.uint32([0]), {}, benchmarks.Tasks(None, None, None, images))
-    found = study.measure({"accuracy": R}, [], own)
+    found = metrics.measure({"accuracy": R}, [], own)
     assert found["retained_accuracy"] == pytest.approx([50], abs=1e-4)
     assert found["learning_accuracy"] == pytest.approx([60], abs=1e-4)
     assert found["bti"] == pytest.approx([-10], abs=1e-4)
