@@ -103,8 +103,9 @@ def _first_order_on_pairs(
     )
     both = jnp.concatenate([meta_inputs, inputs])
     size, (num_meta, dim) = len(inputs), meta_inputs.shape
-    pairs = inputs[:, None] * both  # [B, M + B, d]
-    moves = (pairs.reshape(-1, dim) @ kernel_rates).reshape(*pairs.shape[:2], -1) + bias_rates
+    pairs = inputs[:, None] * both[None]  # [B, M + B, d]
+    moves = (pairs.reshape(-1, dim) @ kernel_rates).reshape(*pairs.shape[:2], -1)
+    moves = moves + bias_rates[None, None]
 
     def meta_loss(rest: Any, preactivations: jax.Array) -> jax.Array:
         losses = jax.vmap(loss.tail, (None, 0, 0))(rest, preactivations, examples)
@@ -114,7 +115,7 @@ def _first_order_on_pairs(
         preactivations, fast, moved, of_rest, of_rates = carry
         row, example, move = at
         grads, slope = jax.grad(loss.tail, (0, 1))(fast, preactivations[row], example)
-        preactivations = preactivations - move * slope
+        preactivations = preactivations - move * slope[None]
         moved = jax.tree.map(jnp.add, moved, grads)
         fast = jax.tree.map(lambda p, a, m: p - a * m, rest, rates, moved)
         value, (grads, slopes) = jax.value_and_grad(meta_loss, (0, 1))(
@@ -125,7 +126,7 @@ def _first_order_on_pairs(
         return (preactivations, fast, moved, of_rest, of_rates), (value, slope, slopes)
 
     none = jax.tree.map(lambda p: p - p, rest)
-    start = both @ kernel + bias, rest, none, none, none
+    start = both @ kernel + bias[None], rest, none, none, none
     rows = num_meta + jnp.arange(size), batch, moves
     (*_, of_rest, of_rates), (losses, slope, slopes) = jax.lax.scan(step, start, rows)
     total = slopes.sum(0)  # [M, h]
