@@ -236,7 +236,8 @@ SETTINGS = {
     "der": ["--logit-weight", "0.1"],
     "der++": ["--logit-weight", "0.1", "--label-weight", "1"],
 }
-RESERVOIRS = ("mer", "mer-big-batch", "mer-current-rate", "er", "er-by-task", "exact-alignment")
+RESERVOIRS = ("mer", "mer-big-batch", "mer-current-rate", "er", "er-by-task", "exact-alignment",
+              "la-maml", "sync", "c-maml", "der", "der++")  # fmt: skip
 ALPHABETS = ["--dataset", "omniglot", "--benchmark", "omniglot", "--tasks", 2, "--seeds", 2]
 
 
