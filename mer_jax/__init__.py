@@ -5,10 +5,12 @@ from typing import Any
 
 from mer_jax import metrics, networks
 from mer_jax.alignment import gradient_alignment, watch
+from mer_jax.learners.der import der, der_plus_plus
 from mer_jax.learners.er import er, er_by_task
 from mer_jax.learners.ewc import ewc
 from mer_jax.learners.exact_alignment import exact_alignment
 from mer_jax.learners.gem import agem, gem
+from mer_jax.learners.la_maml import la_maml, la_maml_update
 from mer_jax.learners.mer import mer, mer_big_batch, mer_current_rate, mer_update
 from mer_jax.learners.online import online
 from mer_jax.learners.task_networks import independent, task_input
@@ -24,7 +26,7 @@ from mer_jax.replay.mixing import mix
 from mer_jax.replay.reservoir import ReservoirState, reservoir
 from mer_jax.steps.reptile import interpolate, reptile
 from mer_jax.steps.sgd import sgd_pass
-from mer_jax.stream import accuracy, map_examples, run
+from mer_jax.stream import accuracy, in_batches, map_examples, run
 from mer_jax.task_params import TaskParams
 from mer_jax.types import Example, Info, Learner
 
@@ -41,6 +43,8 @@ __all__ = [
     "accuracy_matrix",
     "agem",
     "backward_transfer",
+    "der",
+    "der_plus_plus",
     "er",
     "er_by_task",
     "ewc",
@@ -48,8 +52,11 @@ __all__ = [
     "forward_transfer",
     "gem",
     "gradient_alignment",
+    "in_batches",
     "independent",
     "interpolate",
+    "la_maml",
+    "la_maml_update",
     "learning_accuracy",
     "map_examples",
     "mer",

@@ -42,18 +42,50 @@ def run(
             f"before; {type(state).__name__} has no such field"
         )
 
-    lengths = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(stream)}
-    if len(lengths) != 1 or () in lengths:
-        raise ValueError(
-            "every leaf of the stream must be [T, ...], with the same T; got leading axes "
-            f"{sorted(lengths)}; one example is a stream with T = 1"
-        )
+    _length(stream)
 
     def step(state: State, example: Any) -> tuple[State, Told]:
         return learner.update(jax.random.fold_in(key, state.step), state, example)
 
     # Inside `jax.shard_map`, what is learned varies as the examples and the draws do.
     return jax.lax.scan(step, varying_like(state, key, state, stream), stream)
+
+
+def in_batches(stream: Any, batch_size: int) -> Any:
+    """A stream of batches, for learners whose `update` takes a batch.
+
+    >>> print(in_batches(jnp.arange(6), 2))
+    [[0 1]
+     [2 3]
+     [4 5]]
+
+    Args:
+      stream: pytree of `[T, ...]`.
+      batch_size: B, examples in a batch. It divides T.
+    Returns:
+      The pytree of `[T / B, B, ...]`, in the same order.
+    Raises:
+      ValueError: if the leaves have no length T in common, or `batch_size` does not divide it.
+    """
+    batch_size, length = _checks.positive_int("batch_size", batch_size), _length(stream)
+    if length % batch_size:
+        raise ValueError(
+            f"batch_size must divide the length of the stream, got {batch_size} and {length}; "
+            "leave the last examples out, or use another batch_size"
+        )
+    shape = length // batch_size, batch_size
+    return jax.tree.map(lambda leaf: jnp.reshape(leaf, (*shape, *jnp.shape(leaf)[1:])), stream)
+
+
+def _length(stream: Any) -> int:
+    """T of a stream of `[T, ...]`."""
+    lengths = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(stream)}
+    if len(lengths) != 1 or () in lengths:
+        raise ValueError(
+            "every leaf of the stream must be [T, ...], with the same T; got leading axes "
+            f"{sorted(lengths)}; one example is a stream with T = 1"
+        )
+    return int(lengths.pop()[0])
 
 
 def map_examples(learner: Learner[State, Told], make: Callable[[Any], Any]) -> Learner[State, Told]:

@@ -5,9 +5,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,8 @@ import numpy as np
 import optax
 
 import mer_jax
+from experiments.bench.look_ahead import look_ahead_rows
+from experiments.bench.timing import RATIO, Measure, Row, batch, compared, row, single, timed
 from experiments.language.__main__ import Training, problem
 from experiments.rl import GAMES
 from experiments.running import devices
@@ -26,58 +28,6 @@ from mer_jax.networks import Model, convnet, mlp
 NETWORK, OMNIGLOT = mlp((784, 100, 100, 10)), ", Omniglot's network"
 NETWORKS = {"": NETWORK, OMNIGLOT: convnet(1623, pool_padding="SAME", normalize=True)}
 """The networks, by the ends of their rows' names."""
-RATIO = "×"
-"""The unit of a ratio. The smaller, the better."""
-SCALES = {"µs": (1e6, 1), "thousand/s": (1e-3, -1), "million/s": (1e-6, -1)}
-"""Units of seconds `t`: a factor and an exponent, `factor * t**exponent`."""
-Measure = Callable[[], float]
-"""A function that runs a compiled program once and returns its seconds."""
-
-
-class Row(NamedTuple):
-    """One line of the table: what was measured, its median, unit, and all values."""
-
-    what: str
-    median: float
-    unit: str
-    values: list[float]
-
-
-def row(what: str, values: Iterable[float], unit: str = "s") -> Row:
-    """A row of values, which are seconds where the unit has a scale."""
-    factor, exponent = SCALES.get(unit, (1, 1))
-    scaled = [float(factor * value**exponent) for value in values]
-    return Row(what, float(np.median(scaled)), unit, scaled)
-
-
-def compared(
-    repeats: int, what: str, first: Measure, second: Measure, names: Sequence[str] = (),
-    unit: str = "µs",
-) -> list[Row]:  # fmt: skip
-    """The ratio of two programs, below rows of their own if these have names.
-
-    Both are measured in turn, so that a machine that slows down slows both.
-    """
-    taken = np.array([(first(), second()) for _ in range(repeats)])
-    rows = [row(name, column, unit) for name, column in zip(names, taken.T, strict=False)]
-    return [*rows, row(what, taken[:, 0] / taken[:, 1], RATIO)]
-
-
-def single(repeats: int, what: str, measure: Measure, unit: str = "s") -> Row:
-    """A row of a repeated measurement."""
-    return row(what, [measure() for _ in range(repeats)], unit)
-
-
-def timed(run: Callable[..., Any], *args: Any, count: int = 1) -> Measure:
-    """The seconds of one of the `count` steps of a program, which a first run compiles."""
-
-    def measure() -> float:
-        started = time.perf_counter()
-        jax.block_until_ready(run(*args))
-        return (time.perf_counter() - started) / count
-
-    measure()
-    return measure
 
 
 def program(module: str, *args: str, cores: int | None = None) -> tuple[float, float]:
@@ -91,14 +41,6 @@ def program(module: str, *args: str, cores: int | None = None) -> tuple[float, f
     if status:
         raise RuntimeError(f"{' '.join(command)} ended with status {status}")
     return time.perf_counter() - started, usage.ru_maxrss / 1024
-
-
-def batch(*shape: int) -> mer_jax.Example:
-    """Random images, as sparse as MNIST's."""
-    rng = np.random.default_rng(0)
-    x = rng.integers(0, 256, (*shape, 784), np.uint8) * (rng.random((*shape, 784)) < 0.2)
-    y = rng.integers(0, 10, shape)
-    return mer_jax.Example(jnp.asarray(x), jnp.asarray(y, jnp.int32), jnp.zeros(shape, jnp.int32))
 
 
 def mer_stream(s: int, k: int, capacity: int, length: int, network: Model = NETWORK) -> Any:
@@ -276,6 +218,7 @@ def parts(repeats: int, long: bool, data_dir: Any) -> list[Callable[[], Iterable
         lambda: step_rows(repeats, 10, 101),
         lambda: step_rows(repeats, 10, 11),
         lambda: step_rows(repeats, 1, 26, 26 * 40, OMNIGLOT),
+        lambda: look_ahead_rows(repeats, NETWORK),
         lambda: seeds_rows(repeats, 64, 20),
         lambda: seeds_rows(repeats, 8, 4, OMNIGLOT),
         lambda: compared(

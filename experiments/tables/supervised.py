@@ -8,7 +8,8 @@ from experiments.plots.curves import accuracy_over_stream, alignment, retained
 from experiments.plots.settings import Line, against_memories, heat_maps
 from experiments.running.record import markdown
 from experiments.supervised.methods import CHOSEN, METHODS, PUBLISHED, RATES
-from experiments.supervised.study import METRICS, PROGRAM
+from experiments.supervised.metrics import METRICS
+from experiments.supervised.study import PROGRAM
 from experiments.tables.cells import Cell, heading
 from experiments.tables.table import Draw, Row, Table, grouped, num_seeds
 from mer_jax.data.benchmarks import BENCHMARKS

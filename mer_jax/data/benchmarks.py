@@ -5,7 +5,6 @@ permutations cost a hundred index maps, and `show` turns a reference into an exa
 compiled program.
 """
 
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -14,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mer_jax import _checks
+from mer_jax.data._rotation import rotation
 from mer_jax.losses import DenseFirstLoss
 from mer_jax.types import Example, Params
 
@@ -173,6 +173,83 @@ def alphabets(
     )
 
 
+def split(
+    rng: np.random.Generator,
+    labels: np.ndarray,
+    test_labels: np.ndarray,
+    num_tasks: int,
+    examples_per_task: int,
+    num_pixels: int = 784,
+) -> Tasks:
+    """Split MNIST: each task has two classes that no other task has.
+
+    Labels stay as they are, so one softmax over all classes learns one pair of classes after
+    another (class-incremental learning).
+
+    Args:
+      rng: makes every draw: the order of the classes, and the images of each task and their order.
+      labels: `[n]` integers, of the training images.
+      test_labels: `[m]` integers, of the test images.
+      num_tasks: N. Some classes are left out if they make more than N pairs.
+      examples_per_task: training images of a task, drawn without replacement from those of its two
+        classes.
+      num_pixels: D. The images are shown as they are.
+    Returns:
+      Tasks, of which `tests` holds all test images of a task's two classes. It is as wide as any
+      two classes need.
+    Raises:
+      ValueError: if a size is not a whole number of at least 1, there are fewer classes than the
+        tasks need, two classes may have fewer training images than a task, or a class has no test
+        image.
+
+    Example:
+      >>> labels, test_labels = np.arange(40) % 4, np.arange(12) % 4
+      >>> tasks = split(np.random.default_rng(0), labels, test_labels, 2, 15)
+      >>> tasks.images.shape, tasks.tests.shape
+      ((2, 15), (2, 6))
+
+    References:
+      Zenke, Poole and Ganguli (2017), "Continual Learning Through Synaptic Intelligence", for the
+      five pairs of classes. There the order of the classes is fixed.
+    """
+    num_tasks = _checks.positive_int("num_tasks", num_tasks)
+    examples_per_task = _checks.positive_int("examples_per_task", examples_per_task)
+    num_pixels = _checks.positive_int("num_pixels", num_pixels)
+    classes = _classes(labels, test_labels, num_tasks, examples_per_task)
+    test_counts = [np.count_nonzero(test_labels == label) for label in classes]
+    pairs = rng.permutation(classes)[: 2 * num_tasks].reshape(num_tasks, 2)
+    images = [rng.permutation(np.flatnonzero(np.isin(labels, pair))) for pair in pairs]
+    tests = [np.flatnonzero(np.isin(test_labels, pair)) for pair in pairs]
+    shape = (num_tasks, num_pixels)
+    return Tasks(
+        np.broadcast_to(np.arange(num_pixels, dtype=np.int32), shape),
+        np.ones(shape, np.uint8),
+        np.zeros(num_tasks, np.float32),
+        np.stack([rows[:examples_per_task] for rows in images]).astype(np.int32),
+        _padded(tests, np.sort(test_counts)[-2:].sum()),
+    )
+
+
+def _classes(
+    labels: np.ndarray, test_labels: np.ndarray, num_tasks: int, examples_per_task: int
+) -> np.ndarray:
+    """The classes, or a `ValueError` if `split` cannot make such tasks of them."""
+    classes, counts = np.unique(labels, return_counts=True)
+    if num_tasks > len(classes) // 2:
+        raise ValueError(
+            f"num_tasks must be at most {len(classes) // 2}, as a task takes two of "
+            f"{len(classes)} classes, got {num_tasks}"
+        )
+    if examples_per_task > (fewest := np.sort(counts)[:2].sum()):
+        raise ValueError(
+            f"examples_per_task must be at most {fewest}, the number of training images of the two "
+            f"rarest classes, got {examples_per_task}"
+        )
+    if (missing := np.setdiff1d(classes, test_labels)).size:
+        raise ValueError(f"every class needs a test image, got none of {missing.tolist()}")
+    return classes
+
+
 def _padded(rows: list[np.ndarray], length: int) -> np.ndarray:
     """Rows of `length`, each with -1 after its end, so that draws of other tasks are alike."""
     return np.stack(
@@ -193,32 +270,6 @@ BENCHMARKS = {
     "permutations": Benchmark(permutations, 20, 1000),
     "many-permutations": Benchmark(permutations, 100, 200),
 }
-
-
-def rotation(degrees: float, side: int) -> tuple[np.ndarray, np.ndarray]:
-    """The index map and the mask of a counterclockwise rotation about the centre.
-
-    Pixel for pixel what Pillow's `Image.rotate(degrees)` gives for a `side x side` image with
-    nearest-neighbour sampling and empty corners, in its 16.16 fixed-point arithmetic.
-
-    Returns:
-      pixels `[side * side]` int32 and mask `[side * side]` uint8, see `Tasks`.
-    """
-    turn = -math.radians(degrees % 360)
-    cos, sin = round(math.cos(turn), 15), round(math.sin(turn), 15)
-    half = side / 2
-
-    def fixed(value: float) -> int:
-        return math.floor(value * 65536 + 0.5)
-
-    # The affine map from a pixel's centre in the rotated image to its place in the base image.
-    row, column = np.divmod(np.arange(side * side), side)
-    x_start = half + cos * (0.5 - half) + sin * (0.5 - half)
-    y_start = half - sin * (0.5 - half) + cos * (0.5 - half)
-    x = (fixed(x_start) + column * fixed(cos) + row * fixed(sin)) >> 16
-    y = (fixed(y_start) + column * fixed(-sin) + row * fixed(cos)) >> 16
-    inside = (x >= 0) & (x < side) & (y >= 0) & (y < side)
-    return np.where(inside, y * side + x, 0).astype(np.int32), inside.astype(np.uint8)
 
 
 def _draw_images(

@@ -11,7 +11,7 @@ import pytest
 
 import mer_jax
 from experiments.bench import __main__ as bench
-from experiments.bench import rows
+from experiments.bench import look_ahead, rows
 
 
 def test_pairs_are_measured_in_turn():
@@ -135,6 +135,7 @@ def test_its_rows_are_the_recorded_ones(tmp_path, monkeypatch):
         ("mer_stream", lambda *args: (compiled, None, None)), ("frames", lambda *args: None),
     ):  # fmt: skip
         monkeypatch.setattr(rows, name, value)
+    monkeypatch.setattr(look_ahead, "timed", rows.timed)
     monkeypatch.setattr(jax, "clear_caches", lambda: None)
     small, part = rows.batch(2), types.SimpleNamespace(advance=program, start=program)
     part.network = program

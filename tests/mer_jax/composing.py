@@ -23,6 +23,7 @@ import mer_jax
 from mer_jax import DenseFirstLoss, Example, Learner, TaskParams, rl
 from mer_jax.data import augment
 from mer_jax.learners import gem
+from mer_jax.networks import Model
 from mer_jax.rl import Transition
 
 RATE = 0.05
@@ -66,6 +67,11 @@ EXAMPLES = [
     Example(X[i], jnp.int32(y), jnp.int32(task))
     for i, (y, task) in enumerate([(2, 0), (-1, 0), (-1, 1), (2, 1)])
 ]
+BATCHES = [
+    # Two of the same at the end, so that their order makes no difference.
+    jax.tree.map(lambda *rows: jnp.stack(rows), EXAMPLES[i], EXAMPLES[j])
+    for i, j in [(0, 1), (1, 2), (2, 0), (3, 3)]
+]
 TRANSITIONS = [
     Transition(X[i], jnp.int32(i % 2), jnp.float32(1 - i), X[3 - i], jnp.bool_(i == 2))
     for i in range(4)
@@ -90,6 +96,15 @@ def plain_loss(params: Any, example: Example) -> jax.Array:
     return LOSS(params, example)
 
 
+def _logits(params: Any, x: jax.Array, task: Any) -> jax.Array:
+    del task
+    return jnp.tanh(x @ params["kernel"] + params["bias"]) * params["out"]
+
+
+MODEL = Model(lambda key: PARAMS, _logits, LOSS)
+"""Its outputs before they are summed serve as logits."""
+
+
 def loss_by_task(params: TaskParams, example: Example) -> jax.Array:
     """The same on one task's network."""
     return LOSS(params.own | params.shared, example)
@@ -100,17 +115,32 @@ def _two_of(tree: Any) -> Any:
 
 
 class Case(NamedTuple):
-    """make: `make(optimizer) -> learner`; takes_optimizer: whether it reads its argument."""
+    """make: `make(optimizer) -> learner`; takes_optimizer: whether it reads its argument.
+
+    alike: steps on equal examples in which any draw is as good. With DER the rows differ from the
+      third step on, by their logits.
+    """
 
     make: Callable[[Any], Learner]
     takes_optimizer: bool = True
     params: Any = PARAMS
     examples: list[Any] = EXAMPLES
+    alike: int = 4
 
 
 def _mer(loss: Any) -> Case:
     return Case(
         lambda _: mer_jax.mer(loss, alpha=RATE, beta=0.5, gamma=0.8, num_batches=2, **SIZE), False
+    )
+
+
+def _la_maml(loss: Any, **settings: Any) -> Case:
+    """Two glances at each of four batches of two, of which each is two steps and a meta-step."""
+    sizes: dict[str, Any] = {"glances": 2, "num_replays": 2, "capacity": 4}
+    return Case(
+        lambda _: mer_jax.la_maml(loss, alpha_init=RATE, alpha_rate=RATE, **settings, **sizes),
+        takes_optimizer=False,
+        examples=BATCHES,
     )
 
 
@@ -163,6 +193,18 @@ LEARNERS = {
     ),
     "exact_alignment": Case(
         lambda optimizer: mer_jax.exact_alignment(LOSS, optimizer=optimizer, alpha=RATE, **SIZE)
+    ),
+    "la_maml": _la_maml(plain_loss),
+    "la_maml, Gram form": _la_maml(LOSS),
+    "la_maml, second order": _la_maml(LOSS, weight_rate=RATE, second_order=True),
+    "der": Case(
+        lambda optimizer: mer_jax.der(MODEL, optimizer=optimizer, alpha=0.5, **SIZE), alike=2
+    ),
+    "der_plus_plus": Case(
+        lambda optimizer: mer_jax.der_plus_plus(
+            MODEL, optimizer=optimizer, alpha=0.5, beta=0.5, **SIZE
+        ),
+        alike=2,
     ),
     "independent": Case(
         lambda optimizer: mer_jax.independent(loss_by_task, optimizer=optimizer),
@@ -314,9 +356,10 @@ def legacy_keys(name: str) -> None:
 def rbg_keys(name: str) -> None:
     """Another generator draws others, so all examples are the same one: any draw is as good."""
     case = LEARNERS[name]
-    args = case.params, case.examples[-1:] * 4
-    keys = jax.random.split(jax.random.key(7, impl="rbg"), 4)
-    assert_same(run(case.make(SGD), keys, *args), plain(name, KEYS, *args), FLOAT32_BOUND)
+    args = case.params, case.examples[-1:] * case.alike
+    keys = jax.random.split(jax.random.key(7, impl="rbg"), case.alike)
+    expected = plain(name, KEYS[: case.alike], *args)
+    assert_same(run(case.make(SGD), keys, *args), expected, FLOAT32_BOUND)
 
 
 @functools.cache
@@ -559,7 +602,7 @@ PARTS = {
     "draws of a fresh fifo": _drawn_from_a_fresh(rl.fifo(6)),
     **{
         f"{name} on a stream that all seeds share": _learned_from_what_all_share(name)
-        for name in ("ewc", "independent", "task_input", "gem", "er")
+        for name in ("ewc", "independent", "task_input", "gem", "er", "la_maml", "der_plus_plus")
     },
     "random_affine": _random_affine,
     "accuracy": _accuracy(4),

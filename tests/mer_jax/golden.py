@@ -101,6 +101,38 @@ def with_incoming(run: Run, step: int) -> tuple[Example, np.ndarray]:
     return batches, np.concatenate([np.ones((len(weights), 1), np.float32), weights], axis=1)
 
 
+def glances(run: Run, step: int) -> list[tuple[Example, Example, np.ndarray]]:
+    """The glances of a step of La-MAML.
+
+    Returns:
+      For each glance the batch in order `[B, ...]`, the meta-batch `[R + B, ...]`, and its weights.
+    """
+    arrays, size = run.arrays, run.hyper["batch_size"]
+    held: dict[int, int] = {}
+    found: list[tuple[Example, Example, np.ndarray]] = []
+    for earlier in range(step):
+        _write(held, run, earlier)
+    rows = step * size + np.arange(size)
+    for perm, slots in zip(arrays["perm"][step], arrays["replay_slots"][step], strict=True):
+        rows = rows[perm]
+        drawn = [held.get(slot, 0) for slot in slots]  # -1 is none
+        meta_rows = np.concatenate([drawn, rows])
+        weights = np.concatenate([slots >= 0, np.ones(size)]).astype(np.float32)
+        found.append((at(run.stream, rows), at(run.stream, meta_rows), weights))
+        if len(found) == 1:
+            _write(held, run, step)
+    return found
+
+
+def _write(held: dict[int, int], run: Run, step: int) -> None:
+    """Puts the rows of a step's batch into the slots that they were written to."""
+    size = run.hyper["batch_size"]
+    rows = step * size + run.arrays["perm"][step, 0]
+    for row, slot in zip(rows, run.arrays["reservoir_slot"][step], strict=True):
+        if slot >= 0:
+            held[slot] = row
+
+
 def assert_follows(run: Run, step: int, params: dict[str, jax.Array], atol: float) -> None:
     for name, recorded in run.after.items():
         np.testing.assert_allclose(

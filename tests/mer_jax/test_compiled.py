@@ -74,10 +74,14 @@ LEARNERS = {
     "er": mer_jax.er(MODEL.loss, optimizer=SGD, **SIZE),
     "er_by_task": mer_jax.er_by_task(MODEL.loss, **BY_TASK, **SIZE),
     "exact_alignment": mer_jax.exact_alignment(MODEL.loss, optimizer=SGD, alpha=0.1, **SIZE),
+    "der_plus_plus": mer_jax.der_plus_plus(MODEL, optimizer=SGD, alpha=0.1, beta=0.1, **SIZE),
     "gem": mer_jax.gem(MODEL.loss, **BY_TASK, num_memories=1000, margin=0.5),
     "agem": mer_jax.agem(MODEL.loss, **BY_TASK, num_memories=10_000, sample_size=32),
     "ewc": mer_jax.ewc(MODEL.loss, **BY_TASK, num_memories=32, strength=1),
     "online": mer_jax.online(MODEL.loss, optimizer=SGD),
+    "la_maml": mer_jax.la_maml(
+        MODEL.loss, alpha_init=0.1, alpha_rate=0.1, glances=5, num_replays=10, capacity=50_000
+    ),
 }
 NETWORKS = 8
 """Copies of the network that a step may hold: gradients, updates, and sums of them."""
@@ -87,6 +91,8 @@ def step_bytes(name, seeds=None):
     """The temporary memory of a learner's step whose state is donated."""
     learner = LEARNERS[name]
     example = Example(shaped(784, dtype=jnp.uint8), shaped(), shaped())
+    if name == "la_maml":
+        example = jax.tree.map(lambda leaf: shaped(10, *leaf.shape, dtype=leaf.dtype), example)
     args = (
         jax.eval_shape(lambda: jax.random.key(0)),
         jax.eval_shape(learner.init, PARAMS, example),

@@ -25,6 +25,11 @@ def squared(params, example):
     return jnp.sum((params - example) ** 2)
 
 
+def unchanged(params, x, task):
+    """A network whose logits are its inputs."""
+    return x
+
+
 def update_with(weights):
     model = networks.mlp((3, 4, 2))
     params = model.init(jax.random.key(0))
@@ -126,6 +131,24 @@ LEARNERS: dict[str, Callable[[Any], mer_jax.Learner]] = {
     "exact_alignment": lambda loss: mer_jax.exact_alignment(
         loss, optimizer=SGD, alpha=0.1, batch_size=2, capacity=2
     ),
+    "la_maml": lambda loss: mer_jax.la_maml(
+        loss, alpha_init=0.1, alpha_rate=0.1, glances=1, num_replays=1, capacity=2
+    ),
+    "der": lambda loss: mer_jax.der(
+        networks.Model(jnp.zeros, unchanged, loss),
+        optimizer=SGD,
+        alpha=1.0,
+        batch_size=2,
+        capacity=2,
+    ),
+    "der_plus_plus": lambda loss: mer_jax.der_plus_plus(
+        networks.Model(jnp.zeros, unchanged, loss),
+        optimizer=SGD,
+        alpha=1.0,
+        beta=1.0,
+        batch_size=2,
+        capacity=2,
+    ),
     "independent": lambda loss: mer_jax.independent(loss, optimizer=SGD),
     "task_input": lambda loss: mer_jax.task_input(loss, optimizer=SGD),
 }
@@ -156,8 +179,9 @@ def test_a_loss_that_is_not_one_number(name, loss, message):
     learner, params = LEARNERS[name](loss), jnp.ones(3)
     if name in ("independent", "task_input"):
         params = mer_jax.TaskParams(shared={}, own=jnp.ones((2, 3)))
+    shown = STREAM if name == "la_maml" else EXAMPLE
     with pytest.raises(ValueError, match=rf"must give one number, got {message}"):
-        jax.eval_shape(learner.update, jax.random.key(0), learner.init(params, EXAMPLE), EXAMPLE)
+        jax.eval_shape(learner.update, jax.random.key(0), learner.init(params, EXAMPLE), shown)
 
 
 BAD = [

@@ -56,6 +56,15 @@ def test_mapped_learner_equals_one_shown_the_examples():
         np.testing.assert_allclose(ours, theirs, atol=30 * 2**-24)  # 30 SGD steps' rounding
 
 
+def test_batches_are_the_stream_in_order():
+    """Of keys too, which have no axis of bits."""
+    stream = {"x": np.arange(12.0).reshape(6, 2), "key": jax.random.split(jax.random.key(0), 6)}
+    batches = mer_jax.in_batches(stream, 3)
+    assert jax.tree.map(jnp.shape, batches) == {"x": (2, 3, 2), "key": (2, 3)}
+    np.testing.assert_array_equal(batches["x"].reshape(6, 2), stream["x"])
+    assert (batches["key"][1] == stream["key"][3:]).all()
+
+
 @pytest.mark.parametrize("block_size", [1, 7, 20, 100])
 def test_accuracy_counts_every_example_once(block_size):
     def apply(params, x, task):
@@ -100,6 +109,10 @@ LEARNERS = {
     "er_by_task": mer_jax.er_by_task(MODEL.loss, optimizer=optax.sgd(0.1), num_tasks=2, **SIZES),
     "exact_alignment": mer_jax.exact_alignment(
         MODEL.loss, optimizer=optax.sgd(0.1), alpha=0.1, **SIZES
+    ),
+    "der": mer_jax.der(MODEL, optimizer=optax.sgd(0.1), alpha=0.1, **SIZES),
+    "der_plus_plus": mer_jax.der_plus_plus(
+        MODEL, optimizer=optax.sgd(0.1), alpha=0.1, beta=0.1, **SIZES
     ),
     "gem": mer_jax.gem(
         # So many that the gradients are made task by task, in a small part of the reservoir's room.

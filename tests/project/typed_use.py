@@ -43,7 +43,11 @@ def any_learner() -> jax.Array:
         MODEL.loss, optimizer=optax.sgd(0.1), num_tasks=2, num_memories=5, strength=1.0
     )
     consolidated: EWCState = ewc.init(MODEL.init(KEY), EXAMPLE)
-    return infos.loss[0] + replayed.step + consolidated.step
+    dark = mer_jax.der_plus_plus(
+        model=MODEL, optimizer=optax.sgd(0.1), alpha=0.1, beta=0.5, batch_size=3, capacity=5
+    )
+    darkened: ReplayState = dark.init(MODEL.init(KEY), EXAMPLE)
+    return infos.loss[0] + replayed.step + consolidated.step + darkened.step
 
 
 def watched() -> jax.Array:

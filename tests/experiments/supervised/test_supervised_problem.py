@@ -9,7 +9,7 @@ import pytest
 import mer_jax
 from experiments.running import loop
 from experiments.running.problem import Own
-from experiments.supervised import study, transfer
+from experiments.supervised import metrics, transfer
 from experiments.supervised.problem import accuracies, problem, schedule
 from mer_jax.alignment import WatchedInfo
 from mer_jax.data import benchmarks
@@ -85,7 +85,7 @@ def test_accuracy_is_split_by_whether_the_memory_holds_the_class():
     np.testing.assert_allclose(found["held_and_right"], [1 / 3, 0])
     rows = {name: np.float32(value)[None, None] * np.ones((1, 3, 1), np.float32)
             for name, value in found.items()}  # fmt: skip
-    assert study.split(rows["accuracy"], rows["held"], rows["held_and_right"]) == {
+    assert metrics.split(rows["accuracy"], rows["held"], rows["held_and_right"]) == {
         "held": [[66.67, 33.33]], "if_held": [[50, 50]], "if_not_held": [[100, 100]],
     }  # fmt: skip
 

@@ -12,9 +12,9 @@ import pytest
 from experiments.running import devices
 from experiments.running.problem import Own
 from experiments.running.program import main
-from experiments.supervised import methods, study
+from experiments.supervised import methods, metrics, study
 from experiments.supervised.problem import convolutional, dense
-from mer_jax.data import benchmark_files, benchmarks
+from mer_jax.data import benchmark_files, benchmarks, datasets
 
 ROOT = Path(__file__).parents[3]
 SMALL = ["--tasks", "2", "--examples-per-task", "30", "--test-images", "60", "--seeds", "2"]
@@ -127,7 +127,25 @@ def test_a_seed_is_the_same_alone_and_among_others(finished, tmp_path):
             ["--benchmark", "omniglot", "--dataset", "omniglot", "--test-images", "9"],
             "--test-images is not for omniglot",
         ),
+        (
+            ["--benchmark", "split", "--tasks", "6", "--method", "online", "--alpha", "0.1"],
+            "num_tasks must be at most 5, as a task takes two of 10 classes, got 6",
+        ),
+        (
+            ["--benchmark", "split", "--examples-per-task", "801"],
+            "examples_per_task must be at most 800, the number of training images of the two",
+        ),
+        (
+            ["--benchmark", "split", "--test-images", "5"],
+            "every class needs a test image, got none of [",
+        ),
+        (
+            ["--benchmark", "split", "--method", "der"],
+            "nothing was published of der on split: give",
+        ),
         (["--method", "gem", "--capacity", "19"], "capacity must be at least 20, got 19"),
+        (["--method", "la-maml", "--incoming", "7"], "--incoming 7 does not divide a chunk of 100"),
+        (["--method", "c-maml", "--watch"], "--watch needs examples one by one, and c-maml learns"),
         (["--method", "gem", "--margin", "-1"], "margin must be a finite number"),
         (["--benchmark-file", "{empty}/none.npz"], "expected a saved benchmark"),
         (["--benchmark-file", "{saved}", "--tasks", "3"], "has --tasks 2, got 3"),
@@ -193,7 +211,7 @@ def test_metrics_by_hand():
     R = np.float32([[[0.1, 0.2], [0.8, 0.3], [0.6, 0.4]]])
     images = np.int32([[[0, 1, 2], [3, -1, -1]]])
     own = Own(np.uint32([0]), {}, benchmarks.Tasks(None, None, None, images))
-    found = study.measure({"accuracy": R}, [], own)
+    found = metrics.measure({"accuracy": R}, [], own)
     assert found["retained_accuracy"] == pytest.approx([50], abs=1e-4)
     assert found["learning_accuracy"] == pytest.approx([60], abs=1e-4)
     assert found["bti"] == pytest.approx([-10], abs=1e-4)
@@ -203,6 +221,7 @@ def test_metrics_by_hand():
     assert "alignment" not in found
 
 
+GLANCES = ["--glances", "5", "--num-replays", "4", "--incoming", "5"]
 SETTINGS = {
     "mer": ["--beta", "0.3", "--gamma", "1", "--num-batches", "2"],
     "mer-big-batch": ["--gamma", "0.3"],
@@ -211,8 +230,14 @@ SETTINGS = {
     "agem": ["--sample-size", "5"],
     "ewc": ["--num-memories", "5", "--strength", "1"],
     "exact-alignment": ["--alignment", "0.001"],
+    "la-maml": ["--alpha-rate", "0.1", *GLANCES],
+    "sync": ["--alpha-rate", "0.1", "--weight-rate", "0.1", *GLANCES],
+    "c-maml": ["--weight-rate", "0.1", *GLANCES],
+    "der": ["--logit-weight", "0.1"],
+    "der++": ["--logit-weight", "0.1", "--label-weight", "1"],
 }
-RESERVOIRS = ("mer", "mer-big-batch", "mer-current-rate", "er", "er-by-task", "exact-alignment")
+RESERVOIRS = ("mer", "mer-big-batch", "mer-current-rate", "er", "er-by-task", "exact-alignment",
+              "la-maml", "sync", "c-maml", "der", "der++")  # fmt: skip
 ALPHABETS = ["--dataset", "omniglot", "--benchmark", "omniglot", "--tasks", 2, "--seeds", 2]
 
 
@@ -221,6 +246,54 @@ def learned(out, method, *more):
     batch = ["--batch-size", "4"] if "batch_size" in methods.METHODS[method].settings else []
     flags = ["--capacity", 20, "--method", method, "--alpha", 0.1, *SETTINGS.get(method, [])]
     return run(out, *ALPHABETS, *flags, *batch, *more)
+
+
+def test_pairs_of_classes_one_after_another(tmp_path):
+    """Each seed has its own order of classes. Online learning forgets all but the last pair."""
+    flags = ["--dataset", "digits", "--benchmark", "split", "--seeds", 2, "--alpha", 0.03]
+    more = ["--batch-size", 11, "--logit-weight", 0.1, "--label-weight", 1]
+    dark = run(tmp_path / "dark", *flags, "--method", "der++", *more)
+    (result,) = dark["results"]
+    assert result["per_seed"]["examples_per_task"] == [[200] * 5] * 2
+    assert "5 tasks of 200 examples, each tested on its own images; 200 memories" in dark["caption"]
+    tasks = benchmark_files.load(tmp_path / "dark/benchmark.npz", 1500, 297, 784)
+    labels = datasets.digits().test_labels
+    pairs = [[sorted(set(labels[row[row >= 0]])) for row in seed] for seed in tasks.tests]
+    assert [sorted(label for pair in of for label in pair) for of in pairs] == [list(range(10))] * 2
+    assert pairs[0] != pairs[1]
+    alone = run(tmp_path / "alone", *flags, "--method", "online")
+    R = np.array(alone["results"][0]["per_seed"]["accuracy_matrix"])
+    assert (R[:, -1, :-1] < 20).all()
+    assert (R[:, -1, -1] > 80).all()
+    assert dark["retained_accuracy"]["mean"] > alone["retained_accuracy"]["mean"] + 20
+
+
+@pytest.mark.parametrize("name", ["mnist-5k", "digits", "mnist", "fashion_mnist"])
+def test_pairs_of_classes_of_each_data_set(name, monkeypatch):
+    """By default whole hundreds of the images that the two rarest classes have, 120 and 150."""
+    counts = [200, 150, 180, 120, 200, 200, 200, 200, 200, 200]
+    labels, tests = np.repeat(np.arange(10), counts), np.arange(50) % 10
+    images = np.zeros((len(labels), 28, 28), np.uint8)
+    data = datasets.Dataset(images, labels, images[:50], tests, 10)
+    monkeypatch.setattr(datasets, "load", lambda asked, *_, **__: {name: data}[asked])
+    config = study.Config(dataset=name, benchmark="split", method=("online",), alpha=(0.1,))
+    tasks = study.prepare(config, print).data
+    assert (tasks.images.shape, tasks.tests.shape) == ((3, 5, 200), (3, 5, 10))
+
+
+def test_weights_of_der_are_no_learning_rates():
+    """The flag --alpha is the rate of SGD, and the learner's alpha and beta are the weights."""
+    seen = {}
+
+    def learner(model, *, optimizer, alpha, beta, augment=None):
+        step, _ = optimizer.update(1.0, optimizer.init(1.0))
+        seen.update(model=model, alpha=alpha, beta=beta, step=step)
+
+    model, _ = dense((784, 16, 6))
+    network = model("der++", 2)
+    how = dict(alpha=0.25, logit_weight=2.0, label_weight=3.0)
+    methods.Method(learner, (), "").make(network, 2, **how)
+    assert seen == {"model": network, "alpha": 2.0, "beta": 3.0, "step": -0.25}
 
 
 @pytest.mark.parametrize("method", methods.METHODS)

@@ -138,3 +138,68 @@ def test_tasks_of_different_lengths_go_to_a_file_and_back(tmp_path):
     benchmark_files.save(tmp_path / "draw.npz", tasks)
     for ours, theirs in zip(tasks, benchmark_files.load(tmp_path / "draw.npz", 120), strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+LABELS = np.repeat(np.arange(5), [12, 10, 11, 14, 13])
+TEST_LABELS = np.repeat(np.arange(5), [4, 2, 3, 5, 6])
+
+
+def test_each_task_has_two_classes_of_its_own():
+    draws = [
+        benchmarks.split(np.random.default_rng(seed), LABELS, TEST_LABELS, 2, 21)
+        for seed in range(30)
+    ]
+    pairs = [[set(LABELS[row]) for row in tasks.images] for tasks in draws]
+    assert {frozenset(first | second) for first, second in pairs} == {
+        frozenset(range(5)) - {out} for out in range(5)
+    }  # each class is left out by some
+    for tasks, classes in zip(draws, pairs, strict=True):
+        assert (tasks.images.dtype, tasks.images.shape, tasks.tests.shape) == (
+            "int32",
+            (2, 21),
+            (2, 11),
+        )
+        assert [len(pair) for pair in classes] == [2, 2]
+        assert not classes[0] & classes[1]
+        for images, tests, pair in zip(tasks.images, tasks.tests, classes, strict=True):
+            assert len(set(images)) == 21
+            assert (np.diff(LABELS[images]) != 0).sum() > 1  # the two are mixed
+            own = np.flatnonzero(np.isin(TEST_LABELS, list(pair)))
+            np.testing.assert_array_equal(
+                tests, np.pad(own, (0, 11 - len(own)), constant_values=-1)
+            )
+    assert len({tasks.images.tobytes() for tasks in draws}) == 30
+
+
+def test_a_task_draws_its_images_uniformly():
+    """11 of 44 images: each is in a quarter of the draws."""
+    labels = np.arange(44) % 2
+    draws = [
+        benchmarks.split(np.random.default_rng(seed), labels, labels, 1, 11).images
+        for seed in range(400)
+    ]
+    held = np.bincount(np.ravel(draws), minlength=44) / 400
+    np.testing.assert_allclose(held, 0.25, atol=5 * np.sqrt(0.25 * 0.75 / 400))
+
+
+def test_pairs_of_classes_are_shown_as_they_are_and_saved(base, tmp_path):
+    tasks = benchmarks.split(np.random.default_rng(0), base.labels, base.labels, 5, 2)
+    example = show(base, tasks, Visit(1, tasks.images[1, 0]))
+    np.testing.assert_array_equal(example.x, base.images[tasks.images[1, 0]])
+    benchmark_files.save(tmp_path / "draw.npz", tasks)
+    for ours, theirs in zip(tasks, benchmark_files.load(tmp_path / "draw.npz", 50), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("num_tasks", "size", "tests", "message"),
+    [
+        (3, 5, TEST_LABELS, "num_tasks must be at most 2, as a task takes two of 5 classes, got 3"),
+        (2, 22, TEST_LABELS, "examples_per_task must be at most 21, .* two rarest classes, got 22"),
+        (2, 0, TEST_LABELS, "examples_per_task must be a whole number of at least 1"),
+        (2, 5, np.arange(3), r"every class needs a test image, got none of \[3, 4\]"),
+    ],
+)
+def test_classes_that_cannot_be_split(num_tasks, size, tests, message):
+    with pytest.raises(ValueError, match=message):
+        benchmarks.split(np.random.default_rng(0), LABELS, tests, num_tasks, size)

@@ -1,0 +1,257 @@
+"""Dark experience replay, DER and DER++, of Buzzega et al. (NeurIPS 2020)."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from mer_jax import _checks, _optimizers
+from mer_jax._meshes import varying_like
+from mer_jax._precision import master_of, on_wide, wide
+from mer_jax.augmentation import Augment, augmented
+from mer_jax.learners._replay_step import ReplayState
+from mer_jax.losses import InTurnOnCPU, gradient_of_sum, value_and_gradient
+from mer_jax.networks import Model
+from mer_jax.replay.batches import replay_batch
+from mer_jax.replay.reservoir import ReservoirState, reservoir
+from mer_jax.types import Info, Learner, LossFn, Params, as_state, exportable
+
+
+@exportable
+class Dark(NamedTuple):
+    """A row of the reservoir.
+
+    example: the example as it came, without augmentation.
+    logits: `[C]`, of the network when the example was stored.
+    """
+
+    example: Any
+    logits: jax.Array
+
+
+class _Draw(NamedTuple):
+    """A draw from the reservoir whose mean loss is a term of the objective.
+
+    loss_fn: `loss_fn(params, row) -> []`, on a `Dark` whose example is augmented.
+    weight: `[]`, factor of the mean.
+    """
+
+    loss_fn: LossFn
+    weight: Any
+
+
+def der(
+    model: Model,
+    *,
+    optimizer: optax.GradientTransformation,
+    alpha: Any,
+    batch_size: int,
+    capacity: int,
+    augment: Augment | None = None,
+) -> Learner[ReplayState, Info]:
+    """Dark experience replay, DER.
+
+    Each step is on the loss of the incoming example plus `alpha` times the mean squared error
+    between the logits of `batch_size - 1` replays and those in the reservoir. The mean is over
+    replays and logits. While fewer are stored, a draw has as many replays as are stored. The logits
+    in the reservoir are of the parameters before the step in which the example came, and are not
+    updated. Labels of replays and the field `task` are not used for learning.
+
+    Args:
+      model: the network. `model.loss` is the loss of the incoming example and
+        `model.apply(params, x, task)` gives the logits, `[C]`.
+      optimizer: any optax transformation. The paper's is SGD.
+      alpha: weight of the error of the logits, at least 0. May be traced.
+      batch_size: k, examples per step, the incoming one included.
+      capacity: |M|, examples in the reservoir.
+      augment: see `mer`. Its result needs the fields of `Example`, and the logits in the reservoir
+        are those of the augmented incoming example. For dropout,
+        `lambda key, e: e._replace(x=(key, e.x))` hands the key to the network.
+    Returns:
+      A learner with a `ReplayState`. The rows of its reservoir are `Dark`.
+    Raises:
+      ValueError: if a size is not a whole number of at least 1, `alpha` is negative, or `model` has
+        no `apply` or `loss`. While tracing, if an example has no field `x` or the logits are not
+        `[C]`.
+
+    Example:
+      >>> from mer_jax import Example, networks
+      >>> model = networks.mlp((2, 3))
+      >>> learner = der(model, optimizer=optax.sgd(0.1), alpha=0.5, batch_size=11, capacity=20)
+      >>> example = Example(jnp.ones(2), jnp.int32(0), jnp.int32(0))
+      >>> state = learner.init(model.init(jax.random.key(0)), example)
+      >>> state, info = learner.update(jax.random.key(1), state, example)
+      >>> state.memory.examples.logits.shape
+      (20, 3)
+
+    References:
+      Buzzega et al. (2020), "Dark Experience for General Continual Learning: a Strong, Simple
+      Baseline", algorithm 1.
+    """
+    logits_of, draw = _model_parts(model)
+    terms = [draw(_checks.rate("alpha", alpha))]
+    return _learner(model.loss, logits_of, terms, optimizer, batch_size, capacity, augment)
+
+
+def der_plus_plus(
+    model: Model,
+    *,
+    optimizer: optax.GradientTransformation,
+    alpha: Any,
+    beta: Any,
+    batch_size: int,
+    capacity: int,
+    augment: Augment | None = None,
+) -> Learner[ReplayState, Info]:
+    """Dark experience replay with labels, DER++.
+
+    Each step is as in `der`, with `beta` times the mean loss of another `batch_size - 1` replays
+    added. The two draws are independent.
+
+    Args:
+      model: see `der`. `model.loss` is also the loss of the replays of the second draw.
+      optimizer: any optax transformation. The paper's is SGD.
+      alpha: weight of the error of the logits, at least 0. May be traced.
+      beta: weight of the loss of replays, at least 0. May be traced.
+      batch_size: k. Each draw has `k - 1` replays.
+      capacity: |M|, examples in the reservoir.
+      augment: see `der`.
+    Returns:
+      A learner, as `der`.
+    Raises:
+      ValueError: as `der`, and if `beta` is negative.
+
+    Example:
+      >>> from mer_jax import Example, networks
+      >>> model = networks.mlp((2, 3))
+      >>> learner = der_plus_plus(
+      ...     model, optimizer=optax.sgd(0.1), alpha=0.5, beta=0.5, batch_size=11, capacity=20
+      ... )
+      >>> example = Example(jnp.ones(2), jnp.int32(0), jnp.int32(0))
+      >>> state = learner.init(model.init(jax.random.key(0)), example)
+      >>> state, info = learner.update(jax.random.key(1), state, example)
+      >>> print(state.step, info.loss.shape)
+      1 ()
+
+    References:
+      Buzzega et al. (2020), "Dark Experience for General Continual Learning: a Strong, Simple
+      Baseline", algorithm 2.
+    """
+    logits_of, draw = _model_parts(model)
+
+    def label_loss(params: Params, row: Dark) -> jax.Array:
+        return model.loss(params, row.example)
+
+    in_turn = InTurnOnCPU(label_loss) if isinstance(model.loss, InTurnOnCPU) else label_loss
+    terms = [
+        draw(_checks.rate("alpha", alpha)),
+        _Draw(in_turn, _checks.rate("beta", beta)),
+    ]
+    return _learner(model.loss, logits_of, terms, optimizer, batch_size, capacity, augment)
+
+
+def _model_parts(model: Model) -> tuple[LossFn, Callable[[Any], _Draw]]:
+    """The logits of an example, and the draw whose loss is the error of the logits."""
+    if not (callable(getattr(model, "apply", None)) and callable(getattr(model, "loss", None))):
+        raise ValueError(
+            "model must have `apply` and `loss`, as mer_jax.networks.Model has: got "
+            f"{type(model).__name__}"
+        )
+
+    def logits_of(params: Params, example: Any) -> jax.Array:
+        if not hasattr(example, "x"):
+            raise ValueError(
+                "model.apply needs the input: expected an example with a field `x`, as "
+                f"mer_jax.Example has, got {type(example).__name__}"
+            )
+        logits = jnp.asarray(model.apply(params, example.x, getattr(example, "task", None)))
+        if logits.ndim != 1 or not jnp.issubdtype(logits.dtype, jnp.floating):
+            raise ValueError(
+                "model.apply must give logits [C] of one example, got "
+                f"{logits.dtype}{list(logits.shape)}"
+            )
+        return logits
+
+    def error(params: Params, row: Dark) -> jax.Array:
+        logits = logits_of(params, row.example)
+        # The squares of float16 logits may overflow.
+        dtype = jnp.promote_types(logits.dtype, jnp.float32)
+        return jnp.mean((logits.astype(dtype) - row.logits.astype(dtype)) ** 2)
+
+    in_turn = InTurnOnCPU(error) if isinstance(model.loss, InTurnOnCPU) else error
+    return logits_of, functools.partial(_Draw, in_turn)
+
+
+def _learner(
+    loss_fn: LossFn,
+    logits_of: LossFn,
+    terms: list[_Draw],
+    optimizer: optax.GradientTransformation,
+    batch_size: int,
+    capacity: int,
+    augment: Augment | None,
+) -> Learner[ReplayState, Info]:
+    """The learner of both: a step on the loss and the terms, then the example is offered."""
+    batch_size = _checks.positive_int("batch_size", batch_size)
+    optimizer = _checks.optimizer(optimizer)
+    memory = reservoir(capacity)
+
+    def init(params: Params, example: Any) -> ReplayState:
+        params = as_state(params)
+        learned = wide(params)
+        state = ReplayState(
+            params,
+            _optimizers.start(optimizer, learned),
+            memory.init(_shapes_of_row(logits_of, augment, params, example)),
+            jnp.zeros((), jnp.int32),
+            master_of(learned, params),
+        )
+        return varying_like(state, params, example)
+
+    def update(key: jax.Array, state: ReplayState, example: Any) -> tuple[ReplayState, Info]:
+        add_key, *draw_keys = jax.random.split(key, 1 + len(terms))
+        shown, learned = augmented(augment, key, example), wide(state.params, state.master)
+        loss, grads = value_and_gradient(on_wide(loss_fn, state.params), learned, shown)
+        logits = logits_of(state.params, shown).astype(state.memory.examples.logits.dtype)
+        incoming = Dark(example, logits)
+        for draw_key, term in zip(draw_keys, terms, strict=True):
+            rows, shares = _replays(draw_key, state.memory, incoming, batch_size, augment)
+            more, _ = gradient_of_sum(
+                on_wide(term.loss_fn, state.params),
+                learned,
+                rows,
+                jnp.asarray(term.weight, shares.dtype) * shares,
+            )
+            grads = jax.tree.map(jnp.add, grads, more)
+        params, master, opt_state = _optimizers.descend(
+            optimizer, grads, state.opt_state, learned, state.params
+        )
+        kept = memory.add(add_key, memory.after(state.memory, (params, opt_state)), incoming)
+        return ReplayState(params, opt_state, kept, state.step + 1, master), Info(loss)
+
+    return Learner(init, update)
+
+
+def _replays(
+    key: jax.Array, memory: ReservoirState, incoming: Dark, batch_size: int, augment: Augment | None
+) -> tuple[Dark, jax.Array]:
+    """The replays of one draw, augmented, `[k - 1, ...]`, and the share of each in their mean."""
+    batch, present = replay_batch(key, memory, incoming, batch_size)
+    rows, present = jax.tree.map(lambda leaf: leaf[1:], batch), present[1:]
+    shown = augmented(augment, key, rows.example, 1)
+    return Dark(shown, rows.logits), present / jnp.maximum(present.sum(), 1)
+
+
+def _shapes_of_row(
+    logits_of: LossFn, augment: Augment | None, params: Params, example: Any
+) -> Dark:
+    """Shapes and dtypes of a row of the reservoir."""
+
+    def row(params: Params, example: Any) -> Dark:
+        return Dark(example, logits_of(params, augmented(augment, jax.random.key(0), example)))
+
+    shapes: Dark = jax.eval_shape(row, params, example)
+    return shapes
