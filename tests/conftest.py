@@ -40,6 +40,14 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture
+def unrendered(monkeypatch):
+    """Pictures are made whole and saved without pixels, where another test renders the same."""
+    monkeypatch.setattr(
+        "matplotlib.figure.Figure.savefig", lambda figure, path, **how: path.write_bytes(b"")
+    )
+
+
+@pytest.fixture
 def made_omniglot(monkeypatch):
     """Alphabets of two and four characters: a patch in one of six places, with some noise."""
     rng = np.random.default_rng(0)

@@ -1,5 +1,6 @@
 """Texts of four kinds that any Python installation has."""
 
+import functools
 import sysconfig
 from collections.abc import Iterable
 from importlib import metadata
@@ -20,6 +21,7 @@ class Domain(NamedTuple):
     source: str
 
 
+@functools.lru_cache  # the lists of files of all packages are long
 def load(train_bytes: int, test_bytes: int) -> list[Domain]:
     """Python source, C headers, licences and the prose of package descriptions.
 

@@ -174,13 +174,13 @@ def test_its_grid_holds_a_published_setting_of_each_size():
     assert {row["gamma"] for row in every} == {1.0}
 
 
-def test_its_command_runs(tmp_path):
+def test_its_command_runs(tmp_path, unrendered):
     (command,) = re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL)
     python, module, name, *args = shlex.split(command.replace("\\\n", ""))
     assert [python, module, name] == ["python", "-m", "experiments.supervised"]
     args[args.index("--tasks") + 1] = "2"
     args[args.index("--out") + 1] = str(tmp_path)
-    main(PROGRAM, [*args, "--examples-per-task", "20", "--test-images", "50"])
+    main(PROGRAM, [*args, "--examples-per-task", "10", "--test-images", "50"])
     rows = (tmp_path / "table.md").read_text(encoding="utf-8").splitlines()[2:8]
     assert [row.split("|")[1].strip() for row in rows] == [
         f"MER, alpha {alpha}, beta {beta}" for alpha in (0.03, 0.1) for beta in (0.01, 0.03, 0.1)

@@ -20,7 +20,7 @@ def test_texts_are_real_and_of_different_files():
     counts = [[bytes(domain.train).count(word) for word in words] for domain in domains]
     for number, row in enumerate(np.transpose(counts)):
         assert row.argmax() == number, words[number]
-    again = texts.load(50_000, 5_000)
+    again = texts.load.__wrapped__(50_000, 5_000)  # which remembers nothing
     assert all((a.train == b.train).all() for a, b in zip(domains, again, strict=True))
 
 

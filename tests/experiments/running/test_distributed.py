@@ -1,6 +1,5 @@
 """Agreement of processes, their end, and their resume."""
 
-import json
 import os
 import signal
 import time
@@ -12,7 +11,7 @@ from jax.experimental import multihost_utils
 
 from experiments.running import distributed
 from experiments.running.options import Distributed
-from tests.experiments.running.test_loop import folder, measured, program
+from tests.experiments.running.test_loop import LONG, folder, measured, program, run
 
 
 @pytest.fixture
@@ -57,13 +56,11 @@ def test_one_process_that_stops_stops_all(other):
 @pytest.mark.parametrize("victim", [0, 1])
 def test_one_of_two_is_killed_and_one_alone_goes_on(tmp_path, unused_port, victim):
     """The other one ends within half a minute and names it, and the bits are those of one."""
-    flags = ["--checkpoint-every", "100"]
     both = ["--distributed", "--coordinator", f"127.0.0.1:{unused_port}", "--num-processes", "2"]
     pair = [
-        program(tmp_path / "parts", *flags, *both, "--process-id", str(number), stderr=True)
+        program(tmp_path / "parts", *both, "--process-id", str(number), stderr=True)
         for number in (0, 1)
     ]
-    whole = program(tmp_path / "whole", *flags)
     while not list(folder(tmp_path / "parts").glob("one-0/[0-9]*0")):
         assert all(one.poll() is None for one in pair)
         time.sleep(0.05)
@@ -75,15 +72,8 @@ def test_one_of_two_is_killed_and_one_alone_goes_on(tmp_path, unused_port, victi
     assert f"error: process {victim} " in said
     assert "has ended; resume with --resume" in said
     assert len(said.splitlines()) == 1
-    resumed = program(tmp_path / "parts", *flags, "--resume")
-    for process in (whole, resumed):
-        process.communicate(timeout=300)
-        assert process.returncode == 0
-    ends = [
-        measured(json.loads((tmp_path / name / "metrics.json").read_text()))
-        for name in ("whole", "parts")
-    ]
-    assert ends[0] == ends[1]
+    resumed = run(tmp_path / "parts", *LONG, "--resume")
+    assert measured(resumed) == measured(run(tmp_path / "whole", *LONG))
 
 
 def test_the_reason_of_an_end():

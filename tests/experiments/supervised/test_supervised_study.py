@@ -63,7 +63,7 @@ def test_a_run_leaves_its_metrics(finished):
     ]  # fmt: skip
 
 
-def test_a_saved_benchmark_gives_the_same_numbers(finished, tmp_path):
+def test_a_saved_benchmark_gives_the_same_numbers(finished, tmp_path, unrendered):
     """The same tasks from the file, beside another method: MER's numbers do not move."""
     out, first = finished
     flags = ["--benchmark-file", out / "benchmark.npz", "--test-images", 60, "--seeds", 2]
@@ -75,7 +75,7 @@ def test_a_saved_benchmark_gives_the_same_numbers(finished, tmp_path):
         assert mer["per_seed"][name] == before["per_seed"][name]
 
 
-def test_augmented_images_lead_elsewhere(finished, tmp_path):
+def test_augmented_images_lead_elsewhere(finished, tmp_path, unrendered):
     _, plain = finished
     flags = [*SMALL, "--method", "mer", "--capacity", 50, "--watch"]
     changed = run(tmp_path, *flags, "--shift", 1, "--matrix", 0.1)
@@ -86,7 +86,7 @@ def test_augmented_images_lead_elsewhere(finished, tmp_path):
     assert np.isfinite(other["retained_accuracy"]).all()
 
 
-def test_a_seed_is_the_same_alone_and_among_others(finished, tmp_path):
+def test_a_seed_is_the_same_alone_and_among_others(finished, tmp_path, unrendered):
     """Rounding may flip a few of 60 images' answers. Another network would change most."""
     _, both = finished
     flags = [*SMALL[:-1], 1, "--seed", 1, "--method", "mer", "--capacity", 50, "--watch"]
@@ -297,7 +297,7 @@ def test_weights_of_der_are_no_learning_rates():
 
 
 @pytest.mark.parametrize("method", methods.METHODS)
-def test_every_method_learns_alphabets(method, made_omniglot, tmp_path, monkeypatch):
+def test_every_method_learns_alphabets(method, made_omniglot, tmp_path, monkeypatch, unrendered):
     """30 and 60 drawings, of which a third or a half is right by chance at most."""
     small = dense((784, 16, 6))
     monkeypatch.setattr(study, "convolutional", lambda num_classes: small)
@@ -314,7 +314,9 @@ def test_every_method_learns_alphabets(method, made_omniglot, tmp_path, monkeypa
     assert bool(memory) == (method in RESERVOIRS)
 
 
-def test_a_network_of_convolutions_learns_alphabets(made_omniglot, tmp_path, monkeypatch):
+def test_a_network_of_convolutions_learns_alphabets(
+    made_omniglot, tmp_path, monkeypatch, unrendered
+):
     small = convolutional(6, (8,))
     monkeypatch.setattr(study, "convolutional", lambda num_classes: small)
     assert learned(tmp_path, "er")["learning_accuracy"]["mean"] > 60
@@ -333,7 +335,7 @@ def test_networks_of_convolutions_by_method():
     not Path(os.environ.get("MER_JAX_DATA_DIR", ""), "omniglot.npz").is_file(),
     reason="MER_JAX_DATA_DIR names no folder with omniglot.npz",
 )
-def test_real_alphabets(tmp_path, monkeypatch):
+def test_real_alphabets(tmp_path, monkeypatch, unrendered):
     small = dense((784, 16, 1623))
     monkeypatch.setattr(study, "convolutional", lambda num_classes: small)
     assert study.convolutional(1623) is small
