@@ -103,7 +103,7 @@ def status(main, args):
 class Checker(html.parser.HTMLParser):
     """Allows the page's own tags and embedded pictures, and counts cells."""
 
-    TAGS = "html meta title style h1 h2 p table tr th td ul li code img"
+    TAGS = "html meta title style h1 h2 p table thead tbody tr th td ul li code img"
 
     def handle_starttag(self, tag, attrs):
         assert tag in self.TAGS.split()

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 NEEDS = {"jax", "jaxlib", "numpy", "optax", "flax"}
 EXTRAS = ("matplotlib", "tyro", "sklearn", "gymnax", "flashbax", "tensorflow_datasets", "PIL",
-          "tensorboardX", "pytest")  # fmt: skip
+          "tensorboardX", "markdown_it", "pydantic", "pytest")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
