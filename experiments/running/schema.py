@@ -77,6 +77,7 @@ class RecordFile(TypedDict):
     evaluations: NotRequired[list[Number]]
     domains: NotRequired[list[Domain]]
     versions: NotRequired[dict[str, str]]
+    arithmetic: NotRequired[dict[str, Any]]
     devices: NotRequired[Annotated[list[str], MinLen(1)]]
     git_revision: NotRequired[str | None]
     data_checksum: NotRequired[str | None]

@@ -1,4 +1,4 @@
-"""The benchmark's own machinery; what it measures is no test."""
+"""The machinery of the benchmark, without its measurements."""
 
 import itertools
 import json
