@@ -88,7 +88,8 @@ def read_json(path: Path, schema: Any = Content) -> Any:
         first = error.errors(include_url=False)[0]
     place = "".join(f"[{at}]" if isinstance(at, int) else f".{at}" for at in first["loc"])[1:]
     where = f"{path} is damaged: {place}{place and ': '}"
-    expected = re.sub(r"^\w+ should (be|have)|^Field required", "expected", first["msg"])
+    message = first["msg"].replace("Field required", "expected this key")
+    expected = re.sub(r"^\w+ should (be|have)", "expected", message)
     if first["type"] == "json_invalid":
         raise ValueError(f"{path} is damaged: expected JSON, got {first['ctx']['error']}")
     got = json.dumps(first["input"], default=str)[:60]
