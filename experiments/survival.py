@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from typing_extensions import TypedDict
 
 from experiments.running import devices, files, progress, record
 from experiments.running.command_line import command, deciding, errors, parse
@@ -41,6 +42,13 @@ LIMIT = 300
 """Seconds after which a run counts as hanging. Each takes less than a minute."""
 VARYING = {"seconds", "git_revision", "devices"}
 """Entries of a record that may differ between a killed run and an undisturbed one."""
+
+
+class Known(TypedDict):
+    """A survival.json."""
+
+    runs: list[dict[str, Any]]
+    seconds: dict[str, float]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,7 +134,8 @@ def told(out: Path) -> Any:
         return {name: value for name, value in entries.items() if name not in VARYING}
 
     paths = sorted(out.rglob("metrics.json"))
-    return {f"{p.relative_to(out)}": json.loads(p.read_text(), object_hook=lasting) for p in paths}
+    texts = {f"{p.relative_to(out)}": json.dumps(files.read_json(p)) for p in paths}
+    return {name: json.loads(text, object_hook=lasting) for name, text in texts.items()}
 
 
 def kill_one(name: str, out: Path, rng: np.random.Generator, seconds: float) -> dict[str, Any]:
@@ -175,7 +184,7 @@ def main(args: Sequence[str] | None = None) -> None:
     devices.check()
     drawings(config.out)
     path = config.out / "survival.json"
-    known = {"runs": [], "seconds": {}} | (files.read_json(path) if path.exists() else {})
+    known = {"runs": [], "seconds": {}} | (files.read_json(path, Known) if path.exists() else {})
     stopped = f"results so far are in {config.out}. --resume continues after them"
     with running(console, stopped), progress.display(console) as bars:
         runs, seconds = known["runs"], known["seconds"]

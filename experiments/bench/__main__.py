@@ -5,11 +5,14 @@ import os
 import platform
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import jax
+from annotated_types import MinLen
+from typing_extensions import TypedDict
 
 from experiments.bench.rows import RATIO, Row, parts
-from experiments.running import devices, files, progress, record, schema
+from experiments.running import devices, files, progress, record
 from experiments.running.command_line import command, deciding, errors, parse
 from experiments.running.interrupt import asked_to_stop
 from experiments.running.options import Data, Out
@@ -48,6 +51,12 @@ class Config(Out, Data):
             raise ValueError(f"--compare takes one file, got {len(self.compare)}")
 
 
+class Recorded(TypedDict):
+    """A bench.json."""
+
+    rows: Annotated[list[Row], MinLen(1)]
+
+
 def number(value: float) -> str:
     """Three significant digits."""
     return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
@@ -60,12 +69,10 @@ def recorded(path: Path) -> dict[str, Row]:
       ValueError: if it is none.
     """
     try:
-        content = files.read_json(path)
-        schema.check(content, schema.BenchFile, "bench")
-    except (OSError, ValueError) as error:
-        needs = "--compare needs a bench.json which this program has written, got"
-        raise ValueError(f"{needs} {path} ({error})") from None
-    return {one["what"]: Row(**one) for one in content["rows"]}
+        rows = files.read_json(path, Recorded)["rows"]
+    except ValueError as error:
+        raise ValueError(f"--compare needs a file of this program: {error}") from None
+    return {one.what: one for one in rows}
 
 
 def grown(rows: list[Row], before: dict[str, Row]) -> list[tuple[Row, float]]:

@@ -1,22 +1,28 @@
 """Program for a page on one run or several."""
 
+import base64
 import dataclasses
+import functools
+import hashlib
+import html
 import io
 import itertools
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import tyro
+from markdown_it import MarkdownIt
+from PIL import Image
 
 from experiments.plots import curves, settings
-from experiments.report.page import Page
-from experiments.running import progress, record
+from experiments.running import files, progress, record
 from experiments.running.command_line import errors, parse
-from experiments.running.record import Record, Result
+from experiments.running.record import Record, Result, markdown
 from experiments.running.statistics import difference, interval, spread
 
 AXES = {"accuracy_matrix": ("test accuracy, %", "tasks learned"), "scores": ("score", "frames"),
@@ -29,10 +35,26 @@ CAPTION = (
     "Mean ± standard deviation over seeds, and the mean's 95 % interval by Student's t. Seconds of "
     "all seeds together. MB: two copies of a seed's state, computed."
 )
-MOST_RUNS = 12
-"""Runs of which a page shows pictures and differences if none are asked for."""
-MOST_PAIRS = 1000
-"""Pairs of results of which a page shows differences if none are asked for."""
+MOST_RUNS, MOST_PAIRS = 12, 1000
+"""Runs, and pairs of results, with pictures and differences that are not asked for."""
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: auto; padding: 1rem }
+table { border-collapse: collapse; margin: 1rem 0; display: block; overflow-x: auto }
+th, td { padding: .25rem .75rem; border-bottom: 1px solid #ddd; text-align: right }
+th:first-child, td:first-child { text-align: left }
+img { max-width: 100%; height: auto }
+code { font-size: 85%; overflow-wrap: anywhere }
+"""
+STYLE_HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
+HEAD = f"""<!DOCTYPE html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; \
+style-src 'sha256-{STYLE_HASH}'; base-uri 'none'; form-action 'none'">
+<style>{STYLE}</style>
+"""
+"""Its policy allows the page's own style and embedded pictures, nothing else."""
+# Besides the punctuation of CommonMark: tables, strikethrough, formulas and bare links of GitHub.
+LIVE = re.compile(r"[\\`*\[\]<>|&~$#]|(?<!\w)_|_(?!\w)|(?<=\w):(?=//)|(?<=www)\.", re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +88,18 @@ def load(folders: Sequence[Path]) -> dict[str, Record]:
     depth = next(n for n in depths if len({path.parts[-n:] for path in paths}) == len(paths))
     names = [os.fsencode("/".join(path.parts[-depth:])).decode(errors="replace") for path in paths]
     return {n: record.load(path / "metrics.json") for n, path in zip(names, paths, strict=True)}
+
+
+def plain(text: str) -> str:
+    """Text as Markdown that shows it as it is, in one line."""
+    return LIVE.sub(lambda match: "\\" + match[0], " ".join(text.split()))
+
+
+def code(text: str) -> str:
+    """Text as a code span of Markdown."""
+    text = " ".join(text.split())
+    ticks = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{ticks} {text} {ticks}" if len(ticks) > 1 else f"`{text}`"
 
 
 def table(run: Record) -> list[list[str]]:
@@ -123,21 +157,23 @@ def pictures(name: str, run: Record) -> Iterator[tuple[str, bytes]]:
 
 
 def image(draw: Callable[..., object], title: str, **how: Any) -> tuple[str, bytes]:
-    """The title, and the picture that `draw(file, title=title, **how)` makes."""
-    file = io.BytesIO()
+    """The title, and the picture that `draw(file, title=title, **how)` makes, in 128 colours."""
+    file, small = io.BytesIO(), io.BytesIO()
     draw(file, title=title, **how)
-    return title, file.getvalue()
+    colors = Image.open(file).convert("RGB").quantize(128, Image.Quantize.FASTOCTREE)
+    colors.save(small, "png", optimize=True)
+    return title, small.getvalue()
 
 
-def origin(run: Record) -> dict[str, str]:
-    """Command, configuration, seeds, versions and data."""
+def origin(run: Record) -> str:
+    """Command, configuration, seeds, versions and data, as a list in Markdown."""
     config = {n: v for n, v in run.about.get("config", {}).items() if v is not None and v != []}
     known = {
         "command": run.about["command"], "configuration": json.dumps(config),
         "seeds": json.dumps(run.seeds), "versions": json.dumps(run.about.get("versions")),
         "revision": run.about.get("git_revision"), "data": run.about.get("data_checksum"),
     }  # fmt: skip
-    return {name: value for name, value in known.items() if value}
+    return "\n".join(f"- {name}: {code(value)}" for name, value in known.items() if value)
 
 
 def differences(runs: dict[str, Record]) -> list[list[str]]:
@@ -186,13 +222,21 @@ def detailed(config: Config, runs: dict[str, Record]) -> tuple[set[str], str]:
     return set(), text
 
 
-def section(page: Page, name: str, run: Record, has_pictures: bool) -> None:
-    """Adds one run to the page."""
-    page.heading(name)
-    page.table(table(run), f"{CAPTION} {run.about.get('caption', '')}")
-    for title, png in pictures(name, run) if has_pictures else ():
-        page.picture(title, png)
-    page.facts(origin(run))
+def write(folder: Path, title: str, parts: list[str], pngs: list[bytes]) -> None:
+    """Writes report.md with its pictures, and report.html, which includes them."""
+    text = "\n\n".join([f"# {plain(title)}", *parts]) + "\n"
+    reader = MarkdownIt("commonmark", {"html": False}).enable("table")
+    inline = {}
+    for number, content in enumerate(pngs, 1):
+        inline[f"{number}.png"] = "data:image/png;base64," + base64.b64encode(content).decode()
+        save = functools.partial(Path.write_bytes, data=content)
+        files.write(folder / f"{number}.png", save)
+    reader.validateLink = inline.__contains__  # type: ignore[assignment, method-assign]
+    body = re.sub('(?<=<img src=")[^"]*', lambda match: inline[match[0]], reader.render(text))
+    body = body.replace(' style="text-align:right"', "")  # which the policy forbids, see STYLE
+    page = f"{HEAD}<title>{html.escape(title)}</title>\n{body}</html>\n"
+    files.write_text(folder / "report.html", page)
+    files.write_text(folder / "report.md", text)
 
 
 @errors("experiments.report")
@@ -201,28 +245,26 @@ def main(args: Sequence[str] | None = None) -> None:
     config, console = parse("experiments.report", Config, args), progress.console()
     runs = load(config.runs)
     names, note = detailed(config, runs)
-    title = ", ".join(runs) if len(runs) <= MOST_RUNS else f"{len(runs)} runs"
-    page = Page(f"Results of {title}")
-    if note:
-        page.text(note)
-
-    def sections() -> Iterator[tuple[int, str]]:
-        for number, (name, run) in enumerate(runs.items(), 1):
-            section(page, name, run, name in names)
-            yield number, name
-
+    parts, pngs = [note] if note else [], list[bytes]()
     with progress.display(console, keep=False) as bars:
-        steps, total = sections(), len(runs)
-        progress.follow(bars, "runs", total, steps, lambda step: step, begin="drawing")
+        bar = bars.add_task("runs", total=len(runs), about="")
+        for name, run in runs.items():
+            bars.update(bar, advance=1, about=name)
+            caption = plain(f"{CAPTION} {run.about.get('caption', '')}")
+            lines = [[*map(plain, line)] for line in table(run)]
+            parts.append(f"## {plain(name)}\n\n{markdown(lines, caption).strip()}")
+            for title, png in pictures(name, run) if name in names else ():
+                pngs.append(png)
+                parts.append(f"![{plain(title)}]({len(pngs)}.png)")
+            parts.append(origin(run))
     found = differences({name: run for name, run in runs.items() if name in names})
     if len(found) > 1:
         text = "Seed by seed: mean differences of results on the same tasks, and intervals."
-        page.heading("Differences")
-        page.table(found, text)
-    page.write(config.out)
-    if note:
-        console.print(note)
-    console.print(f"{config.out}: report.html, report.md")
+        lines = [[*map(plain, line)] for line in found]
+        parts.append(f"## Differences\n\n{markdown(lines, text).strip()}")
+    title = ", ".join(runs) if len(runs) <= MOST_RUNS else f"{len(runs)} runs"
+    write(config.out, f"Results of {title}", parts, pngs)
+    console.print(f"{note}\n{config.out}: report.html, report.md".lstrip())
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 from rich.console import Console
 from rich.table import Table
+from typing_extensions import TypedDict
 
 from experiments.running import (
     batches,
@@ -17,7 +18,6 @@ from experiments.running import (
     files,
     progress,
     record,
-    schema,
 )  # fmt: skip
 from experiments.running.batches import Study
 from experiments.running.command_line import command, deciding, errors, parse
@@ -27,6 +27,13 @@ from experiments.running.options import Distributed, differing, flag
 from experiments.running.record import Record
 
 Say = Callable[[str], object]
+
+
+class Begun(TypedDict):
+    """The keys of run.json and of a finished record that decide whether it is resumed."""
+
+    format: int
+    config: dict[str, Any]
 
 
 class Program(NamedTuple):
@@ -117,11 +124,10 @@ def check_free(config: Any) -> Record | None:
     if not config.resume:
         raise ValueError(f"{held}: give --resume to resume it, or {otherwise}")
     try:
-        about = files.read_json(begun)
-        schema.check(about, schema.BegunFile, "run")
-        was, before = about["format"], about["config"]
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{begun} is damaged or missing ({error}): {otherwise}") from None
+        about = files.read_json(begun, Begun)
+    except ValueError as error:
+        raise ValueError(f"{error}; {otherwise}") from None
+    was, before = about["format"], about["config"]
     if was != record.FORMAT:
         earlier = "was begun by an earlier version of this program and cannot be resumed"
         raise ValueError(f"{config.out} {earlier}: {otherwise}")

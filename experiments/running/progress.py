@@ -57,22 +57,20 @@ def display(console: Console, keep: bool = True) -> Progress:
 
 
 def follow(
-    bars: Progress, title: str, total: int, steps: Iterator[T],
-    tell: Callable[[T], tuple[int, str]], begin: str = "compiling",
-) -> T:  # fmt: skip
+    bars: Progress, title: str, total: int, steps: Iterator[T], tell: Callable[[T], tuple[int, str]]
+) -> T:
     """Goes through all steps beside a bar, and returns the last one.
 
     Args:
       total: count at the end.
       tell: `tell(step)` returns the count so far, and a text for the bar.
-      begin: text for the bar before anything is counted.
     """
-    bar = bars.add_task(title, total=total, about=begin)
+    bar = bars.add_task(title, total=total, about="compiling")
     next_line = time.monotonic()
     for step in steps:
         completed, about = tell(step)
         if not completed:  # the first step waits for the program that makes it
-            about = begin
+            about = "compiling"
         bars.update(bar, completed=completed, about=about)
         if not bars.console.is_terminal and time.monotonic() >= next_line:
             next_line = time.monotonic() + SECONDS_A_LINE

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from experiments.running import checkpoints, files, schema
-from experiments.running.schema import Object
+from experiments.running.files import Object
 from experiments.running.statistics import Spread, spread
 
 FORMAT = 2
@@ -101,43 +101,22 @@ def load(path: Path) -> Record:
     Raises:
       ValueError: if the file is damaged, or of another format.
     """
-    where = f"{path} is damaged or not a run's metrics"
-    try:
-        content = files.read_json(path)
-        if (written := content.get("format")) != FORMAT:
-            raise ValueError(f"expected results in format {FORMAT}, got {written!r}")
-        schema.check(content, schema.RecordFile, "record")
-        return _read(Object(content, f"{where}: record"))
-    except RecursionError:
-        raise ValueError(f"{where}: expected a record, got lists nested too deeply") from None
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from None
-
-
-def _read(content: Object) -> Record:
-    """The record in a file that follows `RecordFile`, whose values are checked."""
-    sizes = {n: len(content[n]) for n in ("frames", "domains") if content.get(n) is not None}
-    metrics, results = Object(content.pop("metrics"), f"{content.where}.metrics"), []
+    content, where = files.read_json(path, schema.RecordFile), f"{path} is damaged"
+    sizes = {n: len(content[n]) for n in ("frames", "domains") if n in content}
+    metrics, results = Object(content.pop("metrics"), f"{where}: metrics"), []
+    shapes = schema.SHAPES | dict.fromkeys(metrics, "seeds")
     for number, part in enumerate(content.pop("results")):
-        place, whole = f"record.results[{number}]", f"{content.where}.results[{number}]"
-        part["settings"] = Object(part["settings"], f"{whole}.settings")
-        per_seed = Object(part.pop("per_seed"), f"{whole}.per_seed")
-        seeds = per_seed["seed"]
-        if len({*seeds}) < len(seeds):
-            raise ValueError(f"{place}.per_seed.seed: expected different seeds, got {seeds}")
+        place = f"{where}: results[{number}]"
+        per_seed = Object(part.pop("per_seed"), f"{place}.per_seed")
+        part["settings"] = Object(part["settings"], f"{place}.settings")
+        sizes["seeds"] = len({*per_seed["seed"]})
         for name in metrics:
-            if np.ndim(per_seed[name]) != 1:
-                raise ValueError(f"{place}.per_seed.{name}: expected a number for each seed")
-        sizes["seeds"] = len(seeds)
-        for name, values in per_seed.items():
-            if name != "alignment":
-                axes = schema.SHAPES.get(name, "seeds")
-                schema.check_values(values, f"{place}.per_seed.{name}", axes, sizes)
-        fields = [*map(part.pop, Result._fields[:-2]), per_seed, part]
-        results.append(Result._make(fields))
+            per_seed[name]
+        schema.check_values(per_seed, per_seed.where, shapes, sizes)
+        results.append(Result._make([*map(part.pop, Result._fields[:-2]), per_seed, part]))
     for name in ("format", *metrics):
         content.pop(name, None)  # spreads, see `write`
-    return Record(content, metrics, results)
+    return Record(Object(content, where), metrics, results)
 
 
 def join(known: Record, new: Record) -> Record:

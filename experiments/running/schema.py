@@ -1,61 +1,51 @@
-"""Schemas of the JSON files that programs read."""
+"""Schema of metrics.json, the file of a record."""
 
-import json
-import re
-from typing import Annotated, Any
+from types import NoneType
+from typing import Annotated, Any, Literal, NotRequired
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from annotated_types import Gt, Len, Lt, MinLen
+from typing_extensions import TypedDict
 
-Number = Annotated[float, Field(gt=-1e100, lt=1e100, allow_inf_nan=False)]
+Number = Annotated[float, Gt(-1e100), Lt(1e100)]
 """A number whose square is finite."""
-Quantiles = Annotated[list[Number], Field(min_length=5, max_length=5)]
 SHAPES = {
     "accuracy_matrix": "seeds tasks+1 tasks", "examples_per_task": "seeds tasks",
-    "scores": "seeds frames levels", "score_by_task": "seeds levels",
-    "gains_by_task": "seeds levels", "losses": "seeds domains+1 domains",
+    "losses": "seeds domains+1 domains", "scores": "seeds frames levels",
+    "score_by_task": "seeds levels", "gains_by_task": "seeds levels", "late_score": "seeds",
+    "mean_dot": "seeds", "mean_dot_after": "seeds", "median_cosine": "seeds", "below_zero": "seeds",
 }  # fmt: skip
-"""Axes of per-seed values. All others begin with the axis of seeds."""
+"""Axes of numbers. Other per-seed values have any axes after that of seeds, or texts."""
 
 
-class Schema(BaseModel):
-    """Any JSON object. Keys without a type are free."""
+class Pairs(TypedDict):
+    """Products of gradients by seed and task, see `transfer.summary`. None without pairs."""
 
-    model_config = ConfigDict(extra="allow", strict=True)
-
-
-class Pairs(Schema):
-    """Products of gradients, see `transfer.summary`."""
-
-    dot: list[list[Quantiles | None]]
-    cosine: list[list[Quantiles | None]]
-    mean_dot_after: list[list[Number | None]]
+    cosine: list[list[Annotated[list[Number], Len(5, 5)] | None]]
     below_zero: list[list[Number | None]]
+    mean_dot_after: list[list[Number | None]]
 
 
-class ByTask(Schema):
-    """Products by pairs of one task and of two."""
+class ByTask(TypedDict):
+    """Those of two tasks, which are drawn."""
 
-    same: Pairs
     other: Pairs
 
 
-class Alignment(Schema):
-    """Means over the stream, one a seed, and the products by task."""
+class Alignment(TypedDict):
+    """A summary, of which the means are checked by their shape."""
 
-    __pydantic_extra__: dict[str, list[Number | None]]
     by_task: ByTask
 
 
-class PerSeed(Schema):
+class PerSeed(TypedDict):
     """Per-seed values: nested lists, or objects of them."""
 
-    __pydantic_extra__: dict[str, list[Any] | dict[str, Any]]
-    seed: Annotated[list[int], Field(min_length=1)]
-    alignment: Alignment | None = None
+    seed: Annotated[list[int], MinLen(1)]
+    alignment: NotRequired[Alignment]
 
 
-class ResultFile(Schema):
+class ResultFile(TypedDict):
     """A result."""
 
     name: str
@@ -63,110 +53,60 @@ class ResultFile(Schema):
     settings: dict[str, Number]
     seconds: Number
     per_seed: PerSeed
-    arm: str = ""
-    bytes_per_run: Number = 0
+    arm: NotRequired[str]
+    bytes_per_run: NotRequired[Number]
 
 
-class Domain(Schema):
+class Domain(TypedDict):
     """A kind of text."""
 
     name: str
 
 
-class RecordFile(Schema):
+class RecordFile(TypedDict):
     """A record."""
 
-    format: int
+    format: Literal[2]
     command: str
-    metrics: Annotated[dict[str, str], Field(min_length=1)]
-    results: Annotated[list[ResultFile], Field(min_length=1)]
-    config: dict[str, Any] = {}
-    caption: str = ""
-    seeds: list[int] = []
-    frames: list[Number] | None = None
-    evaluations: list[Number] | None = None
-    domains: list[Domain] | None = None
-    versions: dict[str, str] = {}
-    arithmetic: dict[str, Any] = {}
-    devices: Annotated[list[str], Field(min_length=1)] = [""]
-    git_revision: str | None = None
-    data_checksum: str | None = None
+    metrics: Annotated[dict[str, str], MinLen(1)]
+    results: Annotated[list[ResultFile], MinLen(1)]
+    config: NotRequired[dict[str, Any]]
+    caption: NotRequired[str]
+    seeds: NotRequired[list[int]]
+    frames: NotRequired[list[Number]]
+    evaluations: NotRequired[list[Number]]
+    domains: NotRequired[list[Domain]]
+    versions: NotRequired[dict[str, str]]
+    arithmetic: NotRequired[dict[str, Any]]
+    devices: NotRequired[Annotated[list[str], MinLen(1)]]
+    git_revision: NotRequired[str | None]
+    data_checksum: NotRequired[str | None]
 
 
-class BegunFile(Schema):
-    """The run.json of a run that has begun."""
-
-    format: int
-    config: dict[str, Any]
-
-
-class BenchRow(Schema):
-    """A row of the bench."""
-
-    what: str
-    median: Number
-    unit: str
-    values: list[Number]
-
-
-class BenchFile(Schema):
-    """A recorded bench."""
-
-    rows: Annotated[list[BenchRow], Field(min_length=1)]
-
-
-class Object(dict[str, Any]):
-    """A JSON object that raises `ValueError` with its place where a key is missing."""
-
-    def __init__(self, items: Any, where: str) -> None:
-        super().__init__(items)
-        self.where = where
-
-    def __missing__(self, key: str) -> Any:
-        raise ValueError(f"{self.where}: expected the key {key}, got {', '.join(self) or 'none'}")
-
-    def __or__(self, other: Any) -> "Object":  # type: ignore[override]
-        return Object({**self, **other}, self.where)
-
-
-def check(content: Any, schema: type[BaseModel], where: str) -> None:
-    """Raises `ValueError` in one line unless the content follows a schema."""
-    try:
-        schema.model_validate(content)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = "".join(f"[{at}]" if isinstance(at, int) else f".{at}" for at in first["loc"])
-        message = first["msg"].replace("Input should be", "expected")
-        message = re.sub(r".* (at least \d+ items?) .*", r"expected \1", message)
-        message = message.replace("Field required", "expected this key")
-        got = json.dumps(first["input"], default=str)
-        raise ValueError(f"{where}{place}: {message}, got {got[:60]}") from None
-
-
-def check_values(value: Any, where: str, axes: str, sizes: dict[str, int]) -> None:
-    """Raises `ValueError` unless an array of numbers or texts has its axes, or each of an object.
+def check_values(values: Any, where: str, shapes: dict[str, str], sizes: dict[str, int]) -> None:
+    """Raises `ValueError` unless per-seed values have their axes, and finite numbers or texts.
 
     Args:
-      axes: names such as "tasks" or "tasks+1", of the first axes at least.
+      where: their place. Its last part is their name. shapes: see `SHAPES`.
       sizes: of axes. Those that are new are added.
     """
-    if isinstance(value, dict):
-        for name, part in value.items():
-            check_values(part, f"{where}.{name}", axes, sizes)
+    if isinstance(values, dict):
+        for name, part in values.items():
+            check_values(part, f"{where}.{name}", shapes, sizes)
         return
-    array = np.array(value, object)
-    for one in array.flat:
-        if isinstance(one, (list, dict)):
-            raise ValueError(f"{where}: expected rows of equal length, got {json.dumps(one)[:60]}")
-        if isinstance(one, float | int) and not abs(one) < 1e100:
-            raise ValueError(f"{where}: expected numbers below 1e+100, got {one}")
-        if isinstance(one, str) and not one.isprintable():
-            raise ValueError(f"{where}: expected printable texts, got {one!r}")
-    names = axes.split()
-    for axis, length in reversed([*zip(names, (*array.shape, *[0] * 9), strict=False)]):
-        name, _, more = axis.partition("+")
-        expected = sizes.setdefault(name, max(1, length)) + int(more or 0)
+    array, name = np.array(values, object), where.rpartition(".")[2]
+    axes, kinds = shapes.get(name, "seeds").split(), {type(one) for one in array.flat}
+    if ".by_task." in where:  # the schema has checked the numbers
+        axes = ["seeds", "tasks"]
+    elif not (kinds <= {int, float, NoneType} or (kinds in ({str}, {bool}) and name not in shapes)):
+        got = ", ".join(sorted(kind.__name__ for kind in kinds))
+        raise ValueError(f"{where}: expected rows of equal length, of numbers, got {got}")
+    elif any(not abs(one) < 1e100 for one in array.flat if isinstance(one, (int, float))):
+        raise ValueError(f"{where}: expected finite numbers")
+    elif name in shapes and array.ndim != len(axes):
+        raise ValueError(f"{where}: expected {len(axes)} axes ({' '.join(axes)}), got {array.ndim}")
+    for axis, length in reversed([*zip(axes, (*array.shape, 0, 0), strict=False)]):
+        size, _, more = axis.partition("+")
+        expected = sizes.setdefault(size, max(1, length)) + int(more or 0)
         if length != expected:
             raise ValueError(f"{where}: expected {expected} ({axis}), got {length}")
-    if where.partition(".per_seed.")[2] in SHAPES and array.ndim != len(names):
-        raise ValueError(f"{where}: expected {len(names)} axes ({axes}), got {array.ndim}")

@@ -41,16 +41,10 @@ def test_plays_as_many_frames_as_it_says():
     ("args", "says"),
     [
         (["--repeats", "0"], "--repeats must be a whole number of at least 1, got 0"),
-        (["--compare", "{folder}/none"], "--compare needs a bench.json which this program has"),
-        (["--compare", "{folder}/list.json"], "{folder}/list.json (expected a JSON object"),
-        (
-            ["--compare", "{folder}/other.json"],
-            "{folder}/other.json (bench.rows: expected",
-        ),
-        (
-            ["--compare", "{folder}/odd.json"],
-            "{folder}/odd.json (bench.rows[0].what: ",
-        ),
+        (["--compare", "{folder}/none"], "{folder}/none cannot be read: No such file"),
+        (["--compare", "{folder}/list.json"], "{folder}/list.json is damaged: expected an object"),
+        (["--compare", "{folder}/other.json"], "{folder}/other.json is damaged: rows: expected"),
+        (["--compare", "{folder}/odd.json"], "{folder}/odd.json is damaged: rows[0].what: "),
         (["--compare", "a", "b"], "--compare takes one file, got 2"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -1,4 +1,4 @@
-"""Edited records: each gives a whole page or table, or one line and status 2."""
+"""Edited JSON files: each gives a right result, or one line with its name and status 2."""
 
 import contextlib
 import copy
@@ -11,15 +11,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from PIL import Image
 
+import experiments.bench.__main__ as bench
 from experiments.report.__main__ import main as report
-from experiments.running import record
+from experiments.running import program, record
+from experiments.running.command_line import deciding
 from experiments.tables.__main__ import TABLES
 from experiments.tables.__main__ import main as tables
+from tests.experiments import toy
 from tests.experiments.tables.test_tables import write
 
 LIVE = "<img src=x> ![p](http://h/x.png) [a](javascript:b) | $x$ `c` \ud7ff"
@@ -67,8 +70,10 @@ def places(value, place=()):
 
 def edit(data, content):
     """Deletes, replaces, truncates or nests a part of the content."""
-    chosen = [place for place in places(content) if place]
-    short = [place for place in chosen if len(place) <= data.draw(st.integers(1, 8), "depth")]
+    depth = data.draw(st.integers(1, 8), "depth")
+    short = [place for place in places(content) if 0 < len(place) <= depth]
+    if not short:
+        return
     *outer, key = data.draw(st.sampled_from(short), "place")
     at = content
     for step in outer:
@@ -103,7 +108,7 @@ def status(main, args):
 class Checker(html.parser.HTMLParser):
     """Allows the page's own tags and embedded pictures, and counts cells."""
 
-    TAGS = "html meta title style h1 h2 p table tr th td ul li code img"
+    TAGS = "html meta title style h1 h2 p table thead tbody tr th td ul li code img"
 
     def handle_starttag(self, tag, attrs):
         assert tag in self.TAGS.split()
@@ -122,15 +127,41 @@ class Checker(html.parser.HTMLParser):
         assert tag != "table" or len(set(self.rows)) == 1
 
 
-@pytest.mark.parametrize("name", ["alignment", "rl"])
-@settings(max_examples=15, deadline=None, suppress_health_check=[*HealthCheck])
-@given(data=st.data())
+def cases(number):
+    """Settings of a test with so many cases, the same in each run.
+
+    A failing case is not made smaller, which takes minutes.
+    """
+    return settings(
+        max_examples=number, deadline=None, derandomize=True, database=None,
+        phases=[Phase.generate], suppress_health_check=[*HealthCheck],
+    )  # fmt: skip
+
+
+def outcome(call, *args):
+    """What a call returns, and the line of its error."""
+    try:
+        return call(*args), ""
+    except ValueError as error:
+        return None, f"{error}"
+
+
+def write_edited(data, content, path):
+    """Writes the content with one to three edits, and rarely with a part of its text cut off."""
+    for _ in range(data.draw(st.integers(1, 3), "edits")):
+        edit(data, content)
+    text = json.dumps(content)
+    if not data.draw(st.integers(0, 9), "whole"):
+        text = text[: data.draw(st.integers(0, len(text)), "cut")]
+    path.write_text(text)
+
+
+@cases(30)
+@given(name=st.sampled_from(["alignment", "rl"]), data=st.data())
 def test_a_report_of_an_edited_record(name, data):
     with tempfile.TemporaryDirectory() as folder:
         content, path = whole(name, Path(folder))
-        for _ in range(data.draw(st.integers(1, 3), "edits")):
-            edit(data, content)
-        path.write_text(json.dumps(content))
+        write_edited(data, content, path)
         out = Path(folder) / "out"
         if status(report, [str(path.parent), "--out", str(out)]) == 0:
             page = (out / "report.html").read_text()
@@ -140,18 +171,59 @@ def test_a_report_of_an_edited_record(name, data):
                     assert f"<td>{one.spread(metric).text()}</td>" in page
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[*HealthCheck])
+@cases(30)
 @given(name=st.sampled_from(NAMES), data=st.data())
 def test_a_table_of_an_edited_cell(name, data):
     with tempfile.TemporaryDirectory() as folder:
         content, path = whole(name, Path(folder))
-        for _ in range(data.draw(st.integers(1, 3), "edits")):
-            edit(data, content)
-        path.write_text(json.dumps(content))
+        write_edited(data, content, path)
         if status(tables, [name, "--only-draw", "--out", folder]) == 0:
             shown = json.loads((Path(folder) / f"{name}.json").read_text())[CELLS[name].name]
             assert len(shown["results"]) == len(content["results"])
             assert all(np.isfinite(one["seconds"]) for one in shown["results"])
+
+
+@cases(30)
+@given(data=st.data())
+def test_an_edited_run_is_refused_or_resumed(data):
+    """The run.json beside checkpoints."""
+    with tempfile.TemporaryDirectory() as folder:
+        config = toy.PROGRAM.config(out=Path(folder), resume=True)
+        content = {"format": record.FORMAT, "config": deciding(config), "seeds": [0, 1]}
+        (config.out / "checkpoints").mkdir()
+        write_edited(data, content, path := config.out / "run.json")
+        _, line = outcome(program.check_free, config)
+        if line:
+            assert "\n" not in line
+            assert folder in line
+        else:
+            told = json.loads(path.read_text())
+            was = told["config"]
+            assert told["format"] == record.FORMAT
+            assert {n: was.get(n) for n in was | deciding(config)} == deciding(config) | {
+                n: None for n in was.keys() - deciding(config).keys()
+            }
+
+
+@cases(30)
+@given(data=st.data())
+def test_an_edited_bench_is_refused_or_compared(data):
+    with tempfile.TemporaryDirectory() as folder:
+        content = {"rows": [bench.Row(f"{n}", n, "s", [n, n])._asdict() for n in range(3)]}
+        write_edited(data, content, path := Path(folder) / "bench.json")
+        rows, line = outcome(bench.recorded, path)
+        if line:
+            assert "\n" not in line
+            assert str(path) in line
+        else:
+            told = json.loads(path.read_text())["rows"]
+            # Of two rows with one name, the last one.
+            assert rows == {row.what: row for row in (row_of(one) for one in told)}
+
+
+def row_of(told):
+    """A row that is an object, or a list of the fields in their order."""
+    return bench.Row(**told) if isinstance(told, dict) else bench.Row(*told)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -165,7 +237,7 @@ def test_the_records_are_valid_before_they_are_edited(name, tmp_path):
     assert status(report, [str(path.parent), "--out", str(tmp_path / "out")]) == 0
 
 
-@pytest.mark.parametrize("name", ["ablation", "rl", "rl-sweeps", "sweeps"])
+@pytest.mark.parametrize("name", ["ablation", "rl"])
 def test_a_table_of_a_cell_without_a_key(name, tmp_path):
     """Each key in turn, of the record, the results and their per-seed values."""
     content, path = whole(name, tmp_path)

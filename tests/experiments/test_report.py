@@ -124,7 +124,7 @@ def test_texts_of_files_stay_texts(tmp_path):
     assert page.count("Content-Security-Policy") == 1
     assert "default-src 'none'; img-src data:; style-src 'sha256-" in page
     tags = {*re.findall("<([a-z0-9]+)", page)}
-    own = "html meta title style h1 h2 p table tr th td ul li code img"
+    own = "html meta title style h1 h2 p table thead tbody tr th td ul li code img"
     assert tags == {*own.split()}
     assert {*re.findall('src="(.{22})', page)} == {INLINE}
     row = next(line for line in markdown.splitlines() if line.startswith(r"| \<img src=x\>"))

@@ -18,7 +18,7 @@ from tests.project.pages import rows
 ROOT = Path(__file__).parents[2]
 NEEDS = {"jax", "jaxlib", "numpy", "optax", "flax"}
 EXTRAS = ("matplotlib", "tyro", "sklearn", "gymnax", "flashbax", "tensorflow_datasets", "PIL",
-          "tensorboardX", "pytest")  # fmt: skip
+          "tensorboardX", "markdown_it", "pydantic", "pytest")  # fmt: skip
 FREE = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 """Variables with which a copy of the sources is not found."""
 

@@ -163,7 +163,7 @@ def test_an_unfinished_run_is_resumed_by_its_own_command_alone(tmp_path, stopped
     assert says in refused(capsys, tmp_path, *FLAGS, "--resume")
     for damaged in ("{", "[]", "{}", '{"config": 3}'):
         (tmp_path / "run.json").write_text(damaged)
-        says = f"{tmp_path}/run.json is damaged or missing"
+        says = f"{tmp_path}/run.json is damaged: "
         assert says in refused(capsys, tmp_path, *FLAGS, "--resume")
 
 

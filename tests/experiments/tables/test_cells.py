@@ -174,5 +174,5 @@ def test_a_flag_that_is_not_used_is_refused(tmp_path):
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"entries": 3, "x": 1', "{}"])
 def test_a_damaged_cell_says_so(tmp_path, content):
     (tmp_path / "metrics.json").write_text(content)
-    with pytest.raises(ValueError, match=r"metrics\.json is damaged .* delete it to run it again"):
+    with pytest.raises(ValueError, match=r"metrics\.json is damaged: .* delete it to run it again"):
         load(tmp_path)
