@@ -37,22 +37,10 @@ def q_agent(
     epsilon: Callable[[jax.Array], Any],
     target_every: int,
 ) -> Agent:
-    """A Q-learning agent with a given learning rule.
-
-    Each update stores the transition and learns. Every `target_every` frames the target network
-    becomes a copy of the network.
+    """A Q-learning agent with the learning rule `learn`. The other arguments are those of `dqn`.
 
     Args:
-      model: network and loss.
-      learn: the learning rule.
-      memory: storage of transitions.
       start_optimizer: `start_optimizer(learned) -> opt_state`, of the `_precision.wide` parameters.
-      discount: discount factor, in [0, 1].
-      epsilon: `epsilon(step) -> []`, the probability of a random action.
-      target_every: number of frames between two updates of the target network.
-    Raises:
-      ValueError: If `discount` or `target_every` is out of its range, or `epsilon` is not a
-        function.
     """
     judge = judging(model, discount)
     target_every = _checks.positive_int("target_every", target_every)

@@ -31,30 +31,22 @@ def dqn(
     target_every: int,
     augment: Augment | None = None,
 ) -> Agent:
-    """Deep Q-learning (DQN) with uniform replay.
-
-    After each frame it takes one optimizer step on the mean loss of a batch of replays.
+    """Deep Q-learning (DQN): one optimizer step per frame on the mean loss of a batch of replays.
 
     Args:
       model: a `q_network`, or a `Model` of your own with a `q_loss`.
       optimizer: any optax transformation.
-      batch_size: number of transitions replayed per frame. It is smaller while `memory` holds
-        fewer.
+      batch_size: transitions per batch. It is smaller while `memory` holds fewer.
       memory: a `reservoir` or a `fifo`.
       discount: discount factor of future rewards, in [0, 1]. May be traced.
-      epsilon: `epsilon(step) -> []`, the probability of a random action, such as an optax schedule.
+      epsilon: `epsilon(step) -> []`, probability of a random action, such as an optax schedule.
       target_every: number of frames between two updates of the target network.
-      augment: `augment(key, transition) -> transition`, applied with a new key to each replayed
-        transition. The stored transitions and `info.loss` are not augmented. None for no
-        augmentation.
+      augment: `augment(key, transition) -> transition`, applied anew to each replay. None for none.
     Returns:
-      An `Agent` with state `AgentState`.
+      An `Agent`.
     Raises:
-      ValueError: If a size or a rate is out of its range, or if `optimizer` or `epsilon` has the
-        wrong type.
+      ValueError: If an argument is out of its range or of the wrong type.
     Example:
-      A `Model` of three functions, here one layer in plain JAX:
-
       >>> from mer_jax.rl import fifo, q_loss
       >>> def init(key):
       ...     return {"w": 0.1 * jax.random.normal(key, (4, 3)), "b": jnp.zeros(3)}
@@ -62,13 +54,11 @@ def dqn(
       ...     return obs @ params["w"] + params["b"]
       >>> agent = dqn(
       ...     Model(init, apply, q_loss(apply)), optimizer=optax.adam(1e-3), batch_size=32,
-      ...     memory=fifo(1000), discount=0.99, epsilon=optax.linear_schedule(1.0, 0.1, 1000),
-      ...     target_every=100,
+      ...     memory=fifo(1000), discount=0.99, epsilon=lambda step: 0.1, target_every=100,
       ... )
-      >>> obs = jnp.ones(4)
-      >>> seen = Transition(obs, jnp.int32(2), jnp.float32(1), obs, jnp.bool_(False))
-      >>> state = agent.init(init(jax.random.key(0)), seen)
-      >>> state, info = agent.update(jax.random.key(1), state, seen)
+      >>> one = Transition(jnp.ones(4), jnp.int32(2), jnp.float32(1), jnp.ones(4), jnp.bool_(False))
+      >>> state = agent.init(init(jax.random.key(0)), one)
+      >>> state, info = agent.update(jax.random.key(1), state, one)
       >>> print(state.step, info.loss.shape)
       1 ()
 
@@ -110,30 +100,21 @@ def dqn_mer(
 
     After each frame it draws `num_batches` batches. Each batch consists of the newest transition
     and `batch_size - 1` replays from a reservoir. Each transition of a batch is one SGD step.
-    Reptile interpolates after each batch with `beta` and after all batches with `gamma`.
-
-    With a single batch only the product of `beta` and `gamma` matters. If the product is 1, the
-    agent is DQN with one SGD step per transition.
+    Reptile interpolates after each batch with `beta` and after all batches with `gamma`. With a
+    single batch only the product of `beta` and `gamma` matters. If it is 1, this is DQN with one
+    step per transition.
 
     Args:
-      model: see `dqn`.
-      alpha: see `mer_jax.mer`.
-      beta: see `mer_jax.mer`.
-      gamma: see `mer_jax.mer`.
-      num_batches: see `mer_jax.mer`.
-      batch_size: see `mer_jax.mer`.
-      capacity: see `mer_jax.mer`.
-      discount: see `dqn`.
-      epsilon: see `dqn`.
-      target_every: see `dqn`.
-      augment: see `dqn`. The newest transition is also augmented, with a new key in each batch.
+      model, discount, epsilon, target_every: see `dqn`.
+      alpha, beta, gamma, num_batches, batch_size, capacity: see `mer_jax.mer`.
+      augment: see `dqn`. The newest transition is augmented as well, anew in each batch.
     Returns:
       An `Agent` with state `AgentState`.
     Raises:
-      ValueError: If a size or a rate is out of its range, or if `epsilon` is not a function.
+      ValueError: If an argument is out of its range or of the wrong type.
     References:
       Riemer et al. (2019), "Learning to Learn without Forgetting by Maximizing Transfer and
-      Minimizing Interference", algorithm 1 and the section on reinforcement learning.
+      Minimizing Interference".
     """
     num_batches = _checks.positive_int("num_batches", num_batches)
     batch_size = _checks.positive_int("batch_size", batch_size)
