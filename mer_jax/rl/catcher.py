@@ -23,7 +23,7 @@ class CatcherState:
     paddle_vel: `[]` float32, pixels per frame.
     fruit_x: `[]` int32.
     fruit_y: `[]` int32.
-    lives: `[]` int32, number of fruits that may still be missed.
+    lives: `[]` int32, number of further misses after which the game is over.
     time: `[]` int32, number of frames since the reset.
     """
 
@@ -42,7 +42,7 @@ class CatcherParams:
     fall_speed: speed of the fruit in pixels per millisecond, at 30 frames per second. If the fall
       per frame is a whole number of pixels (0.63 gives 21), float32 rounding may change it by one
       pixel from the original, which computes in float64.
-    lives: number of fruits that may be missed.
+    lives: number of missed fruits after which the game is over.
     max_steps_in_episode: number of frames after which an episode is truncated. The original has
       no limit.
     """
@@ -195,7 +195,7 @@ class Catcher(environment.Environment[CatcherState, CatcherParams]):
         return x, -self.fruit * (1 + game.index(row, len(self.places_y)))
 
     def _touches(self, state: CatcherState) -> jax.Array:
-        """Whether the boxes of paddle and fruit overlap. Boxes with only a common edge do not."""
+        """Whether the boxes of paddle and fruit overlap. A common edge is not an overlap."""
         right = state.fruit_x - self.fruit // 2 - (state.paddle_x - self.paddle_width // 2)
         down = state.fruit_y - self.fruit // 2 - (self.paddle_y - self.paddle_height // 2)
         return (

@@ -21,7 +21,7 @@ GROUND_Y = 0.79 * HEIGHT
 """Upper edge of the ground. The positions of gaps depend on it."""
 
 FAR = 1e9
-"""A distance larger than that of any pipe. It is finite because of `jax.debug_infs`."""
+"""A distance larger than that of any pipe. `jax.debug_infs` raises an error on an infinite one."""
 
 
 @struct.dataclass

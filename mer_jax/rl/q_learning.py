@@ -41,7 +41,7 @@ def dqn(
       discount: discount factor of future rewards, in [0, 1]. May be traced.
       epsilon: `epsilon(step) -> []`, probability of a random action, such as an optax schedule.
       target_every: number of frames between two updates of the target network.
-      augment: `augment(key, transition) -> transition`, applied anew to each replay. None for none.
+      augment: `augment(key, transition) -> transition`, drawn anew for each replay.
     Returns:
       An `Agent`.
     Raises:
