@@ -1,4 +1,4 @@
-"""Parts that all Q-learning agents share: play, storage, and the target network."""
+"""Parts shared by all Q-learning agents: play, storage and the target network."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,13 +18,13 @@ from mer_jax.rl.values import Judged
 from mer_jax.types import Info, Params, as_state
 
 Judge = Callable[[Params, Transition], Judged]
-"""`judge(target, transitions [k, ...]) -> Judged [k, ...]`."""
+"""`judge(target, transitions) -> Judged`, with leading axes `[k]`."""
 
 Learned = tuple[Params, Params, optax.OptState]
-"""The parameters, their float32 copies (`_precision.master_of`), and the optimizer's state."""
+"""The parameters, their float32 copies (`_precision.master_of`) and the optimizer's state."""
 
 Learn = Callable[[jax.Array, AgentState, Transition, Judge], Learned]
-"""`learn(key, state, newest, judge) -> Learned`, with the newest transition stored already."""
+"""`learn(key, state, newest, judge) -> Learned`. The newest transition is already stored."""
 
 
 def q_agent(
@@ -37,7 +37,7 @@ def q_agent(
     epsilon: Callable[[jax.Array], Any],
     target_every: int,
 ) -> Agent:
-    """An agent that plays, stores the transition, learns, and now and then renews the target.
+    """A Q-learning agent with the learning rule `learn`. The other arguments are those of `dqn`.
 
     Args:
       start_optimizer: `start_optimizer(learned) -> opt_state`, of the `_precision.wide` parameters.
@@ -46,14 +46,15 @@ def q_agent(
     target_every = _checks.positive_int("target_every", target_every)
     if not callable(epsilon):
         raise ValueError(
-            f"epsilon must be a function of the step, such as an optax schedule, got {epsilon!r}"
+            f"epsilon must be a function of the step, got {epsilon!r}; give an optax "
+            "schedule, such as optax.constant_schedule(0.1)"
         )
 
     def init(params: Params, transition: Transition) -> AgentState:
         params = as_state(params)
         learned = wide(params)
         start = jnp.zeros((), jnp.int32)
-        # The target is a copy, so that a state can be donated.
+        # A copy, since a donated state must not hold the same array twice.
         target = jax.tree.map(jnp.copy, params)
         opt_state, master = start_optimizer(learned), master_of(learned, params)
         state = AgentState(params, target, opt_state, memory.init(transition), start, master)
@@ -88,13 +89,13 @@ def q_agent(
 
 
 def judging(model: Model, discount: Any) -> Judge:
-    """The target network's values of transitions `[k, ...]`: r + discount max Q(s', .)."""
+    """The Q-learning targets of transitions `[k, ...]`: r + discount max Q(s', .)."""
     discount = _checks.rate("discount", discount, largest=1)
 
     def judge(target: Params, batch: Transition) -> Judged:
         values = jax.vmap(model.apply, (None, 0, None))(target, batch.next_obs, None)
         ahead = jnp.where(batch.terminal, 0, values.max(-1))
-        # Returns are sums, for which half precision is too little.
+        # Half precision is too coarse for returns, which are sums.
         ahead = ahead.astype(jnp.promote_types(ahead.dtype, jnp.float32))
         later = jnp.asarray(discount, ahead.dtype) * ahead
         return Judged(batch.obs, batch.action, batch.reward.astype(ahead.dtype) + later)
@@ -104,7 +105,7 @@ def judging(model: Model, discount: Any) -> Judge:
 
 @custom_vmap
 def _once(step: jax.Array) -> jax.Array:
-    """1, which the compiler cannot know, unless under a `vmap`."""
+    """The number 1, unknown to the compiler except under a `vmap`."""
     return (step >= 0).astype(jnp.int32)
 
 
@@ -119,11 +120,11 @@ def _once_for_all(
 def _add_apart(
     memory: Reservoir, key: jax.Array, state: AgentState, newest: Transition
 ) -> ReservoirState:
-    """The stored transitions with the newest, written before anything is drawn from it.
+    """Stores the newest transition in an operation that XLA does not fuse with reads.
 
-    XLA fuses the write of a row with the reads that follow, does it twice, and copies all rows for
-    that. It fuses nothing across the border of a loop. Under a `vmap` a write is not fused, and
-    the loop is known to run once and vanishes.
+    XLA would fuse the write of a row with later reads, write twice, and copy all rows for that. It
+    does not fuse across the border of a loop. Under a `vmap` the write is not fused anyway. The
+    compiler then knows that the loop runs once and removes it.
     """
     kept = varying_like(state.memory, key, newest)
     return jax.lax.fori_loop(

@@ -1,4 +1,4 @@
-"""An agent as pure functions, with its state and the transitions that it learns from."""
+"""Agents as pure functions, with their state and transitions."""
 
 from typing import Any, NamedTuple, Protocol
 
@@ -11,11 +11,14 @@ from mer_jax.types import Info, Params, exportable
 
 @exportable
 class Transition(NamedTuple):
-    """One frame; a leading axis makes it a batch.
+    """One frame of a game. A leading axis makes it a batch.
 
-    obs, next_obs: `[d]` float32, before and after; of a frame that a time limit cut short, too.
-    action: `[]` int32. reward: `[]` float32.
-    terminal: `[]` bool, whether the game is over, so that nothing can follow.
+    obs: `[d]` float32, the observation before the frame.
+    action: `[]` int32.
+    reward: `[]` float32.
+    next_obs: `[d]` float32, the observation after the frame. If a time limit ends the episode, it
+      is the episode's last observation, not the first one of the next episode.
+    terminal: `[]` bool, whether the game is over. A time limit alone leaves it False.
     """
 
     obs: Any
@@ -27,10 +30,14 @@ class Transition(NamedTuple):
 
 @exportable
 class AgentState(NamedTuple):
-    """params: the network Q; target: an earlier copy of it; opt_state: the optimizer's.
+    """State of a Q-learning agent.
 
-    memory: the stored transitions; step: `[]` int32, frames learned from.
-    master: float32 copies of the params of fewer than 32 bits, None for the others.
+    params: the parameters of the Q-network.
+    target: the parameters of the target network, an earlier copy of `params`.
+    opt_state: the state of the optimizer.
+    memory: the stored transitions.
+    step: `[]` int32, number of frames learned from.
+    master: float32 copies of the parameters that have fewer than 32 bits. None for all others.
     """
 
     params: Params
@@ -68,13 +75,14 @@ class Values(Protocol):
 
 
 class Agent(NamedTuple):
-    """A player that learns, as pure functions.
+    """A reinforcement-learning agent as pure functions.
 
-    init: `init(params, transition) -> state`; of `transition` only shapes and dtypes are read.
-    act: `act(key, state, obs) -> action []`.
-    update: `update(key, state, transition) -> (state, info)`, after one frame; info has `.loss`.
-    values: `values(params, obs) -> [num_actions]`, by which `start` checks the network; None for
-      an agent that has no such values.
+    init: `init(params, transition) -> state`. Only shapes and dtypes of `transition` are read.
+    act: `act(key, state, obs) -> action`, `[]`.
+    update: `update(key, state, transition) -> (state, info)`, learning from one frame. `info.loss`
+      is the loss on that frame before the update.
+    values: `values(params, obs) -> [num_actions]`, the action values. `start` checks their number.
+      None for an agent without action values.
     """
 
     init: Init

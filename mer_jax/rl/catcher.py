@@ -1,4 +1,4 @@
-"""Catcher, of the PyGame Learning Environment: a paddle that catches falling fruit."""
+"""Catcher from the PyGame Learning Environment, in which a paddle catches falling fruit."""
 
 from typing import Any
 
@@ -17,10 +17,14 @@ FRUIT_COLOUR = (255, 120, 120)
 
 @struct.dataclass
 class CatcherState:
-    """Centres of the boxes in pixels, from the top left corner; all positions are whole.
+    """State of `Catcher`. Positions are centres of boxes, in whole pixels from the top left corner.
 
-    paddle_x, fruit_x, fruit_y: `[]` int32; paddle_vel: `[]` float32, pixels a frame.
-    lives: `[]` int32; time: `[]` int32, frames since the reset.
+    paddle_x: `[]` int32.
+    paddle_vel: `[]` float32, pixels per frame.
+    fruit_x: `[]` int32.
+    fruit_y: `[]` int32.
+    lives: `[]` int32, number of further misses after which the game is over.
+    time: `[]` int32, number of frames since the reset.
     """
 
     paddle_x: Any
@@ -33,12 +37,14 @@ class CatcherState:
 
 @struct.dataclass
 class CatcherParams:
-    """Difficulty. All may be traced.
+    """Difficulty of `Catcher`. All fields may be traced.
 
-    fall_speed: pixels a millisecond, 30 frames a second. Where a frame's fall is a whole number of
-      pixels (0.63 makes 21), single precision may come to a pixel more or less than the original's
-      double. lives: fruits that may be missed.
-    max_steps_in_episode: frames after which an episode is truncated; the game itself knows no end.
+    fall_speed: speed of the fruit in pixels per millisecond, at 30 frames per second. If the fall
+      per frame is a whole number of pixels (0.63 gives 21), float32 rounding may change it by one
+      pixel from the original, which computes in float64.
+    lives: number of missed fruits after which the game is over.
+    max_steps_in_episode: number of frames after which an episode is truncated. The original has
+      no limit.
     """
 
     fall_speed: Any = 0.608
@@ -47,28 +53,37 @@ class CatcherParams:
 
 
 class Catcher(environment.Environment[CatcherState, CatcherParams]):
-    """A gymnax environment: actions 0 left, 1 right, 2 none; observations `[4]` float32.
+    """Catcher as a gymnax environment.
 
-    +1 for a fruit that is caught, -1 for one that is missed, and -5 more when no life is left. What
-    an action leads to is judged a frame later. An observation is the game's own state vector: the
-    paddle's x and velocity, the fruit's x and y, in pixels.
+    Actions are 0 (left), 1 (right) and 2 (none). Observations are `[4]` float32: the x position
+    and velocity of the paddle and the x and y position of the fruit, in pixels.
+
+    The reward is +1 for a caught fruit and -1 for a missed one. Losing the last life adds -5. As
+    in the original, a reward comes one frame after the action that leads to it.
+
+    centre: centre of the observations for `Scaled`: half the screen, and 0 for the velocity.
+    scale: scale of the observations for `Scaled`: half the screen, and for the velocity the sum of
+      five pushes.
 
     Args:
-      size: pixels a side.
-      rounding: what makes whole pixels of the rest, "trunc" (towards 0; pygame up to 2.2, and so
-        all work up to 2019) or "round" (to the nearest; pygame from 2.3 on). The games differ.
-    centre, scale: what makes observations about as large as 1, see `Scaled`: half the screen, and
-    for the velocity what five frames on a key give.
-
+      size: side of the screen in pixels.
+      rounding: how positions become whole pixels. "trunc" rounds towards 0, as pygame up to 2.2
+        does. All published work up to 2019 used it. "round" rounds to the nearest, as pygame does
+        from 2.3 on. The choice changes the game.
     Raises:
-      ValueError: if the size is too small or the rounding unknown.
+      ValueError: If `size` is below 9 or `rounding` is unknown.
+    References:
+      Tasfi (2016), "PyGame Learning Environment".
     """
 
     def __init__(self, size: int = 640, rounding: str = "trunc") -> None:
         super().__init__()
         self.size = _checks.positive_int("size", size)
         if rounding not in ("trunc", "round"):
-            raise ValueError(f'rounding must be "trunc" or "round", got {rounding!r}')
+            raise ValueError(
+                f'rounding must be "trunc" or "round", got {rounding!r}; "trunc" is the game of '
+                "pygame up to 2.2"
+            )
         self.rounding = rounding
         self.fruit = round(0.06 * size)
         self.paddle_width, self.paddle_height = round(0.2 * size), round(0.04 * size)
@@ -76,9 +91,12 @@ class Catcher(environment.Environment[CatcherState, CatcherParams]):
         start = size / 2 - self.paddle_width / 2
         self.start_x = int(start if rounding == "trunc" else start + 0.5)
         self.impulse = 0.021 * size
-        # A new fruit is at a multiple of its size, this far from the left and from the top.
         if self.fruit < 1:
-            raise ValueError(f"size must leave a pixel for the fruit, at least 9, got {size}")
+            raise ValueError(
+                f"size must be at least 9, to leave the fruit a pixel, got {size}; give a larger "
+                "size"
+            )
+        # A new fruit is at a multiple of its size from the left and the top edge.
         self.places_x = range(2 * self.fruit, size - 2 * self.fruit, self.fruit)
         self.places_y = range(self.fruit, size // 2, self.fruit)
         self.centre = (size / 2, 0, size / 2, size / 2)
@@ -86,11 +104,11 @@ class Catcher(environment.Environment[CatcherState, CatcherParams]):
 
     @property
     def default_params(self) -> CatcherParams:
-        """The parameters of the original game."""
+        """The difficulty of the original game."""
         return CatcherParams()
 
     def reset_env(self, key: jax.Array, params: CatcherParams) -> tuple[jax.Array, CatcherState]:
-        """A new episode: the paddle in the middle, a fruit above the screen."""
+        """Starts an episode with the paddle in the middle and a fruit above the screen."""
         fruit_x, fruit_y = self._new_fruit(key)
         state = CatcherState(
             paddle_x=jnp.int32(self.start_x),
@@ -105,7 +123,7 @@ class Catcher(environment.Environment[CatcherState, CatcherParams]):
     def step_env(
         self, key: jax.Array, state: CatcherState, action: Any, params: CatcherParams
     ) -> tuple[jax.Array, CatcherState, jax.Array, jax.Array, dict[Any, Any]]:
-        """One frame; after the game is over nothing changes any more."""
+        """Advances the game by one frame. After the end of a game the state stays as it is."""
         state = game.as_types(_TYPES, state)
         missed = state.fruit_y >= self.size
         caught = ~missed & self._touches(state)
@@ -134,10 +152,10 @@ class Catcher(environment.Environment[CatcherState, CatcherParams]):
         return game.vector((state.paddle_x, state.paddle_vel, state.fruit_x, state.fruit_y))
 
     def render(self, state: CatcherState, params: CatcherParams | None = None) -> jax.Array:
-        """The original's screen, `[size, size, 3]` uint8.
+        """The screen of the original, `[size, size, 3]` uint8.
 
-        It draws from a box's centre on to the right and down, so that what is seen is not quite
-        what collides.
+        The original draws each box to the right of and below its centre. The picture therefore
+        differs slightly from the boxes that collide.
         """
         screen = game.screen(self.size, self.size, (0, 0, 0))
         at = state.fruit_y, state.fruit_x, self.fruit, self.fruit
@@ -153,7 +171,7 @@ class Catcher(environment.Environment[CatcherState, CatcherParams]):
         return spaces.Discrete(3)
 
     def observation_space(self, params: CatcherParams | None = None) -> spaces.Box:
-        size, speed = self.size, 10 * self.impulse  # more than holding a key leads to
+        size, speed = self.size, 10 * self.impulse  # above the largest speed
         low = jnp.array([0, -speed, 0, -size], jnp.float32)
         return spaces.Box(low, jnp.array([size, speed, size, 2 * size], jnp.float32), (4,))
 
@@ -177,7 +195,7 @@ class Catcher(environment.Environment[CatcherState, CatcherParams]):
         return x, -self.fruit * (1 + game.index(row, len(self.places_y)))
 
     def _touches(self, state: CatcherState) -> jax.Array:
-        """Whether the boxes of paddle and fruit overlap; edges that touch do not count."""
+        """Whether the boxes of paddle and fruit overlap. A common edge is not an overlap."""
         right = state.fruit_x - self.fruit // 2 - (state.paddle_x - self.paddle_width // 2)
         down = state.fruit_y - self.fruit // 2 - (self.paddle_y - self.paddle_height // 2)
         return (
@@ -192,10 +210,10 @@ class Catcher(environment.Environment[CatcherState, CatcherParams]):
         push = self.impulse * (right - left)
         vel = (state.paddle_vel + push) * 0.9
         x = state.paddle_x
-        # The whole part of x + vel, without a sum in which a small velocity would be lost.
+        # The whole part of x + vel. The sum itself would lose a small velocity in float32.
         if self.rounding == "trunc":
             whole = jnp.floor(vel)
-            # In the original's double precision x + vel is x once vel is this small.
+            # In the float64 of the original, x + vel equals x for a velocity this small.
             exponent = 32 - jax.lax.clz(x - 1)  # of the power of two at or above x
             smallest = jnp.exp2(exponent.astype(jnp.float32) - 54)
             whole = jnp.where((vel < 0) & (vel >= -smallest), 0, whole)

@@ -1,4 +1,4 @@
-"""Flappy Bird, of the PyGame Learning Environment: a bird that flaps through gaps between pipes."""
+"""Flappy Bird from the PyGame Learning Environment, in which a bird flies through gaps in pipes."""
 
 from typing import Any
 
@@ -18,19 +18,24 @@ NEW_PIPE_X = 397.6
 START_X = (340.0, 484.0, 628.0)
 SCROLL = 4.0
 GROUND_Y = 0.79 * HEIGHT
-"""Upper edge of the ground, relative to which gaps are placed."""
+"""Upper edge of the ground. The positions of gaps depend on it."""
 
 FAR = 1e9
-"""Further away than any pipe, and finite, since `jax.debug_infs` refuses an infinity."""
+"""A distance larger than that of any pipe. `jax.debug_infs` raises an error on an infinite one."""
 
 
 @struct.dataclass
 class FlappyBirdState:
-    """In pixels from the top left corner; y of the bird is its upper edge, x of a pipe its centre.
+    """State of `FlappyBird`, in pixels from the top left corner.
 
-    bird_y, bird_vel: `[]` float32, whole numbers. flapped: `[]` bool, a flap is to come; thrust:
-    `[]` bool, one has just come. pipe_x: `[3]` float32. pipe_gap_start: `[3]` int32, the upper edge
-    of the gap. lives: `[]` int32; time: `[]` int32, frames since the reset.
+    bird_y: `[]` float32, the upper edge of the bird, a whole number.
+    bird_vel: `[]` float32, its velocity in pixels per frame, a whole number.
+    flapped: `[]` bool, whether the bird flaps in the next frame.
+    thrust: `[]` bool, whether it flapped in the last frame.
+    pipe_x: `[3]` float32, the centres of the pipes.
+    pipe_gap_start: `[3]` int32, the upper edges of their gaps.
+    lives: `[]` int32.
+    time: `[]` int32, number of frames since the reset.
     """
 
     bird_y: Any
@@ -45,10 +50,11 @@ class FlappyBirdState:
 
 @struct.dataclass
 class FlappyBirdParams:
-    """Difficulty. Both may be traced.
+    """Difficulty of `FlappyBird`. Both fields may be traced.
 
     pipe_gap: height of the gaps in pixels.
-    max_steps_in_episode: frames after which an episode is truncated; the game itself knows no end.
+    max_steps_in_episode: number of frames after which an episode is truncated. The original has
+      no limit.
     """
 
     pipe_gap: Any = 100
@@ -56,16 +62,22 @@ class FlappyBirdParams:
 
 
 class FlappyBird(environment.Environment[FlappyBirdState, FlappyBirdParams]):
-    """A gymnax environment: actions 0 flap, 1 none; observations `[8]` float32.
+    """Flappy Bird as a gymnax environment.
 
-    +1 for a pipe that is passed, -5 for a crash, which ends it. An observation is the game's own
-    state vector: the bird's y and velocity and, for the next pipe and the one after, the distance
-    to its right edge and the upper and the lower edge of its gap, in pixels.
+    Actions are 0 (flap) and 1 (none). Observations are `[8]` float32, in pixels: the y position
+    and velocity of the bird, and three numbers for each of the next two pipes: the distance
+    to its right edge, and the upper and the lower edge of its gap.
 
-    A reset starts at velocity 0; the original keeps the velocity of the episode before.
+    The reward is +1 for a passed pipe and -5 for a crash, which ends the episode. The bird starts
+    at velocity 0. The original starts with the velocity at the end of the previous episode.
 
-    centre, scale: what makes observations about as large as 1, see `Scaled`: heights from the
-    middle of the sky by 100 pixels, distances from one to two pipes away by 150, velocity by 5.
+    centre: centre of the observations for `Scaled`: 190 for heights, the middle of the sky, 150 for
+      distances and 0 for the velocity.
+    scale: scale of the observations for `Scaled`: 100 for heights, 150 for distances and 5 for the
+      velocity.
+
+    References:
+      Tasfi (2016), "PyGame Learning Environment".
     """
 
     centre = (190, 0, *[150, 190, 190] * 2)
@@ -73,13 +85,13 @@ class FlappyBird(environment.Environment[FlappyBirdState, FlappyBirdParams]):
 
     @property
     def default_params(self) -> FlappyBirdParams:
-        """The parameters of the original game."""
+        """The difficulty of the original game."""
         return FlappyBirdParams()
 
     def reset_env(
         self, key: jax.Array, params: FlappyBirdParams
     ) -> tuple[jax.Array, FlappyBirdState]:
-        """A new episode: the bird in the middle, about to flap, and three pipes to come."""
+        """Starts an episode with the bird in the middle, about to flap, and three pipes ahead."""
         state = FlappyBirdState(
             bird_y=jnp.float32(HEIGHT / 2),
             bird_vel=jnp.float32(0),
@@ -95,7 +107,7 @@ class FlappyBird(environment.Environment[FlappyBirdState, FlappyBirdParams]):
     def step_env(
         self, key: jax.Array, state: FlappyBirdState, action: Any, params: FlappyBirdParams
     ) -> tuple[jax.Array, FlappyBirdState, jax.Array, jax.Array, dict[Any, Any]]:
-        """One frame; after the game is over nothing changes any more."""
+        """Advances the game by one frame. After the end of a game the state stays as it is."""
         state = game.as_types(_TYPES, state)
         flaps = jnp.asarray(action) == FLAP
         vel, flapped = jnp.where(flaps, 0, state.bird_vel), state.flapped | flaps
@@ -106,7 +118,7 @@ class FlappyBird(environment.Environment[FlappyBirdState, FlappyBirdParams]):
         crashes = _count(near & too_high) + _count(near & too_low)
         passed = _count((x > 79) & (x <= 83))
         gone = x < -PIPE_WIDTH
-        new = self._new_gaps(game.draws(key, 1), params)  # never more than one pipe a frame
+        new = self._new_gaps(game.draws(key, 1), params)  # at most one new pipe per frame
         crashes += _count(y >= GROUND_Y - BIRD_HEIGHT) + _count(y <= 0)
 
         kicks = flapped & ~state.thrust
@@ -138,7 +150,7 @@ class FlappyBird(environment.Environment[FlappyBirdState, FlappyBirdParams]):
         seen = [state.bird_y, state.bird_vel]
         ahead = jnp.where(x > 31, x - 31, FAR)
         for _ in range(2):
-            # No two pipes are in one place. Sorting three numbers would take longer.
+            # All positions differ. Sorting three numbers would take longer.
             is_next = ahead == ahead.min()
             top = jnp.where(is_next, start, 0).sum()
             seen += [ahead.min(), top, top + self._gap(params)]
@@ -146,7 +158,7 @@ class FlappyBird(environment.Environment[FlappyBirdState, FlappyBirdParams]):
         return game.vector(seen)
 
     def render(self, state: FlappyBirdState, params: FlappyBirdParams | None = None) -> jax.Array:
-        """The game in plain rectangles, `[512, 288, 3]` uint8, in colours of our own."""
+        """The game in rectangles, `[512, 288, 3]` uint8, in colours of its own."""
         params = self.default_params if params is None else params
         screen = game.screen(HEIGHT, WIDTH, (113, 197, 207))
         for pipe in range(3):
@@ -188,7 +200,7 @@ class FlappyBird(environment.Environment[FlappyBirdState, FlappyBirdParams]):
         return jnp.asarray(params.pipe_gap, jnp.float32)
 
     def _new_gaps(self, draws: jax.Array, params: FlappyBirdParams) -> jax.Array:
-        """Upper edges, uniform over the whole numbers from a quarter of the gap on."""
+        """Upper edges of gaps, int32, uniform from a quarter of the gap height on."""
         gap = self._gap(params)
         first = jnp.floor(gap / 4).astype(jnp.int32)
         last = jnp.floor(0.6 * GROUND_Y - gap / 2).astype(jnp.int32)
@@ -196,7 +208,7 @@ class FlappyBird(environment.Environment[FlappyBirdState, FlappyBirdParams]):
 
 
 def _count(true: jax.Array) -> jax.Array:
-    """The number of True, int32 also where x64 is on."""
+    """The number of True entries, int32 even in x64 mode."""
     return true.sum(dtype=jnp.int32)
 
 

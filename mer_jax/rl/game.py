@@ -1,4 +1,4 @@
-"""Parts that the two games share: clock, random draws, end and screen."""
+"""Parts that both games share: clock, random draws, end of a game and screen."""
 
 from collections.abc import Sequence
 from typing import Any, TypeVar
@@ -11,29 +11,31 @@ from gymnax.environments import spaces
 FRAME_MS = 1000 / 30
 NO_LIMIT = 2**31 - 1
 OVER = -5.0
-"""The reward for losing the last life."""
+"""Reward for losing the last life."""
 
 State = TypeVar("State")
 
 
 class Scaled:
-    """A gymnax environment with observations of about size 1, `(observation - centre) / scale`.
+    """A gymnax environment with scaled observations, `(observation - centre) / scale`.
 
-    >>> import gymnax
-    >>> env, params = gymnax.make("MountainCar-v0")
-    >>> env = Scaled(env, centre=(-0.5, 0), scale=(0.5, 0.05))
-    >>> obs, state = env.reset(jax.random.key(0), params)
-    >>> print(obs.dtype, bool(abs(obs).max() < 1))
-    float32 True
+    All attributes not defined here are those of `env`.
 
     Args:
-      env: any environment whose observation is one array. All attributes that are not named here
-        are those of `env`.
-      centre, scale: one number, or an array of the observations' shape. None for those of
-        `env`, which Catcher and Flappy Bird have. `scale` is above 0.
+      env: any environment whose observation is one array.
+      centre: a number or an array of the observation's shape. None takes `env.centre`, which
+        Catcher and Flappy Bird have.
+      scale: a number or an array of the observation's shape, above 0. None takes `env.scale`.
     Raises:
-      ValueError: if `env` has no centre or scale and none is given, if one is not finite, or if a
-        scale is not above 0.
+      ValueError: If neither an argument nor `env` gives a centre and a scale, if one of them is not
+        finite, or if a scale is not above 0.
+    Example:
+      >>> import gymnax
+      >>> env, params = gymnax.make("MountainCar-v0")
+      >>> env = Scaled(env, centre=(-0.5, 0), scale=(0.5, 0.05))
+      >>> obs, state = env.reset(jax.random.key(0), params)
+      >>> print(obs.dtype, bool(abs(obs).max() < 1))
+      float32 True
     """
 
     def __init__(self, env: Any, centre: Any = None, scale: Any = None) -> None:
@@ -41,10 +43,12 @@ class Scaled:
         self.centre = _numbers("centre", env, centre)
         self.scale = _numbers("scale", env, scale)
         if not (self.scale > 0).all():
-            raise ValueError(f"scale must be above 0, got {self.scale.tolist()}")
+            raise ValueError(
+                f"scale must be above 0, got {self.scale.tolist()}; for a constant entry give 1"
+            )
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name == "env":  # while it is copied or read from a file
+        if name.startswith("__") or name == "env":  # during a copy or unpickling
             raise AttributeError(name)
         return getattr(self.env, name)
 
@@ -55,56 +59,60 @@ class Scaled:
         return spaces.Box(self.seen(low), self.seen(high), space.shape, jnp.float32)
 
     def seen(self, observation: jax.Array) -> jax.Array:
-        """An observation, scaled; float32.
+        """Scales an observation to float32.
 
         Raises:
-          ValueError: if the centre and the scale do not fit the observation.
+          ValueError: If the shape of the centre or the scale differs from the observation's.
         """
         observation = jnp.asarray(observation, jnp.float32)
         for name, value in (("centre", self.centre), ("scale", self.scale)):
             if value.shape not in ((), observation.shape):
                 raise ValueError(
-                    f"{name} must be one number or of the observations' shape "
-                    f"{list(observation.shape)}, got {list(value.shape)}"
+                    f"{name} must be one number or have the observations' shape "
+                    f"{list(observation.shape)}, got {list(value.shape)}; give one number for each "
+                    "entry"
                 )
         return (observation - self.centre) / self.scale
 
     def reset(self, key: jax.Array, params: Any = None) -> tuple[jax.Array, Any]:
-        """The environment's own with scaled observations, as in the other three."""
+        """Calls `env.reset` and scales the observation."""
         obs, state = self.env.reset(key, params)
         return self.seen(obs), state
 
     def reset_env(self, key: jax.Array, params: Any) -> tuple[jax.Array, Any]:
-        """As `reset`, with parameters."""
+        """Calls `env.reset_env` and scales the observation."""
         obs, state = self.env.reset_env(key, params)
         return self.seen(obs), state
 
     def step(self, key: jax.Array, state: Any, action: Any, params: Any = None) -> tuple[Any, ...]:
-        """With the observation that ended an episode scaled as well."""
+        """Calls `env.step` and scales both the observation and `info["final_observation"]`."""
         obs, *rest, info = self.env.step(key, state, action, params)
         final = self.seen(info["final_observation"])
         return self.seen(obs), *rest, info | {"final_observation": final}
 
     def step_env(self, key: jax.Array, state: Any, action: Any, params: Any) -> tuple[Any, ...]:
-        """As `step`, without a new episode after the end of one."""
+        """Calls `env.step_env`, which does not reset, and scales the observation."""
         obs, *rest = self.env.step_env(key, state, action, params)
         return self.seen(obs), *rest
 
 
 def _numbers(name: str, env: Any, given: Any) -> Any:
-    """The environment's own numbers unless others are given, as a NumPy array of float32."""
+    """The given numbers, or those of the environment, as a float32 NumPy array."""
     if given is None and not hasattr(env, name):
-        raise ValueError(f"{type(env).__name__} has no {name} of its own: give {name}=")
+        raise ValueError(
+            f"env must have an attribute {name}, got {type(env).__name__} without one; give "
+            f"{name}= to Scaled"
+        )
     value = np.asarray(getattr(env, name) if given is None else given, np.float32)
     if not np.isfinite(value).all():
-        raise ValueError(f"{name} must be finite, got {value.tolist()}")
+        raise ValueError(f"{name} must be finite, got {value.tolist()}; give finite numbers")
     return value
 
 
 def vector(values: Sequence[jax.Array]) -> jax.Array:
-    """Numbers as one array of float32.
+    """Numbers as one array, `[len(values)]` float32.
 
-    `jnp.stack` on an explicit mesh takes no mix of numbers that are sharded and others.
+    On an explicit mesh `jnp.stack` accepts no mixture of sharded and other numbers.
     """
     place, result = jnp.arange(len(values)), jnp.zeros(len(values), jnp.float32)
     for number, value in enumerate(values):
@@ -113,30 +121,30 @@ def vector(values: Sequence[jax.Array]) -> jax.Array:
 
 
 def as_types(types: State, state: State) -> State:
-    """The state with each leaf of its own type, whatever it was made of."""
+    """Converts each leaf of a state to its dtype in `types`."""
     return jax.tree.map(lambda dtype, leaf: jnp.asarray(leaf).astype(dtype), types, state)
 
 
 def draws(key: jax.Array, count: int) -> jax.Array:
-    """`[count]` float32, uniform in [0, 1): all that a frame needs from one call."""
+    """Uniform draws in [0, 1), `[count]` float32. One call gives all draws of a frame."""
     return jax.random.uniform(key, (count,), jnp.float32)
 
 
 def index(draw: jax.Array, count: Any) -> jax.Array:
-    """A whole number in `[0, count)`, int32, as uniform as float32 can be; count may be traced."""
+    """A uniform integer in `[0, count)`, int32, up to float32 rounding. `count` may be traced."""
     count = jnp.asarray(count, jnp.int32)
     return jnp.minimum((draw * count.astype(jnp.float32)).astype(jnp.int32), count - 1)
 
 
 def penalty(lives: jax.Array) -> jax.Array:
-    """The reward for losing the last life, 0 while one is left, `[]` float32."""
+    """`OVER` if no life is left, else 0, `[]` float32."""
     return jnp.where(lives <= 0, jnp.float32(OVER), jnp.float32(0))
 
 
 def outcome(
     env: Any, before: State, after: State, reward: jax.Array, params: Any
 ) -> tuple[jax.Array, State, jax.Array, jax.Array, dict[Any, Any]]:
-    """The results of gymnax's `step_env`, unchanged where the game was over before."""
+    """The results of gymnax's `step_env`. A game that was over before stays as it was."""
     was_over = env.is_terminated(before, params)
     after = jax.tree.map(lambda old, new: jnp.where(was_over, old, new), before, after)
     reward = jnp.where(was_over, 0, reward).astype(jnp.float32)
@@ -151,7 +159,7 @@ def screen(height: int, width: int, colour: tuple[int, int, int]) -> jax.Array:
 def paint(
     image: jax.Array, top: Any, left: Any, height: Any, width: Any, colour: tuple[int, int, int]
 ) -> jax.Array:
-    """The image with a filled rectangle, cut at the edges."""
+    """Fills a rectangle of an image. Parts outside the image are ignored."""
     row = jnp.arange(image.shape[0], dtype=jnp.float32)[:, None]
     column = jnp.arange(image.shape[1], dtype=jnp.float32)[None]
     top, left, height, width = (

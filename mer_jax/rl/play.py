@@ -1,4 +1,4 @@
-"""An agent in a game: frames with learning, and episodes without."""
+"""Play of an agent in a game, with and without learning."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -16,9 +16,12 @@ from mer_jax.types import Info, Params, exportable
 
 @exportable
 class PlayState(NamedTuple):
-    """agent: the agent's; game: the environment's; obs: `[d]`, its observation now.
+    """State of an agent in a game.
 
-    episode_return: `[]` float32, the sum of rewards in the episode so far.
+    agent: the agent's state.
+    game: the environment's state.
+    obs: `[d]`, the current observation.
+    episode_return: `[]` float32, the sum of rewards in the current episode so far.
     """
 
     agent: AgentState
@@ -32,8 +35,8 @@ class PlayInfo(NamedTuple):
     """Information about one frame.
 
     agent: the info of the agent's update.
-    episode_return: `[]` float32, the sum of rewards in the episode up to and with this frame.
-    episode_over: `[]` bool, whether the frame is an episode's last, by the game or by a time limit.
+    episode_return: `[]` float32, the sum of rewards in the episode, this frame included.
+    episode_over: `[]` bool, whether the frame ends an episode, by the game or by a time limit.
       `episode_return[episode_over]` are the returns of the finished episodes.
     """
 
@@ -43,20 +46,23 @@ class PlayInfo(NamedTuple):
 
     @property
     def loss(self) -> jax.Array:
-        """The agent's loss on the frame, before it learned from it."""
+        """The agent's loss on the frame before the update."""
         return self.agent.loss
 
 
 def start(key: jax.Array, agent: Agent, env: Any, env_params: Any, params: Params) -> PlayState:
-    """A new game and a new agent.
+    """Starts a new game with a new agent.
 
     Args:
-      env: a gymnax 1.0 environment with discrete actions, whose observations are what the agent
-        is to see.
-      env_params: its parameters; may be traced.
-      params: the network's.
+      key: random key, used for the first reset.
+      agent: such as `dqn(...)` or `dqn_mer(...)`.
+      env: a gymnax 1.0 environment with discrete actions. `Scaled` scales its observations.
+      env_params: the environment's parameters. They may be traced.
+      params: the initial parameters of the network, such as `model.init(key)`.
+    Returns:
+      A `PlayState`.
     Raises:
-      ValueError: if the environment's actions are not discrete, or the network does not give one
+      ValueError: If the environment's actions are not discrete, or if the network does not give one
         value for each of them.
     """
     obs, game = env.reset(key, env_params)
@@ -71,20 +77,25 @@ def start(key: jax.Array, agent: Agent, env: Any, env_params: Any, params: Param
 def play(
     key: jax.Array, agent: Agent, env: Any, env_params: Any, state: PlayState, num_frames: int
 ) -> tuple[PlayState, PlayInfo]:
-    """Plays frame by frame and learns from each, in one scan.
+    """Plays a number of frames and learns from each, in one scan.
 
-    The frame that follows n others uses `fold_in(key, n)`: frames cut in pieces, each with the same
-    key, give the same bits as in one go. An episode that a time limit cut short is not over for the
-    agent: what would have followed is worth what the target network says.
+    The frame after n other frames uses `fold_in(key, n)`. A run in several pieces with the same key
+    gives the same bits as a run in one piece.
+
+    An episode that a time limit ends is not terminal for the agent. The target network then values
+    the next observation.
 
     Args:
       key: random key, the same for all pieces of a run.
-      agent, env, env_params: see `start`.
-      num_frames: how many are played; static.
+      agent: see `start`.
+      env: see `start`.
+      env_params: see `start`.
+      state: a `PlayState`, from `start` or an earlier `play`.
+      num_frames: number of frames. Static.
     Returns:
-      The state after `num_frames` frames, and the infos, each field `[num_frames, ...]`.
+      The `PlayState` after `num_frames` frames, and a `PlayInfo` with fields `[num_frames, ...]`.
     Raises:
-      ValueError: if `num_frames` is not a plain whole number of at least 0.
+      ValueError: If `num_frames` is not a whole number of at least 0.
     """
     num_frames = _checks.count("num_frames", num_frames)
 
@@ -95,7 +106,7 @@ def play(
         obs, game, reward, terminal, truncated, info = env.step(
             game_key, state.game, action, env_params
         )
-        # Rewards of other environments may be integers, or of double precision.
+        # Rewards of other environments may be integers or float64.
         reward, terminal = jnp.asarray(reward, jnp.float32), jnp.asarray(terminal, bool)
         following = _like(state.obs, info["final_observation"])
         seen = Transition(state.obs, action, reward, following, terminal)
@@ -110,10 +121,10 @@ def play(
 
 
 class Played(NamedTuple):
-    """Results of some episodes.
+    """Results of evaluated episodes.
 
-    score: `[num_episodes]` float32, the sum of rewards.
-    gains: `[num_episodes]` int32, how often there was one above 0: fruits caught, pipes passed.
+    score: `[num_episodes]` float32, the sum of rewards of each episode.
+    gains: `[num_episodes]` int32, the number of positive rewards: fruits caught or pipes passed.
     """
 
     score: jax.Array
@@ -128,16 +139,19 @@ def evaluate(
     num_episodes: int,
     max_frames: int,
 ) -> Played:
-    """Scores of a policy in some episodes, without learning.
+    """Scores a policy on several episodes, without learning.
 
     Args:
       key: random key, consumed.
-      policy: `policy(obs) -> action []`, such as `greedy(model, params)`.
-      env, env_params: see `start`.
-      num_episodes: played side by side.
-      max_frames: after which an episode ends, if neither the game nor its own time limit did it.
+      policy: `policy(obs) -> action`, `[]`, such as `greedy(model, params)`.
+      env: see `start`.
+      env_params: see `start`.
+      num_episodes: number of episodes, which run in parallel.
+      max_frames: number of frames after which an episode ends, if it has not ended before.
+    Returns:
+      A `Played` with fields `[num_episodes]`.
     Raises:
-      ValueError: if a number is not a whole one of at least 1.
+      ValueError: If `num_episodes` or `max_frames` is not a whole number of at least 1.
     """
     num_episodes = _checks.positive_int("num_episodes", num_episodes)
     max_frames = _checks.positive_int("max_frames", max_frames)
@@ -167,7 +181,7 @@ def evaluate(
     none = jnp.zeros(num_episodes, jnp.int32)
     all_games = _like(*[(obs, games, Played(none.astype(jnp.float32), none), none > 0)] * 2)
     all_games = varying_like(all_games, key, env_params, obs, games, jax.vmap(policy)(obs))
-    # The number is the same for all, so that under a `vmap` the loop stays one loop.
+    # All episodes share the frame number, so that the loop stays one loop under a `vmap`.
     first = jnp.int32(0)
     all_games = _varying_as_after(lambda games: frame((first, games))[1], all_games)
     played: Played = jax.lax.while_loop(unfinished, frame, (first, all_games))[1][2]
@@ -175,12 +189,12 @@ def evaluate(
 
 
 def _check_actions(agent: Agent, env: Any, env_params: Any, params: Params, obs: Any) -> None:
-    """Raises `ValueError` unless the agent can choose among the environment's actions."""
+    """Raises `ValueError` unless the agent has one value for each of the environment's actions."""
     space = env.action_space(env_params)
     if not isinstance(space, spaces.Discrete):
         raise ValueError(
             f"the actions of env must be discrete (gymnax.environments.spaces.Discrete), got "
-            f"{type(space).__name__}; Q-learning takes the largest of one value for each action"
+            f"{type(space).__name__}; use an environment with discrete actions"
         )
     if agent.values is None:
         return
@@ -193,7 +207,7 @@ def _check_actions(agent: Agent, env: Any, env_params: Any, params: Params, obs:
 
 
 def _like(old: Any, new: Any) -> Any:
-    """The new state in the dtypes of the old one, without weak types."""
+    """The new state with the dtypes of the old one, without weak types."""
 
     def leaf(old: Any, new: Any) -> jax.Array:
         dtype = jnp.result_type(old)
@@ -204,10 +218,10 @@ def _like(old: Any, new: Any) -> Any:
 
 
 def _varying_as_after(step: Callable[[Any], Any], carry: Any) -> Any:
-    """The carry of a loop, in `jax.shard_map` varying over all axes which the step brings in.
+    """The carry of a loop, varying in `jax.shard_map` over all axes that the step adds.
 
-    What the step reads beside its arguments, such as the parameters of a policy, shows in its
-    results alone. They are not computed, since only their types are used.
+    A step may read arrays other than its arguments, such as the parameters of a policy. Their axes
+    only show in its results. The results are not computed, since only their types are used.
     """
     if not jax.sharding.get_abstract_mesh().manual_axes:
         return carry

@@ -1,7 +1,4 @@
-"""Deep Q-learning, and the same with Meta-Experience Replay.
-
-Source: Mnih et al. (Nature 2015), "Human-level control through deep reinforcement learning".
-"""
+"""Deep Q-learning, with uniform replay or with Meta-Experience Replay."""
 
 from collections.abc import Callable
 from functools import partial
@@ -34,39 +31,39 @@ def dqn(
     target_every: int,
     augment: Augment | None = None,
 ) -> Agent:
-    """Deep Q-learning: after each frame one step on the mean loss of a batch of replays.
-
-    A network of your own is a `Model` of three functions, here one layer in plain JAX:
-
-    >>> from mer_jax.rl import fifo, q_loss
-    >>> def init(key):
-    ...     return {"w": 0.1 * jax.random.normal(key, (4, 3)), "b": jnp.zeros(3)}
-    >>> def apply(params, obs, task=None):
-    ...     return obs @ params["w"] + params["b"]
-    >>> agent = dqn(
-    ...     Model(init, apply, q_loss(apply)), optimizer=optax.adam(1e-3), batch_size=32,
-    ...     memory=fifo(1000), discount=0.99, epsilon=optax.linear_schedule(1.0, 0.1, 1000),
-    ...     target_every=100,
-    ... )
-    >>> seen = Transition(jnp.ones(4), jnp.int32(2), jnp.float32(1), jnp.ones(4), jnp.bool_(False))
-    >>> state = agent.init(init(jax.random.key(0)), seen)
-    >>> state, info = agent.update(jax.random.key(1), state, seen)
-    >>> print(state.step, info.loss.shape)
-    1 ()
+    """Deep Q-learning (DQN): one optimizer step per frame on the mean loss of a batch of replays.
 
     Args:
-      model: a `q_network`, or a network of your own with a `q_loss`.
+      model: a `q_network`, or a `Model` of your own with a `q_loss`.
       optimizer: any optax transformation.
-      batch_size: transitions replayed for each frame; fewer while there are not as many.
-      memory: a `reservoir`, or a `fifo`.
-      discount: of what the next frame is worth, in [0, 1]; may be traced.
-      epsilon: `epsilon(step) -> []`, how often to play at random; an optax schedule.
-      target_every: frames between two copies of the network into the target network.
-      augment: `augment(key, transition) -> transition`, applied with a new key to each transition
-        each time it is trained on, and not to what is stored nor to `info.loss`. None for none.
+      batch_size: transitions per batch. It is smaller while `memory` holds fewer.
+      memory: a `reservoir` or a `fifo`.
+      discount: discount factor of future rewards, in [0, 1]. May be traced.
+      epsilon: `epsilon(step) -> []`, probability of a random action, such as an optax schedule.
+      target_every: number of frames between two updates of the target network.
+      augment: `augment(key, transition) -> transition`, drawn anew for each replay.
+    Returns:
+      An `Agent`.
     Raises:
-      ValueError: if a size or a rate makes no sense.
-    Source: Mnih et al. (2015), algorithm 1.
+      ValueError: If an argument is out of its range or of the wrong type.
+    Example:
+      >>> from mer_jax.rl import fifo, q_loss
+      >>> def init(key):
+      ...     return {"w": 0.1 * jax.random.normal(key, (4, 3)), "b": jnp.zeros(3)}
+      >>> def apply(params, obs, task=None):
+      ...     return obs @ params["w"] + params["b"]
+      >>> agent = dqn(
+      ...     Model(init, apply, q_loss(apply)), optimizer=optax.adam(1e-3), batch_size=32,
+      ...     memory=fifo(1000), discount=0.99, epsilon=lambda step: 0.1, target_every=100,
+      ... )
+      >>> one = Transition(jnp.ones(4), jnp.int32(2), jnp.float32(1), jnp.ones(4), jnp.bool_(False))
+      >>> state = agent.init(init(jax.random.key(0)), one)
+      >>> state, info = agent.update(jax.random.key(1), state, one)
+      >>> print(state.step, info.loss.shape)
+      1 ()
+
+    References:
+      Mnih et al. (2015), "Human-level control through deep reinforcement learning", algorithm 1.
     """
     optimizer = _checks.optimizer(optimizer)
     batch_size = _checks.positive_int("batch_size", batch_size)
@@ -99,19 +96,25 @@ def dqn_mer(
     target_every: int,
     augment: Augment | None = None,
 ) -> Agent:
-    """Deep Q-learning whose replay is Meta-Experience Replay, as in algorithm 1.
+    """Deep Q-learning with Meta-Experience Replay (DQN-MER).
 
-    After each frame `num_batches` batches are drawn, each with the newest transition first and then
-    `batch_size - 1` replays of a reservoir; each transition is one SGD step.
+    After each frame it draws `num_batches` batches. Each batch consists of the newest transition
+    and `batch_size - 1` replays from a reservoir. Each transition of a batch is one SGD step.
+    Reptile interpolates after each batch with `beta` and after all batches with `gamma`. With a
+    single batch only the product of `beta` and `gamma` matters. If it is 1, this is DQN with one
+    step per transition.
 
     Args:
-      alpha, beta, gamma, num_batches, batch_size, capacity: see `mer_jax.mer`. With a single
-        batch only the product of beta and gamma counts; where it is 1 nothing is pulled back, and
-        this is DQN with one step a transition.
-      model, discount, epsilon, target_every, augment: see `dqn`. The newest transition, too, is
-        augmented anew in each batch.
+      model, discount, epsilon, target_every: see `dqn`.
+      alpha, beta, gamma, num_batches, batch_size, capacity: see `mer_jax.mer`.
+      augment: see `dqn`. The newest transition is augmented as well, anew in each batch.
+    Returns:
+      An `Agent` with state `AgentState`.
     Raises:
-      ValueError: if a size or a rate makes no sense.
+      ValueError: If an argument is out of its range or of the wrong type.
+    References:
+      Riemer et al. (2019), "Learning to Learn without Forgetting by Maximizing Transfer and
+      Minimizing Interference".
     """
     num_batches = _checks.positive_int("num_batches", num_batches)
     batch_size = _checks.positive_int("batch_size", batch_size)

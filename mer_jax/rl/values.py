@@ -1,4 +1,4 @@
-"""Networks of action values, and their loss."""
+"""Networks of action values, their loss and their greedy policy."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -13,9 +13,11 @@ from mer_jax.types import LossFn, Params
 
 
 class Judged(NamedTuple):
-    """An example for the loss of Q-learning: the value of `action` at `x` should be `target`.
+    """An example for the Q-learning loss, with the target value of one action.
 
-    x: an observation, `[d]` for a `q_network`; action: `[]` int32; target: `[]` float32.
+    x: the observation, `[d]` for a `q_network`.
+    action: `[]` int32.
+    target: `[]` float32, the value that the network should give `action` at `x`.
     """
 
     x: Any
@@ -24,28 +26,31 @@ class Judged(NamedTuple):
 
 
 def q_network(sizes: Sequence[int]) -> Model:
-    """An MLP that values actions; its loss is Huber's, on a `Judged`.
+    """A multilayer perceptron of action values, with the Huber loss.
 
     Args:
-      sizes: the length of an observation, of each hidden layer, and the number of actions.
+      sizes: length of an observation, units of each hidden layer, number of actions.
+    Returns:
+      A `Model`, whose loss takes a `Judged`.
     Raises:
-      ValueError: if `sizes` has fewer than two entries or one that is not a whole number >= 1.
+      ValueError: If `sizes` has fewer than two entries, or an entry that is not a whole number of
+        at least 1.
     """
     return networks.mlp(sizes, _huber)
 
 
 def q_loss(apply: Callable[[Params, Any, Any], jax.Array]) -> LossFn:
-    """Huber's loss on a `Judged`, for a network of your own.
+    """The Huber loss of a network of your own, on a `Judged`.
 
     For a Flax module, `apply` is `lambda params, obs, task=None: module.apply(params, obs)`, and
     the model's `init` is `lambda key: module.init(key, obs)`.
 
     Args:
-      apply: `apply(params, obs, None) -> [num_actions]`, the value of each action for one
-        observation. The third argument is the task, which an agent is not told.
+      apply: `apply(params, obs, None) -> [num_actions]`, the action values of one observation. The
+        third argument is the task id. Agents have none.
     Returns:
-      `loss(params, judged) -> []`; with it `Model(init, apply, q_loss(apply))` is a model for
-      `dqn`, which shows an example.
+      `loss(params, judged) -> []`. `Model(init, apply, q_loss(apply))` is a model for `dqn`, as
+      in the example there.
     """
 
     def loss(params: Params, judged: Judged) -> jax.Array:
@@ -55,18 +60,19 @@ def q_loss(apply: Callable[[Params, Any, Any], jax.Array]) -> LossFn:
 
 
 def greedy(model: Model, params: Params) -> Callable[[jax.Array], jax.Array]:
-    """The policy that takes the action with the largest value, for `evaluate`.
-
-    >>> model = q_network((4, 8, 3))
-    >>> policy = greedy(model, model.init(jax.random.key(0)))
-    >>> print(policy(jnp.zeros(4)))
-    0
+    """The greedy policy of a network, for `evaluate`.
 
     Args:
       model: a `q_network`, or a network of your own, see `dqn`.
-      params: its parameters, such as `state.agent.params` after `play`.
+      params: the parameters, such as `state.agent.params` after `play`.
     Returns:
-      `policy(obs) -> action`, `[]` int32. Of equal values the first action is taken.
+      `policy(obs) -> action`, `[]` int32. It takes the action with the largest value, and the first
+      of equal ones.
+    Example:
+      >>> model = q_network((4, 8, 3))
+      >>> policy = greedy(model, model.init(jax.random.key(0)))
+      >>> print(policy(jnp.zeros(4)))
+      0
     """
 
     def policy(obs: jax.Array) -> jax.Array:

@@ -19,8 +19,6 @@ mer_jax/learners/_gem_gradients mer_jax/learners/_gem_qp mer_jax/learners/_repla
 mer_jax/learners/er mer_jax/learners/ewc mer_jax/learners/exact_alignment mer_jax/learners/gem
 mer_jax/learners/mer mer_jax/learners/online mer_jax/learners/task_networks
 mer_jax/replay/by_task mer_jax/replay/fifo mer_jax/replay/mixing mer_jax/replay/reservoir
-mer_jax/rl/agent mer_jax/rl/catcher mer_jax/rl/flappy_bird mer_jax/rl/game mer_jax/rl/play
-mer_jax/rl/q_learning mer_jax/rl/values
 mer_jax/steps/gram mer_jax/steps/reptile mer_jax/steps/sgd
 tests/mer_jax/
 """

@@ -303,7 +303,7 @@ def test_what_is_drawn():
     ("make", "says"),
     [
         (lambda: rl.Catcher(0), "size must be a whole number of at least 1, got 0"),
-        (lambda: rl.Catcher(3), "size must leave a pixel for the fruit, at least 9, got 3"),
+        (lambda: rl.Catcher(3), "size must be at least 9, to leave the fruit a pixel, got 3"),
         (lambda: rl.Catcher(640, "floor"), 'rounding must be "trunc" or "round", got \'floor\''),
     ],
 )
@@ -406,8 +406,8 @@ def test_any_environment_can_be_scaled():
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({}, "MountainCar has no centre of its own: give centre="),
-        ({"centre": 0}, "MountainCar has no scale of its own: give scale="),
+        ({}, "env must have an attribute centre, got MountainCar without one; give centre="),
+        ({"centre": 0}, "env must have an attribute scale, got MountainCar without one"),
         ({"centre": 0, "scale": (1, 0)}, r"scale must be above 0, got \[1.0, 0.0\]"),
         ({"centre": np.inf, "scale": 1}, "centre must be finite, got inf"),
         ({"centre": 0, "scale": (1, 1, 1)}, r"scale must be one number or .* \[2\], got \[3\]"),
