@@ -295,7 +295,7 @@ BAD = [
             "drawer must name at least 2",
         ),
         *(
-            (call, "examples need a field `task`.*got .*Array")
+            (call, "examples must have a field `task`.*got .*Array")
             for call in (
                 lambda: learn_without_task(mer_jax.gem, **MEMORIES, margin=0.5),
                 lambda: learn_without_task(mer_jax.agem, **MEMORIES, sample_size=2),
