@@ -46,6 +46,7 @@ def er(
       ...     state, info = learner.update(jax.random.key(0), state, incoming)
       >>> print(state.params, info.loss, state.memory.num_seen)
       1.25 6.25 2
+
     References:
       Riemer et al. (2019), algorithm 4.
     """

@@ -131,6 +131,7 @@ def mer(
       >>> state, info = jax.jit(lambda s: run(jax.random.key(1), learner, s, stream))(state)
       >>> bool(info.loss[-1] < info.loss[0])
       True
+
     References:
       Riemer et al. (ICLR 2019), "Learning to Learn without Forgetting by Maximizing Transfer and
       Minimizing Interference", algorithm 1.

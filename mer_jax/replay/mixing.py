@@ -38,6 +38,7 @@ def mix(
       ...     batch, memory = mix(jax.random.key(number), memory, new, replay_share=0.5)
       >>> print(batch[:2], memory.num_seen)
       [20 21] 8
+
     References:
       Abbes et al. (2025), "Revisiting Replay and Gradient Alignment for Continual Pre-Training of
       Large Language Models".

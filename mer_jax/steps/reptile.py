@@ -25,6 +25,7 @@ def interpolate(start: Params, end: Params, rate: jax.typing.ArrayLike) -> Param
     Example:
       >>> print(interpolate({"w": 0.0}, {"w": 10.0}, 0.25))
       {'w': Array(2.5, dtype=float32)}
+
     References:
       Nichol et al. (2018), "On First-Order Meta-Learning Algorithms". Riemer et al. (2019), lines
       10 and 12 of algorithm 1, with rates beta and gamma.
@@ -88,6 +89,7 @@ def reptile(
     Example:
       >>> optimizer = reptile(optax.adamw(1e-3), every=500, rate=0.1)
       >>> state = optimizer.init({"w": jnp.zeros(3)})
+
     References:
       Riemer et al. (2019), line 12 of algorithm 1. Abbes et al. (2025), "Revisiting Replay and
       Gradient Alignment for Continual Pre-Training of Large Language Models", with a Reptile step

@@ -67,6 +67,7 @@ def sgd_pass(
       >>> end, losses = sgd_pass(lambda w, x: (w - x) ** 2, start, examples, weights, alpha=0.25)
       >>> print(end, losses)
       0.75 [1.   0.25 0.25]
+
     References:
       Riemer et al. (2019), lines 6 to 9 of algorithm 1.
     """

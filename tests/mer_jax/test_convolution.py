@@ -254,7 +254,7 @@ def test_tasks_may_own_the_first_layer_of_any_network():
 def test_sizes_that_make_no_sense():
     with pytest.raises(ValueError, match="num_classes must be a whole number"):
         networks.convnet(0)
-    with pytest.raises(ValueError, match="5 modules halve an image of 28 x 28 to nothing"):
+    with pytest.raises(ValueError, match="at least 32, got 28: 5 modules halve the image"):
         networks.convnet(10, (8,) * 5)
     with pytest.raises(ValueError, match='must be "VALID" or "SAME"'):
         networks.convnet(10, pool_padding="same")
