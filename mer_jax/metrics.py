@@ -59,7 +59,7 @@ def retained_accuracy(R: ArrayLike) -> jax.Array:
     Raises:
       ValueError: If R does not have one row more than columns.
     References:
-      Riemer et al. (2019), section 4.
+      Riemer et al. (2019).
     """
     return _whole(R)[..., -1, :].mean(-1)
 
@@ -74,7 +74,7 @@ def learning_accuracy(R: ArrayLike) -> jax.Array:
     Raises:
       ValueError: If R does not have one row more than columns.
     References:
-      Riemer et al. (2019), section 4.
+      Riemer et al. (2019).
     """
     return _diagonal(_whole(R)[..., 1:, :]).mean(-1)
 
@@ -91,7 +91,7 @@ def backward_transfer(R: ArrayLike) -> jax.Array:
     Raises:
       ValueError: If R does not have one row more than columns.
     References:
-      Riemer et al. (2019), section 4.
+      Riemer et al. (2019).
     """
     return retained_accuracy(R) - learning_accuracy(R)
 
