@@ -105,7 +105,7 @@ def test_compiled_gradients_are_what_they_should_be():
     def gradient(params):
         return jax.device_get(compiled(params))
 
-    # Rounding of some 1e-6, a few times over; what gets lost is a tenth and more.
+    # A few times the rounding of 1e-6. A lost gradient differs by at least a tenth.
     by_hand = quickly(jax.grad(lambda params: loss_by_hand(params, image, 3)))
     along = gradient(params)
     assert off_by(along, jax.device_get(by_hand(params))) < 1e-3
