@@ -92,10 +92,9 @@ class WatchedInfo(NamedTuple):
     loss: `[]`, the loss on the incoming example before the step.
     past: the past example, drawn from all past examples.
     dot: `[]`, the dot product of the two gradients before the step.
-    cosine: `[]`, their cosine. It is 0 if one gradient is 0.
+    cosine: `[]`, their cosine, 0 if one gradient is 0.
     dot_after: `[]`, the dot product of the incoming example's gradient before the step and the past
-      example's gradient after it. It is below 0 if the step went past the minimum for the past
-      example.
+      example's gradient after it. It is below 0 if the step went too far for the past example.
     has_past: `[]` bool, False at the first example, where the three numbers are 0.
     """
 

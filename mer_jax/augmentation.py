@@ -38,7 +38,7 @@ def augmented(augment: Augment | None, key: jax.Array, examples: Any, num_axes: 
     shown = change(keys, examples)
     if not jax.tree.leaves(shown):
         raise ValueError(
-            f"augment(key, example) must give what the loss is shown, got {shown!r}; return the "
-            "changed example"
+            f"augment(key, example) must return the example that the loss sees, got {shown!r}; add "
+            "a return to augment"
         )
     return shown

@@ -1,4 +1,4 @@
-"""Parameters of which some belong to a single task."""
+"""Parameters with separate values for each task."""
 
 from typing import Any, NamedTuple
 
@@ -23,7 +23,7 @@ def of_task(params: Params, task: Any) -> Params:
     """The parameters of one task's network.
 
     Args:
-      params: `TaskParams`, or any other parameters, which are returned as they are.
+      params: `TaskParams`, or any other parameters, which are returned unchanged.
       task: `[]` int32.
     """
     if not isinstance(params, TaskParams):

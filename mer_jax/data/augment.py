@@ -56,7 +56,7 @@ def affine(image: Any, matrix: Any, shift: Any) -> jax.Array:
     dtype = jnp.float64 if image.dtype == jnp.float64 else jnp.float32
     sources = _sources(matrix.astype(dtype), shift.astype(dtype), height, width)
     result = _interpolated(pixels.astype(dtype), *sources)
-    # In two steps, each of which an explicit mesh can follow.
+    # Two reshapes, since an explicit mesh does not support the combined one.
     result = result.reshape(pixels.shape).reshape(image.shape)
     if not jnp.issubdtype(image.dtype, jnp.floating):
         result = jnp.round(result)
@@ -197,7 +197,7 @@ def _interpolated(pixels: jax.Array, rows: jax.Array, columns: jax.Array) -> jax
       rows, columns: `[n]`, the positions.
     """
     height, width, channels = pixels.shape
-    # One pixel beyond the edges the image is zero, as it is further away.
+    # The image is zero from one pixel beyond its edges on.
     rows, columns = jnp.clip(rows, -1, height) + 1, jnp.clip(columns, -1, width) + 1
     top = jnp.minimum(jnp.floor(rows), height).astype(jnp.int32)
     left = jnp.minimum(jnp.floor(columns), width).astype(jnp.int32)

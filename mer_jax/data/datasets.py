@@ -241,7 +241,7 @@ def _read_idx(path: Path, magic: int) -> np.ndarray:
     """Reads an IDX file: its magic number and lengths, big-endian uint32, then the elements."""
     try:
         data = path.read_bytes()
-        if data[:2] == b"\x1f\x8b":  # gzip, whatever the name ends in
+        if data[:2] == b"\x1f\x8b":  # The magic number of gzip.
             data = gzip.decompress(data)
     except (OSError, EOFError, zlib.error) as error:
         raise wrong(path, "a whole file", one_line(error), AGAIN) from error

@@ -205,9 +205,11 @@ def _end(counts: jax.Array) -> jax.Array:
 
 
 def _of_first(end: jax.Array, num_tasks: int, products: Callable[[int], jax.Array]) -> jax.Array:
-    """`[N, N]` products of which those from `end` on are 0, at a cost that grows with `end`.
+    """`[N, N]` products, 0 for tasks from `end` on, at a cost that grows with `end`.
 
     Args:
+      end: `[]` int32.
+      num_tasks: N.
       products: `products(count) -> [count, count]`, the products of the first `count` tasks.
     """
     counts = sorted({-(-num_tasks * part // SIZES) for part in range(1, SIZES + 1)})
@@ -231,7 +233,7 @@ def _by_gram(loss: DenseFirstLoss, at: Incoming, past: _Past) -> TaskGradients:
     x, d, rest_rows = _slopes(loss, at.params, examples, shares)
     _, incoming_bias, incoming_rest = loss.split(at.grads)
     flat_rest, unravel_rest = ravel_pytree(incoming_rest)
-    # The incoming gradient's first layer is an outer product, of which its bias is one side.
+    # The first layer's gradient is the outer product of the inputs and the gradient of the bias.
     along = loss.inputs(at.example).astype(x.dtype)
     dots = jnp.sum((x @ along + 1) * (d @ incoming_bias), axis=1) + rest_rows @ flat_rest
 

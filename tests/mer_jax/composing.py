@@ -319,7 +319,7 @@ def legacy_keys(name: str) -> None:
 
 
 def rbg_keys(name: str) -> None:
-    """The generator draws other numbers, so all examples are equal and every draw has the same result."""
+    """The generator draws other numbers, so all examples are equal and every draw is the same."""
     case = LEARNERS[name]
     args = case.params, case.examples[-1:] * 4
     keys = jax.random.split(jax.random.key(7, impl="rbg"), 4)

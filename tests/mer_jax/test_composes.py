@@ -1,4 +1,4 @@
-"""Every learner in every mode of JAX, donated, exported and in half precision gives the same.
+"""Equality of every learner in every mode of JAX, donated, exported, in half precision.
 
 `python -m tests.mer_jax.test_composes` writes the table of `docs/composing.md`.
 """

@@ -197,7 +197,7 @@ BAD = [
         for given in (True, jnp.ones(1), jnp.ones((3, 1)))
     ),
     (lambda: learn_with_augment(3), r"augment must be a function augment\(key, example\), got 3"),
-    (lambda: learn_with_augment(lambda key, e: None), "what the loss is shown, got None"),
+    (lambda: learn_with_augment(lambda key, e: None), "the example that the loss sees, got None"),
     (
         lambda: mer_jax.online(None, optimizer=SGD).update(  # type: ignore[arg-type]
             jax.random.key(0), mer_jax.online(squared, optimizer=SGD).init(1.0, 1.0), 1.0

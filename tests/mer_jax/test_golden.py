@@ -1,4 +1,4 @@
-"""Step by step against the authors' code, with the random draws that it made.
+"""Comparison with the authors' code, step by step, on its recorded random draws.
 
 Two correct programs differ by rounding alone: a replay of these files in NumPy stayed within
 1.1e-6 in float32 and 9e-16 in float64, while a wrong order or a dropped replay gives 1e-2. The

@@ -1,4 +1,4 @@
-"""Running a learner over a stream, and judging it."""
+"""Runs of a learner over a stream, and its accuracy."""
 
 from typing import Any, NamedTuple
 
