@@ -1,4 +1,9 @@
-"""Meta-Experience Replay: algorithms 1, 6 and 7 of Riemer et al. (ICLR 2019)."""
+"""Meta-Experience Replay: algorithms 1, 6 and 7 of the paper.
+
+References:
+  Riemer et al. (ICLR 2019), "Learning to Learn without Forgetting by Maximizing Transfer and
+  Minimizing Interference".
+"""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -112,11 +117,9 @@ def mer(
       batch_size: k, examples per batch, the incoming one included.
       capacity: |M|, number of examples that the reservoir holds.
       augment: `augment(key, example)` returns the example that the loss sees. It is applied with a
-        new key to each row of a batch, the incoming example included. Stored examples stay
-        unchanged. `lambda key, example: (key, example)` passes the key to the loss, for dropout.
-        See also `mer_jax.data.augment`. None is no augmentation.
-    Returns:
-      A `Learner` with state `MERState`.
+        new key to each row of a batch. Stored examples stay unchanged. For dropout,
+        `lambda key, example: (key, example)` passes the key to the loss. See also
+        `mer_jax.data.augment`.
     Raises:
       ValueError: If a size is not a whole number of at least 1, or if a rate is outside its range.
     Example:
@@ -133,8 +136,7 @@ def mer(
       True
 
     References:
-      Riemer et al. (ICLR 2019), "Learning to Learn without Forgetting by Maximizing Transfer and
-      Minimizing Interference", algorithm 1.
+      Riemer et al. (2019), algorithm 1.
     """
     num_batches = _checks.positive_int("num_batches", num_batches)
     batch_size = _checks.positive_int("batch_size", batch_size)

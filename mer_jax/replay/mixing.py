@@ -23,8 +23,7 @@ def mix(
       key: random key, consumed.
       buffer_state: state of a `reservoir` whose examples are like rows of the batch.
       batch: pytree of `[B, ...]`, new examples.
-      replay_share: share of replays in the batch, in [0, 1], static. The number of replays is
-        `round(B * replay_share)`.
+      replay_share: in [0, 1], static. The number of replays is `round(B * replay_share)`.
     Returns:
       The batch `[B, ...]`, new examples first, and the new state of the reservoir.
     Raises:

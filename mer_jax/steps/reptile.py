@@ -68,37 +68,31 @@ def reptile(
     """Adds Reptile steps to any optimizer.
 
     At each `every`-th step the parameters become `anchor + rate (params - anchor)`. These
-    parameters are the next anchor. The first anchor is the parameters at `init`. The inner
-    optimizer's state and schedule do not change. Parameters and updates may have fewer than 32
-    bits. The anchor is kept in float32.
+    parameters are the next anchor. The first anchor is the parameters at `init`. The anchor is kept
+    in float32. The inner optimizer's state and schedule do not change. Further arguments of
+    `update` go to it.
 
-    Further arguments of `update` go to the inner optimizer. A step without a Reptile step costs one
-    comparison and one write of the updates to memory. Under a `vmap` over states, all states
-    compute the Reptile step whenever one of them needs it.
+    A step without a Reptile step costs one comparison and one write of the updates to memory. Under
+    a `vmap` over states, all states compute the Reptile step whenever one of them needs it.
 
     Args:
       inner: any optax transformation, with or without extra arguments.
       every: number of steps from one Reptile step to the next.
       rate: fraction of the way from the anchor, in [0, 1]. It may be traced. At 1, as a plain
         number, the result is the inner optimizer, bit for bit.
-    Returns:
-      An `optax.GradientTransformationExtraArgs`, whose `update` requires the parameters.
     Raises:
-      ValueError: If `inner` is not an optax transformation, if `every` is not a whole number of at
-        least 1, or if `rate` is outside [0, 1]. In `update`, if the parameters are missing.
+      ValueError: If `inner` is not an optax transformation, or if `every` or `rate` is out of
+        range. In `update`, if the parameters are missing.
     Example:
       >>> optimizer = reptile(optax.adamw(1e-3), every=500, rate=0.1)
       >>> state = optimizer.init({"w": jnp.zeros(3)})
 
     References:
-      Riemer et al. (2019), line 12 of algorithm 1. Abbes et al. (2025), "Revisiting Replay and
-      Gradient Alignment for Continual Pre-Training of Large Language Models", with a Reptile step
-      every 500 batches at rate 0.1, beside replay (see `mix`).
+      Riemer et al. (2019), line 12 of algorithm 1. Abbes et al. (2025), see `mix`, with a Reptile
+      step every 500 batches at rate 0.1.
     """
     if isinstance(every, jax.core.Tracer):
-        raise ValueError(
-            f"every must be a plain whole number, got {every}, which is traced; make it static"
-        )
+        raise ValueError(f"every must be a plain whole number, got {every}, which is traced")
     every, rate = _checks.positive_int("every", every), _checks.rate("rate", rate, largest=1)
     inner = optax.with_extra_args_support(_checks.optimizer(inner))
     # At rate 1 the Reptile step is left out, so that the compiler cannot change the rounding.
