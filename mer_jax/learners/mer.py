@@ -104,9 +104,8 @@ def mer(
 ) -> Learner[MERState, Info]:
     """Meta-Experience Replay (MER), algorithm 1.
 
-    For each incoming example the learner draws `num_batches` batches. A batch is the incoming
-    example, then `batch_size - 1` replays. There are fewer replays while the reservoir stores fewer
-    examples.
+    Each incoming example is trained on in `num_batches` batches. A batch is the example itself, then
+    `batch_size - 1` replays, or fewer while fewer examples are stored.
 
     Args:
       loss_fn: `loss_fn(params, example) -> []`.
@@ -116,10 +115,9 @@ def mer(
       num_batches: s, batches per incoming example.
       batch_size: k, examples per batch, the incoming one included.
       capacity: |M|, number of examples that the reservoir holds.
-      augment: `augment(key, example)` returns the example that the loss sees. It is applied with a
-        new key to each row of a batch. Stored examples stay unchanged. For dropout,
-        `lambda key, example: (key, example)` passes the key to the loss. See also
-        `mer_jax.data.augment`.
+      augment: `augment(key, example)` returns the example that the loss sees, with a new key for
+        each row of a batch. Stored examples stay unchanged. For dropout, return `(key, example)`.
+        See also `mer_jax.data.augment`.
     Raises:
       ValueError: If a size is not a whole number of at least 1, or if a rate is outside its range.
     Example:

@@ -27,9 +27,8 @@ def mix(
     Returns:
       The batch `[B, ...]`, new examples first, and the new state of the reservoir.
     Raises:
-      ValueError: If `replay_share` is not a plain number in [0, 1], if it is above 0 but less than
-        one replay, or if it is more replays than the capacity. If rows are not like the
-        reservoir's.
+      ValueError: If `replay_share` is not a plain number in [0, 1], or asks for less than one replay
+        or for more than the capacity. If rows are not like the reservoir's.
     Example:
       >>> memory = reservoir.reservoir(100).init(jnp.int32(0))
       >>> for number in range(3):
