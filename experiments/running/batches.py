@@ -19,7 +19,7 @@ from experiments.running import (
     tensorboard,
 )  # fmt: skip
 from experiments.running.checkpoints import Checkpoints
-from experiments.running.options import Run
+from experiments.running.options import Run, differing
 from experiments.running.problem import Own, Problem, Schedule, bytes_per_run
 from experiments.running.record import Record, Result, append, markdown, take
 
@@ -127,9 +127,11 @@ def run(
     whole = {one.name: one for one in kept.results if one.seeds == study.seeds} if kept else {}
     names = [[result_name(arm, setting) for setting in arm.settings] for arm in study.arms]
     is_whole = [all(name in whole for name in of_arm) for of_arm in names]
-    if kept and not all(is_whole) and kept.about["versions"] != study.about["versions"]:
-        was = f"was made with {kept.about['versions']}"
-        raise ValueError(f"{config.out} {was}: install these to learn what is missing there")
+    if kept and not all(is_whole):
+        was, now = kept.about.get("arithmetic", {}), checkpoints.arithmetic()
+        if different := ", ".join(differing(was, now)):
+            missing = "use those to learn what is missing there"
+            raise ValueError(f"{config.out} was made with other values of {different}: {missing}")
     for arm, known_names, is_known in zip(study.arms, names, is_whole, strict=True):
         learned = learn(study, arm, config, bars, title or arm.title)
         if is_known:

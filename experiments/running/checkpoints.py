@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import operator
+import os
 import time
 from collections.abc import Callable
 from importlib import metadata
@@ -16,8 +17,15 @@ import jax
 import numpy as np
 
 from experiments.running import distributed, files
+from experiments.running.options import differing
 
 Arrays = dict[str, list[np.ndarray]]
+SETTINGS = (
+    "jax_enable_x64", "jax_default_prng_impl", "jax_threefry_partitionable",
+    "jax_random_seed_offset", "jax_high_dynamic_range_gumbel", "jax_softmax_custom_jvp",
+    "jax_optimization_level",
+)  # fmt: skip
+"""JAX's settings that change the bits of a run."""
 
 
 def arithmetic() -> dict[str, Any]:
@@ -25,8 +33,8 @@ def arithmetic() -> dict[str, Any]:
     names = ("mer_jax", "jax", "jaxlib", "flax", "optax")
     known: dict[str, Any] = {name: metadata.version(name) for name in names}
     known["backend"] = jax.default_backend()
-    flags = ("jax_enable_x64", "jax_default_prng_impl")
-    return known | {name: getattr(jax.config, name) for name in flags}
+    known["XLA_FLAGS"] = os.environ.get("XLA_FLAGS")
+    return known | {name: getattr(jax.config, name, None) for name in SETTINGS}
 
 
 @dataclasses.dataclass
@@ -130,14 +138,10 @@ class Checkpoints:
         return told, arrays
 
     def _check(self, identity: dict[str, Any]) -> None:
-        mine, platform = self._identity, arithmetic()
-        changed = [n for n in sorted({*identity, *mine}) if identity.get(n) != mine.get(n)]
-        if changed:
-            named = {n: f"{n} ({identity.get(n)} there, {mine.get(n)} here)" for n in platform}
+        if changed := differing(identity, self._identity):
             raise ValueError(
-                f"{self.folder} was made with other values of "
-                f"{', '.join(named.get(name, name) for name in changed)}; resume it with those, "
-                "delete it to begin anew, or choose another --out"
+                f"{self.folder} was made with other values of {', '.join(changed)}; resume it with "
+                "those, delete it to begin anew, or choose another --out"
             )
 
     def _manager(self) -> Any:

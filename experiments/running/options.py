@@ -2,8 +2,10 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from experiments.running import devices
 
@@ -11,6 +13,14 @@ from experiments.running import devices
 def flag(name: str) -> str:
     """The name of a setting on the command line."""
     return "--" + name.replace("_", "-")
+
+
+def differing(
+    was: dict[str, Any], now: dict[str, Any], label: Callable[[str], str] = str
+) -> list[str]:
+    """Names of values that differ, each with both values."""
+    names = sorted(name for name in {**was, **now} if was.get(name) != now.get(name))
+    return [f"{label(n)} ({was.get(n)!s:.200} there, {now.get(n)!s:.200} here)" for n in names]
 
 
 class Flags:

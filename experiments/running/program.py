@@ -1,7 +1,6 @@
 """Program shell: flags, checks, expected errors, Ctrl-C, progress and results."""
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,7 +23,7 @@ from experiments.running.batches import Study
 from experiments.running.command_line import command, deciding, errors, parse
 from experiments.running.files import locked
 from experiments.running.interrupt import interruptible
-from experiments.running.options import Distributed, flag
+from experiments.running.options import Distributed, differing, flag
 from experiments.running.record import Record
 
 Say = Callable[[str], object]
@@ -98,7 +97,6 @@ def agree(config: Any, study: Study) -> None:
     if jax.process_count() > 1:
         values = study.identity | checkpoints.arithmetic()
         values |= {"data": checkpoints.checksum((study.data, study.shared))}
-        values |= {"XLA_FLAGS": os.environ.get("XLA_FLAGS")}
         distributed.agree(values, "data or versions")
 
 
@@ -128,10 +126,8 @@ def check_free(config: Any) -> Record | None:
     if was != record.FORMAT:
         earlier = "was begun by an earlier version of this program and cannot be resumed"
         raise ValueError(f"{config.out} {earlier}: {otherwise}")
-    asked = deciding(config)
-    names = [name for name in {**asked, **before} if before.get(name) != asked.get(name)]
-    if names:
-        others = f"was begun with other values of {', '.join(map(flag, names))}"
+    if different := differing(before, deciding(config), flag):
+        others = f"was begun with other values of {', '.join(different)}"
         raise ValueError(f"{config.out} {others}: give those of {begun}, or {otherwise}")
     return None if folder.exists() else record.load(path)
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments.running import files, schema
+from experiments.running import checkpoints, files, schema
 from experiments.running.schema import Object
 from experiments.running.statistics import Spread, spread
 
@@ -172,6 +172,7 @@ def environment() -> dict[str, Any]:
             versions[name] = importlib.metadata.version(name)
     return {
         "versions": versions,
+        "arithmetic": checkpoints.arithmetic(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "devices": [str(device) for device in jax.devices()],

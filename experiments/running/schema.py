@@ -87,6 +87,7 @@ class RecordFile(Schema):
     evaluations: list[Number] | None = None
     domains: list[Domain] | None = None
     versions: dict[str, str] = {}
+    arithmetic: dict[str, Any] = {}
     devices: Annotated[list[str], Field(min_length=1)] = [""]
     git_revision: str | None = None
     data_checksum: str | None = None
