@@ -104,7 +104,7 @@ def mer(
 ) -> Learner[MERState, Info]:
     """Meta-Experience Replay (MER), algorithm 1.
 
-    Each incoming example is trained on in `num_batches` batches. A batch is the example itself, then
+    Each incoming example is trained on in `num_batches` batches. A batch is the example, then
     `batch_size - 1` replays, or fewer while fewer examples are stored.
 
     Args:

@@ -27,7 +27,7 @@ def mix(
     Returns:
       The batch `[B, ...]`, new examples first, and the new state of the reservoir.
     Raises:
-      ValueError: If `replay_share` is not a plain number in [0, 1], or asks for less than one replay
+      ValueError: If `replay_share` is not a plain number in [0, 1], or asks for less than a replay
         or for more than the capacity. If rows are not like the reservoir's.
     Example:
       >>> memory = reservoir.reservoir(100).init(jnp.int32(0))

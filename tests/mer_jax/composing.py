@@ -572,7 +572,7 @@ PARTS = {
     "accuracy": _accuracy(4),
     "accuracy, one by one": _accuracy(1),
 }
-"""`part(key, x)` for one seed, `x` `[6]` its own numbers; not all of it depends on either."""
+"""`part(key, x)` for one seed. `x` is `[6]`, its own numbers. Some results depend on neither."""
 
 
 def part_on_devices(name: str) -> None:
