@@ -10,19 +10,19 @@ import numpy as np
 
 
 def positive_int(name: str, value: Any) -> int:
-    """Returns `value` if it is a whole number of at least 1; sizes are static, never traced."""
+    """Returns `value` if it is a whole number of at least 1. Sizes are static, never traced."""
     if isinstance(value, jax.core.Tracer):
         raise ValueError(f"{name} sets a shape and cannot be traced, got {value}")
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
     if not whole or value < 1:
         raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
-    if value >= 2**31:  # which int32, that counts and indexes on the device, cannot hold
+    if value >= 2**31:  # Counts and indices on the device are int32.
         raise ValueError(f"{name} must be less than 2^31, got {value}")
     return int(value)
 
 
 def count(name: str, value: Any) -> int:
-    """Returns `value` if it is a whole number of at least 0, for a size that may be none."""
+    """Returns `value` if it is a whole number of at least 0, for a size that may be zero."""
     if isinstance(value, int | np.integer) and not isinstance(value, bool) and value == 0:
         return 0
     try:
@@ -32,14 +32,14 @@ def count(name: str, value: Any) -> int:
 
 
 def positive_ints(name: str, values: Any) -> tuple[int, ...]:
-    """Several sizes, each as `positive_int` asks for it."""
+    """Returns several sizes, each checked by `positive_int`."""
     if isinstance(values, str) or not isinstance(values, Iterable):
         raise ValueError(f"{name} must be several whole numbers, got {values!r}")
     return tuple(positive_int(f"each of {name}", value) for value in values)
 
 
 def rate(name: str, value: Any, *, largest: float = math.inf) -> Any:
-    """Returns `value` unless it is a number outside `[0, largest]`; a traced rate passes."""
+    """Returns `value` unless it is a number outside `[0, largest]`. Traced rates pass."""
     if np.ndim(value) != 0:
         raise ValueError(
             f"{name} must be one number, got shape {np.shape(value)}; "
@@ -48,7 +48,7 @@ def rate(name: str, value: Any, *, largest: float = math.inf) -> Any:
     if isinstance(value, jax.core.Tracer):
         return value
     try:
-        if isinstance(value, str):  # which float would read
+        if isinstance(value, str):  # `float` would accept it.
             raise TypeError
         number = float(value)
     except (TypeError, ValueError):
@@ -72,7 +72,7 @@ def same_shapes(what: str, expected: Any, got: Any) -> None:
     """Raises `ValueError` unless two pytrees agree in structure, shapes and dtypes.
 
     Args:
-      what: names the second in the message.
+      what: the requirement, with which the message begins.
       expected, got: pytrees of arrays or of `jax.ShapeDtypeStruct`.
     """
     wanted, came = (
@@ -98,9 +98,11 @@ def weights_of(
     """Returns the weights as an array if there is one for each row of a tree.
 
     Args:
-      name: what the tree is called in the message.
+      name: name of the tree in the message.
       tree: pytree whose leaves begin with the axes of the weights.
-      axes: what these are called; called: what the weights are.
+      weights: array of the shape `axes`.
+      axes: names of the axes in the message.
+      called: name of the weights in the message.
     """
     weights = jnp.asarray(weights)
     sizes = {jnp.shape(leaf)[: len(axes)] for leaf in jax.tree.leaves(tree)}
@@ -114,14 +116,14 @@ def weights_of(
 
 
 def offered(batch: Any, given: Any) -> jax.Array:
-    """`offered` of `add_batch` as `[N]` bool. None offers all rows."""
+    """The argument `offered` of `add_batch` as `[N]` bool. None offers all rows."""
     if given is None:
         return jnp.ones(jnp.shape(jax.tree.leaves(batch)[0])[0], bool)
     return weights_of("batch", batch, given, "N", called="offered").astype(bool)
 
 
 def one_offered(given: Any) -> jax.Array:
-    """`offered` of `add` as `[]` bool."""
+    """The argument `offered` of `add` as `[]` bool."""
     if jnp.ndim(given):
         raise ValueError(
             f"offered must be one truth value, got shape {list(jnp.shape(given))}; for many "
@@ -131,7 +133,7 @@ def one_offered(given: Any) -> jax.Array:
 
 
 def shapes(tree: Any) -> Any:
-    """The pytree's shapes and dtypes, as JAX will see them."""
+    """The shapes and dtypes that JAX gives a pytree."""
     return jax.eval_shape(lambda x: x, tree)
 
 

@@ -1,8 +1,8 @@
 """Convolution and pooling as a matrix product and a maximum.
 
-XLA's own convolution of a single image, and above all its gradient, is slow on a CPU, and on a GPU
-under a `vmap` over kernels. The same numbers come out of one product of the image's shifted copies
-with the kernel.
+On a CPU, XLA's convolution of a single image is slow, and its gradient more so. The same holds on a
+GPU under a `vmap` over kernels. One product of the image's shifted copies with the kernel gives the
+same numbers.
 """
 
 from typing import Any
@@ -17,8 +17,8 @@ def as_product(lhs: jax.Array, rhs: jax.Array, *args: Any, **options: Any) -> ja
     Args:
       lhs: `[b, height, width, c]`, images.
       rhs: `[rows, columns, c, f]`, a kernel of odd size.
-      args, options: the rest of `conv_general_dilated`'s arguments, which are taken to be those
-        of a `flax.linen.Conv` with no more than its features and kernel size given.
+      args, options: all other arguments of `conv_general_dilated`, which are ignored. They must be
+        those of a `flax.linen.Conv` of which only features and kernel size are set.
     Returns:
       `[b, height, width, f]`.
     """
@@ -34,12 +34,15 @@ def as_product(lhs: jax.Array, rhs: jax.Array, *args: Any, **options: Any) -> ja
 
 
 def max_pool(x: jax.Array, padding: str = "VALID") -> jax.Array:
-    """The largest of each 2 x 2 pixels, `[..., height, width, c]` to half of both.
+    """The largest of each 2 x 2 pixels.
 
-    Of several that are largest the first has the gradient, as in `flax.linen.max_pool`.
+    If several are equal, the first of them gets the gradient, as in `flax.linen.max_pool`.
 
     Args:
-      padding: what becomes of an odd last row or column: "VALID" leaves it out, "SAME" keeps it.
+      x: `[..., height, width, c]`.
+      padding: "VALID" drops an odd last row or column, "SAME" keeps it.
+    Returns:
+      `[..., height / 2, width / 2, c]`, rounded down for "VALID" and up for "SAME".
     """
     *batch, height, width, channels = x.shape
     if padding == "SAME":
@@ -52,9 +55,9 @@ def max_pool(x: jax.Array, padding: str = "VALID") -> jax.Array:
 
 
 def _larger(first: jax.Array, second: jax.Array) -> jax.Array:
-    """The maximum, NaN where either is.
+    """The larger of two arrays, element by element, NaN where either is NaN.
 
-    That of jax.numpy finds who has the gradient by asking who equals the result. Where a compiler
-    computes either anew, in another order of rounding, nobody does, and the gradient is lost.
+    `jnp.maximum` gives the gradient to the side that equals the result. If a compiler computes a
+    side again with other rounding, neither side equals it, and the gradient is lost.
     """
     return jnp.where((second > first) | jnp.isnan(second), second, first)

@@ -10,22 +10,22 @@ Tree = TypeVar("Tree")
 
 
 def varying_like(tree: Tree, *sources: Any) -> Tree:
-    """The same numbers, on a mesh as arrays that are computed from the sources.
+    """The same tree, sharded and varying over a mesh as the sources do.
 
-    What is made inside a program, such as `jnp.zeros(3)`, is the same for all seeds. The carry of a
-    scan must from its start on vary over the axes over which its steps make it vary, and under a
-    `vmap` over seeds on an explicit mesh it must be sharded as they are. Without a mesh nothing is
-    done. With one, what is done leaves no trace in a compiled program.
+    An array made inside a program, such as `jnp.zeros(3)`, is the same for all seeds. The carry of
+    a scan must vary from the start over the axes over which its steps make it vary. Under a `vmap`
+    over seeds on an explicit mesh it must be sharded as they are. Without a mesh the tree is
+    returned as it is. With a mesh the additions leave no trace in the compiled program.
 
     Args:
       tree: pytree of arrays.
-      sources: pytrees of arrays; other leaves are left out.
+      sources: pytrees of arrays. Other leaves are ignored.
     """
     leaves = [leaf for leaf in jax.tree.leaves(sources) if isinstance(leaf, jax.Array)]
     leaves = [leaf for leaf in leaves if not jax.typeof(leaf).sharding.mesh.empty]
     if not leaves:
         return tree
-    # False, and the compiler knows that. Its type does not, and varies as the sources do.
+    # The compiler knows that this is False, but its type varies as the sources do.
     false = jnp.zeros((), bool)
     for leaf in leaves:
         false |= (_numbers(leaf) != 0).any() & False
@@ -68,5 +68,5 @@ def placed_like(tree: Tree, like: Tree) -> Tree:
 
 
 def _numbers(x: jax.Array) -> jax.Array:
-    """The array, or the numbers that random keys are made of."""
+    """The array, or the data of random keys."""
     return jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x

@@ -14,17 +14,19 @@ from mer_jax.types import Params
 
 
 def start(optimizer: optax.GradientTransformation, params: Params) -> optax.OptState:
-    """The optimizer's first state, in arrays of its own.
+    """The optimizer's initial state, with copies of all arrays.
 
-    Some optimizers keep the parameters themselves, and a state which holds an array twice cannot be
-    donated. `jax.export` saves only registered structures, so those of the state are registered.
+    Some optimizers hold the parameters themselves, and a state that holds an array twice cannot be
+    donated. `jax.export` saves only registered structures, so this function registers those of the
+    state.
 
     Args:
-      params: those on which steps are taken, see `_precision.wide`.
+      optimizer: any optax transformation.
+      params: the parameters on which steps are taken, see `_precision.wide`.
     """
     state = optimizer.init(params)
     for kind in _named_tuples(state):
-        with contextlib.suppress(ValueError):  # it is known already
+        with contextlib.suppress(ValueError):  # It is registered already.
             name = f"{kind.__module__}.{kind.__qualname__}"
             export.register_namedtuple_serialization(kind, serialized_name=name)
     return varying_like(jax.tree.map(jnp.copy, state), params)
@@ -40,10 +42,13 @@ def descend(
     """One step of the optimizer.
 
     Args:
-      learned: the parameters on which it is taken, see `_precision.wide`.
+      optimizer: any optax transformation.
+      grads: the gradient, like `learned`.
+      opt_state: the state of the optimizer.
+      learned: the parameters on which the step is taken, see `_precision.wide`.
       like: parameters of the user's dtypes.
     Returns:
-      The parameters, their master (see `_precision.master_of`), and the optimizer's state.
+      The parameters, their master (see `_precision.master_of`), and the state of the optimizer.
     """
     updates, opt_state = optimizer.update(grads, opt_state, learned)
     learned = optax.apply_updates(learned, updates)

@@ -1,8 +1,8 @@
 """Parameters of fewer than 32 bits, learned in float32.
 
 A step of SGD or of Reptile is often smaller than the distance between two neighbouring bfloat16
-numbers, and would be lost when it is rounded. So a state keeps, beside such parameters, a float32
-copy on which all steps are taken. The loss sees the parameters in the user's dtype.
+numbers, so rounding would lose it. A state therefore holds a float32 copy of such parameters. All
+steps are taken on this copy. The loss sees the parameters in the user's dtype.
 """
 
 from typing import Any
@@ -20,10 +20,11 @@ def is_narrow(leaf: Any) -> bool:
 
 
 def wide(params: Params, master: Params | None = None) -> Params:
-    """The parameters in which steps are taken, of at least 32 bits.
+    """The parameters on which steps are taken, of at least 32 bits.
 
     Args:
-      master: their `master_of`. None to widen the parameters themselves.
+      params: parameters of any floating-point dtypes.
+      master: their `master_of`. None converts the parameters themselves.
     """
     if master is None:
         return jax.tree.map(lambda p: p.astype(jnp.float32) if is_narrow(p) else p, params)
@@ -40,15 +41,17 @@ def rounded(learned: Params, like: Params) -> Params:
 def master_of(learned: Params, like: Params) -> Params:
     """The float32 copies that a state holds beside the rounded parameters.
 
-    A leaf of `learned` where that of `like` has fewer than 32 bits, None where it has not.
+    Returns:
+      A leaf of `learned` where the leaf of `like` has fewer than 32 bits, None elsewhere.
     """
     return jax.tree.map(lambda p, old: p if is_narrow(old) else None, learned, like)
 
 
 def on_wide(loss_fn: LossFn, like: Params) -> LossFn:
-    """The same loss as a function of `wide` parameters, rounded to the dtypes of `like` for it.
+    """The same loss as a function of `wide` parameters, which are rounded to the dtypes of `like`.
 
-    Its gradient has at least 32 bits. Where no leaf of `like` is narrow it is `loss_fn` itself.
+    Its gradient has at least 32 bits. If no leaf of `like` is narrow, the result is `loss_fn`
+    itself.
     """
     if not any(map(is_narrow, jax.tree.leaves(like))):
         return loss_fn

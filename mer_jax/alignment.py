@@ -15,7 +15,7 @@ from mer_jax.task_params import TaskParams, of_task
 from mer_jax.types import Learner, LossFn, Params, State, Told, exportable, task_of
 
 _UNUSED = 2**31 - 1
-"""More parts than any learner splits its key into."""
+"""A number larger than those that learners fold into keys."""
 
 
 def gradient_alignment(
@@ -23,31 +23,38 @@ def gradient_alignment(
 ) -> jax.Array:
     """The dot product of the gradients on two examples, `[]`.
 
-    Above 0 a step on one improves the other (transfer), below 0 it harms it (interference).
-
-    >>> def loss(w, x):
-    ...     return (w - x) ** 2 / 2
-    >>> print(gradient_alignment(loss, 1.0, 3.0, 5.0), gradient_alignment(loss, 1.0, 3.0, 0.0))
-    8.0 -2.0
+    Above 0 a gradient step on one example improves the other (transfer). Below 0 it harms the other
+    (interference).
 
     Args:
       loss_fn: `loss_fn(params, example) -> []`.
       params: any pytree of floating-point arrays.
       example_a, example_b: two examples.
-    Source: Riemer et al. (2019), equations 1 and 2.
+    Returns:
+      `[]`, of at least float32.
+    Raises:
+      ValueError: While tracing, if the loss is not a single number.
+    Example:
+      >>> def loss(w, x):
+      ...     return (w - x) ** 2 / 2
+      >>> print(gradient_alignment(loss, 1.0, 3.0, 5.0), gradient_alignment(loss, 1.0, 3.0, 0.0))
+      8.0 -2.0
+
+    References:
+      Riemer et al. (2019), equations 1 and 2.
     """
     gradient = _gradient(loss_fn, params)
     return optax.tree.vdot(gradient(params, example_a), gradient(params, example_b))
 
 
 def _gradient(loss_fn: LossFn, like: Params) -> Callable[[Params, Any], Params]:
-    """`gradient(params, example)`, in at least float32 so that products do not overflow."""
+    """`gradient(params, example)`, in at least float32, so that products do not overflow."""
     slope = jax.grad(one_number(on_wide(loss_fn, like)))
     return lambda params, example: slope(wide(params), example)
 
 
 def _of_all_tasks(loss_fn: LossFn) -> LossFn:
-    """The loss of one task's network as a function of every task's."""
+    """The loss of one task's network as a function of the networks of all tasks."""
 
     def loss(params: Params, example: Any) -> jax.Array:
         by_task = isinstance(params, TaskParams)
@@ -58,30 +65,36 @@ def _of_all_tasks(loss_fn: LossFn) -> LossFn:
 
 @exportable
 class WatchedState(NamedTuple, Generic[State]):
-    """learner: the state of the watched learner; past: a reservoir of its examples."""
+    """State of a learner under `watch`.
+
+    learner: the state of the learner itself.
+    past: a reservoir of its past examples.
+    """
 
     learner: State
     past: ReservoirState
 
     @property
     def params(self) -> Params:
-        """The network of the learner that is watched."""
+        """The parameters of the network."""
         return self.learner.params
 
     @property
     def step(self) -> jax.Array:
-        """The number of examples that learner has learned from."""
+        """The number of examples learned from."""
         return self.learner.step
 
 
 @exportable
 class WatchedInfo(NamedTuple):
-    """Agreement of the incoming example's gradient, before the step, with a past example's.
+    """Alignment of the gradients on the incoming example and on a past example.
 
-    loss: `[]`, the incoming example's; past: the past example, a draw from all seen so far.
-    dot, cosine: `[]`, of the two gradients before the step. The cosine with a gradient of 0 is 0.
-    dot_after: `[]`, with the past example's gradient after the step: below 0 where the step went
-      further than the past example would have had it, even if it helped at first.
+    loss: `[]`, the loss on the incoming example before the step.
+    past: the past example, drawn from all past examples.
+    dot: `[]`, the dot product of the two gradients before the step.
+    cosine: `[]`, their cosine, 0 if one gradient is 0.
+    dot_after: `[]`, the dot product of the incoming example's gradient before the step and the past
+      example's gradient after it. It is below 0 if the step went too far for the past example.
     has_past: `[]` bool, False at the first example, where the three numbers are 0.
     """
 
@@ -96,20 +109,24 @@ class WatchedInfo(NamedTuple):
 def watch(
     learner: Learner[State, Told], loss_fn: LossFn, capacity: int, augment: Augment | None = None
 ) -> Learner[WatchedState[State], WatchedInfo]:
-    """The same learner, whose info also tells transfer and interference as they develop.
+    """A learner whose info also measures transfer and interference during training.
+
+    The learner itself draws and learns as it does without `watch`.
 
     Args:
-      learner: any learner.
-      loss_fn: `loss_fn(params, example) -> []`, whose gradients are compared. If the learner's
-        parameters are `TaskParams`, it takes one task's network, as the learner's own loss does.
-        Two tasks' own parameters are different coordinates of the gradients.
-      capacity: the past example is drawn from a reservoir of this size, which nobody learns from;
-        as large as the stream, it is a draw from all that came before. Where a learner is shown
-        references (`map_examples`), watch that one: it is references that are kept then.
-      augment: see `mer`; changes both examples before their gradients are compared.
+      learner: any learner. With `map_examples`, watch its result, so that references are stored.
+      loss_fn: `loss_fn(params, example) -> []`, whose gradients are compared. If the parameters are
+        `TaskParams`, it takes the network of one task. Parameters that belong to different tasks
+        are different coordinates of the gradients.
+      capacity: size of the reservoir from which the past example is drawn. The learner does not
+        train on it. At the length of the stream, the draw is from all past examples.
+      augment: see `mer`. It changes both examples before their gradients are compared.
+    Returns:
+      A `Learner` with state `WatchedState` and info `WatchedInfo`.
     Raises:
-      ValueError: if `capacity` is not a whole number of at least 1.
-    Source: Riemer et al. (2019), whose table of mean dot products is the mean of `dot`.
+      ValueError: If `capacity` is not a whole number of at least 1.
+    References:
+      Riemer et al. (2019), whose table of mean dot products is the mean of `dot`.
     """
     memory = reservoir(capacity)
 
@@ -119,8 +136,8 @@ def watch(
     def update(
         key: jax.Array, state: WatchedState[State], example: Any
     ) -> tuple[WatchedState[State], WatchedInfo]:
-        # Of its own, so that the learner draws what it would draw unwatched, and something else:
-        # `fold_in(key, n)` may be the same as `split(key)[n]`.
+        # A separate key, so that the learner draws what it draws without `watch`. For small n,
+        # `fold_in(key, n)` may equal `split(key)[n]`.
         watch_key = jax.random.fold_in(key, _UNUSED)
         drawn, valid, kept = memory.sample_and_add(watch_key, state.past, example, 1)
         past, has_past = jax.tree.map(lambda rows: rows[0], (drawn, valid))

@@ -10,16 +10,21 @@ Augment = Callable[[jax.Array, Any], Any]
 """`augment(key, example) -> example`, on one example. The loss sees its result."""
 
 _AUGMENT = 2**31 - 2
-"""More parts than any learner splits its key into, so that its other draws stay the same."""
+"""A number larger than those that learners fold into keys, so that other draws stay the same."""
 
 
 def augmented(augment: Augment | None, key: jax.Array, examples: Any, num_axes: int = 0) -> Any:
-    """The examples as the loss is to see them, each changed with a key of its own.
+    """The examples as the loss sees them, each augmented with its own key.
 
     Args:
-      augment: None leaves them as they are, at no cost.
-      key: the step's random key, of which a part is used that nothing else uses.
+      augment: None returns the examples as they are, at no cost.
+      key: the step's random key. A part of it is used that no learner uses.
       examples: pytree of `[..., *shape]`, with `num_axes` leading axes.
+      num_axes: number of leading axes.
+    Returns:
+      A pytree with the same leading axes.
+    Raises:
+      ValueError: While tracing, if `augment` is not a function, or if it returns no arrays.
     """
     if augment is None:
         return examples
@@ -32,5 +37,8 @@ def augmented(augment: Augment | None, key: jax.Array, examples: Any, num_axes: 
         change = jax.vmap(change)
     shown = change(keys, examples)
     if not jax.tree.leaves(shown):
-        raise ValueError(f"augment(key, example) must give what the loss is shown, got {shown!r}")
+        raise ValueError(
+            f"augment(key, example) must return the example that the loss sees, got {shown!r}; add "
+            "a return to augment"
+        )
     return shown

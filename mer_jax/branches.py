@@ -1,8 +1,8 @@
 """Branches that stay branches under a `vmap`.
 
-Under a `vmap` whose batch decides differently, `lax.cond` becomes a select: both sides are computed
-for every member of the batch, and each gets its own copy of whatever the branch reads. With a
-condition that the whole batch shares, it stays one branch.
+Under a `vmap` over conditions, `lax.cond` becomes a select. Both sides are computed for every
+member of the batch, and each member gets a copy of all that a branch reads. With a condition shared
+by the whole batch, `lax.cond` stays a branch.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ Tree = TypeVar("Tree")
 
 
 def _shared(reduce: Callable[..., jax.Array]) -> Callable[[jax.Array], jax.Array]:
-    """The identity, which under a `vmap` is reduced over the batch and loses its axis."""
+    """The identity. Under a `vmap` it is reduced over the batch and loses the axis."""
 
     @custom_vmap
     def shared(x: jax.Array) -> jax.Array:
@@ -41,7 +41,7 @@ def any_in_batch(condition: jax.Array) -> jax.Array:
 
 
 def largest_in_batch(number: jax.Array) -> jax.Array:
-    """The largest of a number, `[]`, in the batches of all `vmap`s."""
+    """The largest value of a number, `[]`, in the batches of all `vmap`s."""
     return _largest(number)
 
 
@@ -50,15 +50,17 @@ def where_needed(condition: jax.Array, change: Callable[[Tree], Tree], value: Tr
 
     `change` is computed only if the condition holds in some member of the batch.
 
-    >>> def halved_if_even(n):
-    ...     return where_needed(n % 2 == 0, lambda n: n // 2, n)
-    >>> print(jax.vmap(halved_if_even)(jnp.arange(5)))
-    [0 1 1 3 2]
-
     Args:
       condition: `[]` bool.
-      change: `change(value)`, a pytree like `value`.
+      change: `change(value)`, which returns a pytree like `value`.
       value: pytree of arrays.
+    Returns:
+      A pytree like `value`.
+    Example:
+      >>> def halved_if_even(n):
+      ...     return where_needed(n % 2 == 0, lambda n: n // 2, n)
+      >>> print(jax.vmap(halved_if_even)(jnp.arange(5)))
+      [0 1 1 3 2]
     """
 
     # Inside `jax.shard_map` both branches must vary over the same axes. Only the type of

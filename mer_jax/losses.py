@@ -15,14 +15,17 @@ from mer_jax.types import LossFn, Params
 def weighted_sum(
     loss_fn: LossFn, params: Params, examples: Any, weights: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """The sum of `weights * losses`, `[]`, and the losses themselves, `[k]`.
+    """The sum of `weights * losses`, and the losses.
 
     Args:
       loss_fn: `loss_fn(params, example) -> []`.
+      params: any pytree of floating-point arrays.
       examples: pytree of `[k, ...]`.
-      weights: `[k]`; with `1 / k` for each the sum is the mean.
+      weights: `[k]`. With weights `1 / k` the sum is the mean.
+    Returns:
+      The sum `[]` and the losses `[k]`.
     Raises:
-      ValueError: while tracing, if a loss is not a single number.
+      ValueError: While tracing, if a loss is not a single number.
     """
     losses = jax.vmap(one_number(loss_fn), (None, 0))(params, examples)
     return jnp.sum(losses * weights.astype(losses.dtype)), losses
@@ -31,14 +34,18 @@ def weighted_sum(
 def value_and_gradient(loss_fn: LossFn, params: Params, example: Any) -> tuple[jax.Array, Params]:
     """The loss on one example, `[]`, and its gradient.
 
+    Args:
+      loss_fn: `loss_fn(params, example) -> []`.
+      params: any pytree of floating-point arrays.
+      example: one example.
     Raises:
-      ValueError: while tracing, if the loss is not a single number.
+      ValueError: While tracing, if the loss is not a single number.
     """
     return jax.value_and_grad(one_number(loss_fn))(params, example)
 
 
 def one_number(loss_fn: LossFn) -> LossFn:
-    """The same loss, which raises a `ValueError` unless it gives a single floating-point number."""
+    """The same loss, which raises `ValueError` unless the result is one floating-point number."""
 
     def checked(params: Params, example: Any) -> jax.Array:
         if not callable(loss_fn):
@@ -54,19 +61,22 @@ def one_number(loss_fn: LossFn) -> LossFn:
             came = f"a number of {jnp.result_type(loss)}"
         else:
             return loss
-        raise ValueError(f"loss_fn(params, example) must give one number, got {came}")
+        raise ValueError(
+            f"loss_fn(params, example) must give one number, got {came}; return the scalar loss "
+            "of one example"
+        )
 
     return checked
 
 
 @dataclass(frozen=True)
 class DenseFirstLoss:
-    """A `loss_fn(params, example)` that also shows its first dense layer.
+    """A `loss_fn(params, example)` that also shows its first dense layer, for the Gram form.
 
-    inputs: `inputs(example) -> [d]`, what the first layer reads.
+    inputs: `inputs(example) -> [d]`, the inputs of the first layer.
     split: `split(params) -> (kernel [d, h], bias [h], rest)`.
-    merge: `merge(kernel, bias, rest) -> params`, undoes `split`.
-    tail: `tail(rest, preactivation [h], example) -> []`, the loss from there on.
+    merge: `merge(kernel, bias, rest) -> params`, the inverse of `split`.
+    tail: `tail(rest, preactivation [h], example) -> []`, the loss after the first layer.
     """
 
     inputs: Callable[[Any], jax.Array]
@@ -83,8 +93,10 @@ class DenseFirstLoss:
 class InTurnOnCPU:
     """A `loss_fn(params, example)` that a CPU computes for one example after another.
 
-    For networks of which one example's activations fill the cache, so that those of a batch would
-    go through memory at every layer.
+    It suits networks whose activations on one example fill the cache. Those of a batch would go
+    through memory at every layer.
+
+    loss_fn: the loss.
     """
 
     loss_fn: LossFn
@@ -94,14 +106,14 @@ class InTurnOnCPU:
 
 
 def is_in_turn(loss_fn: LossFn) -> bool:
-    """Whether one example after another is the way here, with this loss and its network."""
+    """Whether the loss is computed for one example after another on the default backend."""
     return isinstance(loss_fn, InTurnOnCPU) and jax.default_backend() == "cpu"
 
 
 def gradient_of_sum(
     loss_fn: LossFn, params: Params, examples: Any, weights: jax.Array
 ) -> tuple[Params, jax.Array]:
-    """The gradient of the sum of `weights * losses`, and the losses; see `weighted_sum`."""
+    """The gradient of the sum of `weights * losses`, and the losses `[k]`."""
     gradient = jax.grad(weighted_sum, argnums=1, has_aux=True)
     if not is_in_turn(loss_fn):
         return gradient(loss_fn, params, examples, weights)
@@ -115,5 +127,14 @@ def gradient_of_sum(
 
 
 def mean_gradient(loss_fn: LossFn, params: Params, examples: Any, shares: jax.Array) -> Params:
-    """The gradient of the mean loss over examples, each with its share in it."""
+    """The gradient of the mean loss over examples.
+
+    Args:
+      loss_fn: `loss_fn(params, example) -> []`.
+      params: any pytree of floating-point arrays.
+      examples: pytree of `[k, ...]`.
+      shares: `[k]`, the weight of each example in the mean.
+    Returns:
+      A pytree like `params`.
+    """
     return gradient_of_sum(loss_fn, params, examples, shares)[0]

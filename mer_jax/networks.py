@@ -22,8 +22,9 @@ class Model(NamedTuple):
 
     init: `init(key) -> params`.
     apply: `apply(params, x, task) -> logits [C]`, on one example.
-    loss: `loss(params, example) -> []`, the cross-entropy on one `Example`; a `DenseFirstLoss`
-      where the network begins with a dense layer, `InTurnOnCPU` where it is of convolutions.
+    loss: `loss(params, example) -> []`, the cross-entropy on one `Example`. It is a
+      `DenseFirstLoss` if the network begins with a dense layer, and `InTurnOnCPU` if the network is
+      convolutional.
     """
 
     init: Callable[[jax.Array], Params]
@@ -32,7 +33,7 @@ class Model(NamedTuple):
 
 
 class MLP(nn.Module):
-    """Dense layers with ReLU between them; Xavier-uniform weights and zero biases.
+    """Dense layers with ReLU between them, Xavier-uniform weights and zero biases.
 
     sizes: features of the input and of each layer's output.
     """
@@ -46,23 +47,24 @@ class MLP(nn.Module):
         return self.after_first(self.layers[0](x))
 
     def after_first(self, preactivation: jax.Array) -> jax.Array:
-        """The network from the first layer's output on."""
+        """The network after the first layer, from its pre-activation."""
         for layer in self.layers[1:]:
             preactivation = layer(nn.relu(preactivation))
         return preactivation
 
 
 def mlp(sizes: Sequence[int], judge: Callable[[jax.Array, Any], jax.Array] | None = None) -> Model:
-    """The paper's fully connected network; for MNIST `sizes` is `(784, 100, 100, 10)`.
+    """The paper's fully connected network.
 
-    Inputs of any shape are flattened, and unsigned 8-bit images scaled to [0, 1]. The task id is
-    not read. Its loss shows its first layer, so learners may take the Gram form.
+    Inputs of any shape are flattened, and unsigned 8-bit images are scaled to [0, 1]. The task id
+    is not read. The loss is a `DenseFirstLoss`, so learners may take the Gram form.
 
     Args:
-      judge: `judge(outputs [C], example) -> []`, the loss; cross-entropy with `example.y` if not
-        given. The input is always `example.x`.
+      sizes: features of the input and of each layer's output, `(784, 100, 100, 10)` for MNIST.
+      judge: `judge(outputs [C], example) -> []`, the loss. None is the cross-entropy with
+        `example.y`. The input is always `example.x`.
     Raises:
-      ValueError: if `sizes` has fewer than two entries or one that is not a whole number >= 1.
+      ValueError: If `sizes` has fewer than two entries, or one that is not a whole number >= 1.
     """
     sizes = _sizes(sizes)
     module = MLP(sizes)
@@ -92,7 +94,7 @@ def mlp(sizes: Sequence[int], judge: Callable[[jax.Array, Any], jax.Array] | Non
 
 
 def _sizes(sizes: Sequence[int]) -> tuple[int, ...]:
-    """Those of an MLP, or a `ValueError`."""
+    """The sizes of an MLP, checked."""
     sizes = _checks.positive_ints("sizes", sizes)
     if len(sizes) < 2:
         raise ValueError(f"sizes must name the inputs and the outputs at least, got {sizes}")
@@ -102,7 +104,9 @@ def _sizes(sizes: Sequence[int]) -> tuple[int, ...]:
 class ConvNet(nn.Module):
     """Modules of 3 x 3 convolution, ReLU and 2 x 2 max-pooling, then one dense layer.
 
-    features: filters of each module; num_classes: logits; the others: see `convnet`.
+    features: number of filters of each module.
+    num_classes: number of logits.
+    pool_padding, normalize, as_product: see `convnet`.
     """
 
     features: Sequence[int]
@@ -113,14 +117,14 @@ class ConvNet(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        # Asked for here, not when the network is made, which should start no backend.
+        # Read here, since making a network should not start a backend.
         is_tpu = jax.default_backend() == "tpu"
         as_product = not is_tpu if self.as_product is None else self.as_product
         conv = _convolution.as_product if as_product else None
         for size in self.features:
             x = nn.Conv(size, (3, 3), kernel_init=HE_UNIFORM, conv_general_dilated=conv)(x)
             if self.normalize:
-                # The fast variance is bounded below by a maximum, whose gradient may get lost.
+                # The fast variance takes a maximum, whose gradient may be lost.
                 x = nn.InstanceNorm(use_fast_variance=False)(x)
             x = _convolution.max_pool(nn.relu(x), self.pool_padding)
         softmax = nn.Dense(self.num_classes, kernel_init=nn.initializers.zeros)
@@ -136,27 +140,27 @@ def convnet(
     normalize: bool = False,
     as_product: bool | None = None,
 ) -> Model:
-    """The paper's network for Omniglot: four modules of convolution and a softmax layer.
+    """The paper's network for Omniglot: four convolutional modules and a softmax layer.
 
-    Inputs are images of `side * side` pixels in any shape, unsigned 8-bit ones scaled to [0, 1].
-    The task id is not read. He-uniform filters, which keep the features of an image of one channel
-    as large as those of 64; the softmax layer and all biases are zero, so that at first all classes
-    are alike.
+    Inputs are images of `side * side` pixels in any shape. Unsigned 8-bit images are scaled to [0,
+    1]. The task id is not read. Filters are He-uniform. The softmax layer and all biases are zero,
+    so the initial logits of all classes are equal.
 
     Args:
-      num_classes: C.
-      features: filters of each module, each of which halves the image.
-      pool_padding: "VALID" halves 7 pixels to 3, "SAME" to 4, as pooling in flax does with either.
-        Four modules make of 28 x 28 pixels 1 x 1 or 2 x 2, and the paper does not say which.
-      normalize: whether what each filter gives is brought to mean 0 and variance 1 over the image,
-        and then to a mean and variance that are learned. It is what batch normalization is to a
-        batch of one: of Vinyals et al. (2016), whose modules these are, with it.
-      as_product: whether convolutions are written as matrix products; None for whatever suits the
-        default backend. For single images a CPU is many times faster at them, and a GPU several
-        times, above all with networks in a `vmap`, which gives each its own filters.
+      num_classes: C, number of logits.
+      features: number of filters of each module. Each module halves the image.
+      side: height and width of the image in pixels.
+      pool_padding: "VALID" halves 7 pixels to 3, "SAME" halves them to 4, as in flax. With four
+        modules, 28 x 28 pixels become 1 x 1 or 2 x 2. The paper does not say which.
+      normalize: whether to normalize the output of each filter over the image, then scale and shift
+        it. This is batch normalization for a batch of one, as in the modules of Vinyals et al.
+        (2016).
+      as_product: whether convolutions are written as matrix products. None selects the faster form
+        for the default backend. On single images, products are many times faster on a CPU and
+        several times on a GPU, most of all for a `vmap` over networks.
     Raises:
-      ValueError: if a size is not a whole number of at least 1, the padding is neither, or nothing
-        of the image is left, or a single pixel to be normalized.
+      ValueError: If a size is not a whole number of at least 1, if `pool_padding` is unknown, or if
+        too little of the image is left for the last module.
     """
     num_classes = _checks.positive_int("num_classes", num_classes)
     features = _checks.positive_ints("features", features)
@@ -186,29 +190,33 @@ def _check_side(side: int, num_modules: int, pool_padding: str, normalize: bool)
         raise ValueError(f'pool_padding must be "VALID" or "SAME", got {pool_padding!r}')
     if pool_padding == "VALID" and side >> num_modules < 1:
         raise ValueError(
-            f"{num_modules} modules halve an image of {side} x {side} to nothing; use fewer"
+            f"side must be at least {2**num_modules}, got {side}: {num_modules} modules halve the "
+            "image to nothing; use fewer modules"
         )
     if normalize and side <= 2 ** (num_modules - 1):
         raise ValueError(
-            f"the last of {num_modules} modules would normalize a single pixel of an image of "
-            f"{side} x {side}; use fewer"
+            f"side must be above {2 ** (num_modules - 1)}, got {side}: the last of {num_modules} "
+            "modules would normalize a single pixel; use fewer modules"
         )
 
 
 def _initialized(module: nn.Module, key: jax.Array, *shape: int) -> Params:
-    """The parameters for inputs of that shape, of which none is computed with: that takes long
-    where each operation of a large network has to be compiled for it."""
+    """The parameters for inputs of a shape. A pass would compile each operation."""
     return cast(Params, module.lazy_init(key, jax.ShapeDtypeStruct(shape, jnp.float32))["params"])
 
 
 def independent(sizes: Sequence[int], num_tasks: int) -> Model:
-    """A small MLP for each task: `sizes` with the hidden layers divided by the number of tasks.
+    """A small MLP for each of N tasks, for the learner `mer_jax.independent`.
 
-    Its parameters are `TaskParams`, all of them a task's own. `apply` takes those of all tasks,
-    `loss` those of one (`task_params.of_task`), as `mer_jax.independent` asks for it.
+    The hidden layers of `sizes` are divided by `num_tasks`. The parameters are `TaskParams`.
+    `apply` takes those of all tasks. `loss` takes the network of one task (see
+    `task_params.of_task`).
 
+    Args:
+      sizes: see `mlp`.
+      num_tasks: N.
     Raises:
-      ValueError: as `mlp`; and if a hidden layer has fewer units than there are tasks.
+      ValueError: As `mlp`, or if a hidden layer has fewer units than there are tasks.
     """
     num_tasks = _checks.positive_int("num_tasks", num_tasks)
     first, *hidden, last = _sizes(sizes)
@@ -221,7 +229,10 @@ def independent(sizes: Sequence[int], num_tasks: int) -> Model:
 
 
 def task_input(sizes: Sequence[int], num_tasks: int) -> Model:
-    """The MLP with a first layer for each task; arguments and parameters as in `independent`."""
+    """An MLP with a first layer for each of N tasks, for the learner `mer_jax.task_input`.
+
+    Arguments and parameters are those of `independent`.
+    """
     return by_task(mlp(sizes), num_tasks, [FIRST])
 
 
@@ -230,12 +241,11 @@ def by_task(single: Model, num_tasks: int, own: Sequence[str] | None = None) -> 
 
     Args:
       single: a network whose parameters are a dictionary of layers.
-      own: the names of these layers; None for all of them.
-    Returns:
-      A network whose parameters are `TaskParams`; see `independent`.
+      num_tasks: N.
+      own: names of the layers of which each task has a copy. None for all of them.
     Raises:
-      ValueError: if `num_tasks` is not a whole number of at least 1; in `init`, if there is no
-        such layer.
+      ValueError: If `num_tasks` is not a whole number of at least 1. In `init`, if a layer is
+        unknown.
     """
     num_tasks = _checks.positive_int("num_tasks", num_tasks)
 
@@ -272,15 +282,15 @@ def by_task(single: Model, num_tasks: int, own: Sequence[str] | None = None) -> 
 
 
 def as_features(x: jax.Array) -> jax.Array:
-    """One example's inputs as a vector; unsigned 8-bit pixels become [0, 1] float32."""
+    """One example's inputs as a vector `[d]`. Unsigned 8-bit pixels become float32 in [0, 1]."""
     x = jnp.ravel(x)
     return x.astype(jnp.float32) / 255 if x.dtype == jnp.uint8 else x
 
 
 def cross_entropy(logits: jax.Array, label: jax.Array) -> jax.Array:
-    """The negative log-likelihood of `label` under softmax of `logits` [C].
+    """The negative log-likelihood of `label` under the softmax of `logits` [C].
 
-    A label outside `[0, C)` gives NaN: inside a compiled program nothing can be raised.
+    A label outside `[0, C)` gives NaN, since a compiled program cannot raise.
     """
     is_label = jnp.arange(logits.shape[-1]) == label
     loss = jax.nn.logsumexp(logits) - jnp.sum(jnp.where(is_label, logits, 0))

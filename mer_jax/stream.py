@@ -15,31 +15,33 @@ from mer_jax.types import Learner, Params, State, Told
 def run(
     key: jax.Array, learner: Learner[State, Told], state: State, stream: Any
 ) -> tuple[State, Told]:
-    """Learns from a stream, example by example, in one scan.
+    """Runs a learner over a stream, example by example, in one scan.
 
-    The step that follows `n` others uses `fold_in(key, n)`, where `state.step` knows `n`: a stream
-    cut in pieces, each run with the same key, gives the same bits as in one go.
-
-    >>> import optax
-    >>> from mer_jax import online
-    >>> learner = online(lambda w, x: (w - x) ** 2, optimizer=optax.sgd(0.25))
-    >>> state, infos = run(jax.random.key(0), learner, learner.init(0.0, 1.0), jnp.ones(3))
-    >>> print(state.params, infos.loss)
-    0.875 [1.     0.25   0.0625]
+    The step after `n` others uses the key `fold_in(key, n)`, with `n` from `state.step`. A stream
+    may be cut in pieces, each run with the same key. The result has the same bits as one run.
 
     Args:
-      key: random key; the same for every piece of a stream.
+      key: random key, the same for every piece of a stream.
       learner: any learner whose state has a field `step`.
+      state: state of the learner.
       stream: pytree of `[T, ...]`, usually an `Example`.
     Returns:
-      The state after the stream, and the infos, stacked to `[T, ...]`.
+      The state after the stream, and the infos `[T, ...]`.
     Raises:
-      ValueError: if the state does not count its steps, or the stream is no stream.
+      ValueError: If the state has no field `step`, or if the leaves of the stream do not share a
+        leading axis.
+    Example:
+      >>> import optax
+      >>> from mer_jax import online
+      >>> learner = online(lambda w, x: (w - x) ** 2, optimizer=optax.sgd(0.25))
+      >>> state, infos = run(jax.random.key(0), learner, learner.init(0.0, 1.0), jnp.ones(3))
+      >>> print(state.params, infos.loss)
+      0.875 [1.     0.25   0.0625]
     """
     if not hasattr(state, "step"):
         raise ValueError(
-            "run draws each step's key from state.step, the number of steps done "
-            f"before; {type(state).__name__} has no such field"
+            "expected a state with a field `step`, the number of examples learned from, got "
+            f"{type(state).__name__}; add the field, since the keys of the steps depend on it"
         )
 
     _length(stream)
@@ -47,7 +49,7 @@ def run(
     def step(state: State, example: Any) -> tuple[State, Told]:
         return learner.update(jax.random.fold_in(key, state.step), state, example)
 
-    # Inside `jax.shard_map`, what is learned varies as the examples and the draws do.
+    # Inside `jax.shard_map` the state must vary as the examples and the draws do.
     return jax.lax.scan(step, varying_like(state, key, state, stream), stream)
 
 
@@ -82,29 +84,32 @@ def _length(stream: Any) -> int:
     lengths = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(stream)}
     if len(lengths) != 1 or () in lengths:
         raise ValueError(
-            "every leaf of the stream must be [T, ...], with the same T; got leading axes "
+            "every leaf of the stream must be [T, ...], with the same T, got leading axes "
             f"{sorted(lengths)}; one example is a stream with T = 1"
         )
     return int(lengths.pop()[0])
 
 
 def map_examples(learner: Learner[State, Told], make: Callable[[Any], Any]) -> Learner[State, Told]:
-    """A learner which is shown references and learns from `make(reference)`.
+    """A learner that receives references and learns from `make(reference)`.
 
-    With `make` a gather from arrays on the device, a stream of indices is enough: no transformed
-    example exists before the step that learns from it.
-
-    >>> import optax
-    >>> from mer_jax import online
-    >>> data = jnp.array([5.0, 1.0])
-    >>> learner = online(lambda w, x: (w - x) ** 2, optimizer=optax.sgd(0.25))
-    >>> learner = map_examples(learner, lambda index: data[index])
-    >>> _, infos = run(jax.random.key(0), learner, learner.init(0.0, 1), jnp.array([1, 0]))
-    >>> print(infos.loss)
-    [ 1.   20.25]
+    With `make` a gather from arrays on the device, the stream is a stream of indices. Examples are
+    then made inside the step that learns from them.
 
     Args:
-      make: `make(reference) -> example`, pure.
+      learner: any learner.
+      make: `make(reference) -> example`, a pure function.
+    Returns:
+      A `Learner` with the state and the info of `learner`.
+    Example:
+      >>> import optax
+      >>> from mer_jax import online
+      >>> data = jnp.array([5.0, 1.0])
+      >>> learner = online(lambda w, x: (w - x) ** 2, optimizer=optax.sgd(0.25))
+      >>> learner = map_examples(learner, lambda index: data[index])
+      >>> _, infos = run(jax.random.key(0), learner, learner.init(0.0, 1), jnp.array([1, 0]))
+      >>> print(infos.loss)
+      [ 1.   20.25]
     """
 
     def init(params: Params, example: Any) -> State:
@@ -124,27 +129,29 @@ def accuracy(
     block_size: int = 1000,
     present: jax.Array | None = None,
 ) -> jax.Array:
-    """The fraction of a test set whose largest logit is its label's.
+    """The accuracy of a network on a test set.
 
-    >>> from mer_jax import Example
-    >>> tests = Example(jnp.array([[1.0, 2.0], [3.0, 0.0]]), jnp.array([1, 1]), jnp.array([0, 0]))
-    >>> print(accuracy(lambda params, x, task: params * x, jnp.float32(1), tests))
-    0.5
+    It is the fraction of examples whose largest logit is at the label.
 
     Args:
       apply: `apply(params, x, task) -> logits [C]`, on one example.
-      references: pytree of `[n, ...]`: the examples themselves, or what `make` turns into them.
+      params: the parameters of the network.
+      references: pytree of `[n, ...]`, the examples, or the arguments of `make`.
       make: `make(reference) -> Example`, called block by block.
-      block_size: examples that are made and classified at once; it bounds the memory. 1 suits a
-        network of convolutions on a CPU, and then an example that does not count takes no time.
-      present: `[n]` bool, which examples count; None for all of them. Where nothing is left out it
-        costs nothing.
+      block_size: number of examples that are made and classified at once, which bounds the memory.
+        On a CPU, 1 suits convolutional networks, and examples that do not count then take no time.
+      present: `[n]` bool, True for the examples that count. None counts all, at no cost.
     Returns:
-      `[]` float32; NaN where `params` or a logit of an example that counts are not finite. The
+      `[]` float32. NaN if a parameter is not finite, or a logit of an example that counts. The
       accuracy of a diverged network is undefined.
     Raises:
-      ValueError: while tracing, if a label is not a single number, the logits are not `[C]`,
-        `present` is not `[n]`, or `block_size` not a whole number of at least 1.
+      ValueError: While tracing, if a label is not a single number, if the logits are not `[C]`, if
+        `present` is not `[n]`, or if `block_size` is not a whole number of at least 1.
+    Example:
+      >>> from mer_jax import Example
+      >>> tests = Example(jnp.array([[1.0, 2.0], [3.0, 0.0]]), jnp.array([1, 1]), jnp.array([0, 0]))
+      >>> print(accuracy(lambda params, x, task: params * x, jnp.float32(1), tests))
+      0.5
     """
     block_size = _checks.positive_int("block_size", block_size)
     if present is not None:
@@ -162,7 +169,7 @@ def accuracy(
     if block_size == 1 and present is not None:
         correct, finite = jax.lax.map(judge_if_present, (references, present))
     else:
-        # Of a block, what does not count is computed too: no branch comes under this `vmap`.
+        # A block also computes the examples that do not count, since `vmap` has no branches.
         blocks = None if block_size == 1 else block_size
         correct, finite = jax.lax.map(judge, references, batch_size=blocks)
     is_finite = jnp.all(finite, where=present)
@@ -174,7 +181,7 @@ def accuracy(
 def _is_correct(
     apply: Callable[..., jax.Array], params: Params, example: Any
 ) -> tuple[jax.Array, jax.Array]:
-    """Whether the largest logit is the label's, and whether all logits are finite, `[]` bool."""
+    """Whether the largest logit is at the label, and whether all logits are finite."""
     if jnp.ndim(example.y) != 0:
         raise ValueError(f"y must be one label, got shape {list(jnp.shape(example.y))}")
     logits = apply(params, example.x, example.task)

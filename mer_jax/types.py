@@ -19,7 +19,13 @@ Tuple = TypeVar("Tuple", bound=type)
 
 
 def exportable(named_tuple: Tuple) -> Tuple:
-    """Lets a NamedTuple's structure be saved with a step that `jax.export` has serialized."""
+    """Registers a NamedTuple, so that `jax.export` can serialize a step whose state it is.
+
+    Args:
+      named_tuple: a NamedTuple class.
+    Returns:
+      The same class.
+    """
     export.register_namedtuple_serialization(
         named_tuple, serialized_name=f"mer_jax.{named_tuple.__name__}"
     )
@@ -28,11 +34,11 @@ def exportable(named_tuple: Tuple) -> Tuple:
 
 @exportable
 class Example(NamedTuple):
-    """One labelled example; a leading axis makes it a batch or a stream.
+    """One labelled example. A leading axis makes it a batch or a stream.
 
-    x: `[...]`, any shape and dtype.
+    x: `[...]`, the input, of any shape and dtype.
     y: `[]` int32, the label.
-    task: `[]` int32, which task it comes from; task-free learners never read it.
+    task: `[]` int32, the task id. Task-free learners never read it.
     """
 
     x: Any
@@ -51,11 +57,11 @@ class Info(NamedTuple):
 
 
 class LearnerState(Protocol):
-    """Fields of every learner's state."""
+    """Fields that the state of every learner has."""
 
     @property
     def params(self) -> Params:
-        """The network."""
+        """The parameters of the network."""
 
     @property
     def step(self) -> jax.Array:
@@ -63,7 +69,7 @@ class LearnerState(Protocol):
 
 
 class LearnerInfo(Protocol):
-    """Fields of every learner's info."""
+    """Fields that the info of every learner has."""
 
     @property
     def loss(self) -> jax.Array:
@@ -91,13 +97,13 @@ class Update(Protocol[State, ToldGiven]):
 class Learner(NamedTuple, Generic[State, Told]):
     """A continual learner as two pure functions.
 
-    init: `init(params, example) -> state`; of `example` only structure, shapes and dtypes are
-      read, so a `jax.ShapeDtypeStruct` does. The state holds copies: the caller keeps `params`.
-    update: `update(key, state, example) -> (state, info)`, one step on one incoming example.
+    Each state is a NamedTuple of arrays with the fields `params` and `step`. `step` is `[]` int32,
+    the number of examples learned from. Each info has the field `loss`. The other fields differ
+    between learners. A `Learner[MERState, Info]` has typed states and infos.
 
-    A state is a NamedTuple of arrays. Each has `.params` and `.step` (`[]` int32, examples learned
-    from so far), and each info has `.loss`; the rest is the learner's own. A
-    `Learner[MERState, Info]` has typed states and infos.
+    init: `init(params, example) -> state`. Only the structure, shapes and dtypes of `example` are
+      read, so it may be a `jax.ShapeDtypeStruct`. The state holds copies of `params`.
+    update: `update(key, state, example) -> (state, info)`, one step on one incoming example.
     """
 
     init: Init[State]
@@ -105,19 +111,23 @@ class Learner(NamedTuple, Generic[State, Told]):
 
 
 def task_of(example: Any) -> jax.Array:
-    """The task that an example, or each of a batch, says it comes from, int32.
+    """The task ids of an example or of a batch, as int32.
 
+    Args:
+      example: a NamedTuple with a field `task`, `[...]` of an integer dtype.
+    Returns:
+      `[...]` int32.
     Raises:
-      ValueError: while tracing, if there is no field `task` or it is not a whole number.
+      ValueError: While tracing, if there is no field `task`, or if its dtype is not an integer one.
     """
     if not hasattr(example, "task"):
         raise ValueError(
-            "this learner is told the task: examples need a field `task`, as mer_jax.Example has, "
-            f"got {type(example).__name__}"
+            "examples must have a field `task`, as mer_jax.Example has, got "
+            f"{type(example).__name__}; add the field, or use a learner without task ids"
         )
     kind = jnp.result_type(example.task)
     if not jnp.issubdtype(kind, jnp.integer):
-        raise ValueError(f"task must be a whole number, got {kind}")
+        raise ValueError(f"task must be a whole number, got {kind}; convert it to int32")
     return jnp.asarray(example.task, jnp.int32)
 
 
@@ -125,10 +135,14 @@ _ARRAYS = jax.Array, np.ndarray, np.generic
 
 
 def as_state(params: Params) -> Params:
-    """Copies `params` into arrays without weak types, so that a second step compiles nothing.
+    """Copies `params` into arrays without weak types, so that a second step does not compile again.
 
+    Args:
+      params: any pytree of floating-point arrays or Python floats.
+    Returns:
+      A pytree of arrays of the same shapes and dtypes.
     Raises:
-      ValueError: if a leaf is not a floating-point array. The message names all such leaves.
+      ValueError: If a leaf is not a floating-point array. The message names all such leaves.
     """
     others = [
         f"{leaf.dtype if isinstance(leaf, _ARRAYS) else type(leaf).__name__} at "
@@ -138,15 +152,15 @@ def as_state(params: Params) -> Params:
     ]
     if others:
         raise ValueError(
-            f"params must be floating-point arrays, got {', '.join(others)}; keep out of them "
-            "whatever is not learned, as nnx.split(model, nnx.Param, ...) does, and close the "
-            "loss over it"
+            f"params must be floating-point arrays, got {', '.join(others)}; keep out of params "
+            "all that is not learned, as nnx.split(model, nnx.Param, ...) does, and let the loss "
+            "close over it"
         )
     return jax.tree.map(lambda p: jnp.array(p, dtype=jnp.result_type(p)), params)
 
 
 def _is_floating(leaf: Any) -> bool:
-    """Whether a leaf is a number or an array of floating point."""
+    """Whether a leaf is a floating-point number or array."""
     if isinstance(leaf, float):
         return True
     return isinstance(leaf, _ARRAYS) and jnp.issubdtype(leaf.dtype, jnp.floating)

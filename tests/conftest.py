@@ -1,21 +1,21 @@
-"""For all tests, and the programs that they start."""
+"""Settings of all tests and of the programs that they start."""
 
 import os
 from pathlib import Path
 
-# Several of them may share one accelerator.
+# Several test processes may share one accelerator.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 # Accelerators round the factors of products to fewer bits unless told not to.
 os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")
-# Most programs run once, on few numbers: code that is compiled quickly is better than fast code.
-# These options leave XLA's own passes, and thus what is copied, as they are.
+# Most programs run once, on few numbers, so quick compilation matters more than fast code.
+# These options leave XLA's own passes as they are, and thus the copies that tests count.
 QUICKLY = (
     "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false "
     "--xla_cpu_parallel_codegen_split_count=1"
 )
 os.environ.setdefault("XLA_FLAGS", QUICKLY)
-# What one has compiled the others need not, nor does the next run of the tests: not the smallest
-# either, since one operation after another is what most tests are made of.
+# All processes and later runs share compiled programs. The cache includes the smallest programs,
+# since most tests run single operations.
 compiled = Path(__file__).parents[1] / ".compiled_cache"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(compiled))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
@@ -30,11 +30,11 @@ LONG = (
     "test_examples", "test_mer", "test_gem", "test_docs", "test_types", "test_choosing",
     "test_language_study", "test_rl_study", "test_fuzz_flags",
 )  # fmt: skip
-"""Modules of tests that take longest, the longest first."""
+"""The slowest modules of tests, slowest first."""
 
 
 def pytest_collection_modifyitems(items):
-    """Long modules are begun first, so that no core waits for another one at the end."""
+    """Starts the slowest modules first, so that no core waits for one at the end."""
     places = {name: place for place, name in enumerate(LONG)}
     items.sort(key=lambda item: places.get(item.module.__name__.split(".")[-1], len(LONG)))
 
@@ -49,7 +49,10 @@ def unrendered(monkeypatch):
 
 @pytest.fixture
 def made_omniglot(monkeypatch):
-    """Alphabets of two and four characters: a patch in one of six places, with some noise."""
+    """A synthetic Omniglot with alphabets of two and four characters.
+
+    A character is a patch in one of six places, with noise.
+    """
     rng = np.random.default_rng(0)
     label, drawer = np.divmod(np.arange(120), 20)
     images = rng.integers(0, 60, (120, 28, 28)).astype(np.uint8)

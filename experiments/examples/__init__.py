@@ -1,1 +1,1 @@
-"""Short programs with mer_jax in other people's loops: python -m experiments.examples.NAME."""
+"""Short example programs: python -m experiments.examples.NAME."""

@@ -1,4 +1,4 @@
-"""Examples may be any pytree: here dictionaries with a weight, kept and replayed as they are."""
+"""MER on examples that are dictionaries with a weight. Examples may be any pytree."""
 
 import jax
 import jax.numpy as jnp

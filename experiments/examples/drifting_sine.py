@@ -1,4 +1,4 @@
-"""An experiment in one file: regression on a drifting sine, MER beside ER."""
+"""An experiment in one file: MER and ER on regression of a drifting sine."""
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ from experiments.running import batches, options, problem, program
 TASKS, LENGTH, CHUNK, NETWORK = 6, 500, 100, mer_jax.networks.mlp((2, 32, 32, 1))
 
 
-def points(key, task):  # the phase is an input, so that one network can know all tasks
+def points(key, task):  # The phase is an input, so that one network can learn all tasks.
     x = jax.random.uniform(key, (CHUNK,), minval=-3, maxval=3)
     phase, task = jnp.full(CHUNK, task / TASKS), jnp.full(CHUNK, task)
     return mer_jax.Example(jnp.stack([x, phase], axis=1), jnp.sin(x + 4 * phase), task)

@@ -1,4 +1,4 @@
-"""A step of MER as bytes: exported for three platforms, read back, and run."""
+"""A step of MER exported for three platforms, saved as bytes, read back, and run."""
 
 import functools
 
@@ -15,7 +15,7 @@ example = first(turning_points(jax.random.key(0)))
 state = mer.init(net.init(jax.random.key(1)), example)
 
 
-def step(raw_key, state, example):  # a plain array of bits, since key types are not exported
+def step(raw_key, state, example):  # The key is an array of bits, since keys are not exported.
     return mer.update(jax.random.wrap_key_data(raw_key), state, example)
 
 

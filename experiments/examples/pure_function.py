@@ -1,4 +1,4 @@
-"""MER with a network as a pair of pure functions, as `init` and `apply` of haiku.transform."""
+"""MER with a network as two pure functions, like `init` and `apply` of haiku.transform."""
 
 import jax
 import optax

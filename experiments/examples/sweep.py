@@ -1,4 +1,4 @@
-"""Every combination of two rates with every seed, as one program."""
+"""A sweep over two rates and three seeds, as one program."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""MER with an nnx model: its parameters are the state that `nnx.split` gives."""
+"""MER with an nnx model, whose parameters are the state from `nnx.split`."""
 
 import jax
 import optax

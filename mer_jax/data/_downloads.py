@@ -6,10 +6,16 @@ from mer_jax.data._errors import USE_FILES, DataError, imported, one_line
 
 
 def download(name: str, builder: Any, folder: Any) -> None:
-    """Puts the IDX files into the folder under their own names, their checksums verified."""
+    """Downloads files into a folder under their own names, with their checksums verified.
+
+    Args:
+      name: name of the data set in messages.
+      builder: its builder of tensorflow-datasets.
+      folder: the folder.
+    """
     requests, tfds = imported("requests"), imported("tensorflow_datasets")
     try:
-        # One quick try: without a network, the download below retries for three and a half minutes.
+        # A quick request: without a network, the download retries for three and a half minutes.
         requests.head(next(iter(builder.url_infos)), timeout=10)
         manager = tfds.download.DownloadManager(
             download_dir=folder.parent,
@@ -19,5 +25,5 @@ def download(name: str, builder: Any, folder: Any) -> None:
         )
         for url, path in manager.download({url: url for url in builder.url_infos}).items():
             path.copy(folder / url.rsplit("/", 1)[1], overwrite=True)
-    except Exception as error:  # of the network, of the checksums or of the disk
+    except Exception as error:  # From the network, the checksums or the disk.
         raise DataError(f"{name}: the download failed, {one_line(error)}; {USE_FILES}") from error

@@ -13,7 +13,7 @@ class DataError(ValueError):
 
 
 def imported(module: str) -> Any:
-    """Imports a package that not every user of the library has."""
+    """Imports a package of the extra `experiments`."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
@@ -22,12 +22,12 @@ def imported(module: str) -> Any:
 
 
 def wrong(where: object, expected: str, got: str, fix: str) -> DataError:
-    """An error with place, expectation, finding and fix, in this order."""
+    """An error with the place, what was expected, what came, and what to do, in this order."""
     return DataError(f"{where}: expected {expected}, got {got}; {fix}")
 
 
 def one_line(error: Exception) -> str:
-    """An error of other software on one line, and not a long one."""
+    """An error of other software, shortened to one line."""
     if "pickle" in str(error):  # NumPy would have such a file loaded without its protection
         return "something other than arrays of numbers"
     return f"{type(error).__name__}: {textwrap.shorten(str(error), 200)}"

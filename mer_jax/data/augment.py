@@ -1,4 +1,4 @@
-"""Random affine maps of images, for the `augment` argument of the learners."""
+"""Random affine maps of images, for the argument `augment` of the learners."""
 
 import math
 from collections.abc import Callable
@@ -21,26 +21,27 @@ _ROWS = jax.lax.GatherDimensionNumbers(
 def affine(image: Any, matrix: Any, shift: Any) -> jax.Array:
     """Maps an image affinely about its centre, with bilinear interpolation and zeros outside.
 
-    >>> image = jnp.arange(1.0, 10).reshape(3, 3)
-    >>> print(affine(image, jnp.eye(2), jnp.array([1.0, 0.0])))  # one pixel down
-    [[0. 0. 0.]
-     [1. 2. 3.]
-     [4. 5. 6.]]
-
-    The pixel at offset p (rows, columns) from the centre becomes the value of the image at offset
+    The pixel at offset p (rows, columns) from the centre takes the value of the image at offset
     `matrix @ (p - shift)`. So `2 * eye(2)` halves the size, and `[[0, 1], [-1, 0]]` is `np.rot90`.
-    The image is zero one pixel beyond its edges and further away. The identity gives the same
-    bits. The result is differentiable in a floating-point image, in `matrix` and in `shift`.
+    The image is zero from one pixel beyond its edges on. The identity returns the same bits. The
+    result is differentiable in `matrix`, in `shift`, and in a floating-point image.
 
     Args:
       image: `[H, W]`, `[H, W, C]`, or `[H * H]` for a flat square image.
-      matrix: `[2, 2]`, takes offsets in the result to offsets in the image.
-      shift: `[2]`, how many pixels down and to the right the image moves.
+      matrix: `[2, 2]`, maps offsets in the result to offsets in the image.
+      shift: `[2]`, shift of the image in pixels, down and to the right.
     Returns:
-      An image of the same shape and dtype. Values are computed in at least float32, and rounded
-      if the dtype is not a floating-point one.
+      An image of the same shape and dtype. Values are computed in at least float32. They are
+      rounded if the dtype is an integer one.
     Raises:
-      ValueError: while tracing, if a shape is none of these or the image is not of real numbers.
+      ValueError: While tracing, if a shape is not one of these, or if the image is not of real
+        numbers.
+    Example:
+      >>> image = jnp.arange(1.0, 10).reshape(3, 3)
+      >>> print(affine(image, jnp.eye(2), jnp.array([1.0, 0.0])))  # One pixel down.
+      [[0. 0. 0.]
+       [1. 2. 3.]
+       [4. 5. 6.]]
     """
     image, matrix, shift = (
         varying_like(jnp.asarray(array), image, matrix, shift) for array in (image, matrix, shift)
@@ -55,7 +56,7 @@ def affine(image: Any, matrix: Any, shift: Any) -> jax.Array:
     dtype = jnp.float64 if image.dtype == jnp.float64 else jnp.float32
     sources = _sources(matrix.astype(dtype), shift.astype(dtype), height, width)
     result = _interpolated(pixels.astype(dtype), *sources)
-    # In two steps, each of which an explicit mesh can follow.
+    # Two reshapes, since an explicit mesh does not support the combined one.
     result = result.reshape(pixels.shape).reshape(image.shape)
     if not jnp.issubdtype(image.dtype, jnp.floating):
         result = jnp.round(result)
@@ -63,24 +64,24 @@ def affine(image: Any, matrix: Any, shift: Any) -> jax.Array:
 
 
 def random_affine(*, shift: Any = 0.0, matrix: Any = 0.0) -> Augment:
-    """Draws a new affine map of an example's image at each call.
-
-    >>> from mer_jax import Example
-    >>> augment = random_affine(shift=2.0, matrix=0.2)
-    >>> example = Example(jnp.ones((28, 28), jnp.uint8), jnp.int32(3), jnp.int32(0))
-    >>> augment(jax.random.key(0), example).x.shape
-    (28, 28)
+    """An augmentation by an affine map, drawn anew at each call.
 
     Args:
-      shift: the largest shift in pixels, at least 0. Each of the two shifts is uniform in
-        `[-shift, shift)`. May be traced.
-      matrix: the largest distance of an entry of the 2 × 2 matrix from the identity, at least 0.
-        Each of the four is uniform in `[-matrix, matrix)`. May be traced.
+      shift: largest shift in pixels, at least 0. Each of the two shifts is uniform in
+        `[-shift, shift)`. It may be traced.
+      matrix: largest difference of an entry of the 2 x 2 matrix from the identity, at least 0. Each
+        of the four is uniform in `[-matrix, matrix)`. It may be traced.
     Returns:
-      `augment(key, example) -> example`. It changes the field `x` alone, see `affine`.
+      `augment(key, example) -> example`. It changes only the field `x`, see `affine`.
     Raises:
-      ValueError: if a size is negative or not a number; in `augment`, while tracing, if an example
-        is not a NamedTuple with a field `x`, or as `affine`.
+      ValueError: If an argument is negative or not a number. In `augment`, while tracing, if an
+        example is not a NamedTuple with a field `x`, or as `affine`.
+    Example:
+      >>> from mer_jax import Example
+      >>> augment = random_affine(shift=2.0, matrix=0.2)
+      >>> example = Example(jnp.ones((28, 28), jnp.uint8), jnp.int32(3), jnp.int32(0))
+      >>> augment(jax.random.key(0), example).x.shape
+      (28, 28)
     """
     shift, matrix = _checks.rate("shift", shift), _checks.rate("matrix", matrix)
 
@@ -95,24 +96,24 @@ def random_affine(*, shift: Any = 0.0, matrix: Any = 0.0) -> Augment:
 def random_shift_rotation_scale(
     *, shift: Any = 0.0, degrees: Any = 0.0, scale: Any = 0.0
 ) -> Augment:
-    """Draws a new shift, rotation and size of an example's image at each call.
-
-    >>> from mer_jax import Example
-    >>> augment = random_shift_rotation_scale(shift=2.0, degrees=15.0, scale=0.1)
-    >>> example = Example(jnp.ones(784), jnp.int32(3), jnp.int32(0))
-    >>> augment(jax.random.key(0), example).x.shape
-    (784,)
+    """An augmentation by a shift, a rotation and a scale, drawn anew at each call.
 
     Args:
-      shift: the largest shift in pixels, as in `random_affine`.
-      degrees: the largest angle in degrees, at least 0. The angle is uniform in
-        `[-degrees, degrees)`. May be traced.
-      scale: the largest change of size, at least 0. Lengths are multiplied by a factor between
-        `1 / (1 + scale)` and `1 + scale`, whose logarithm is uniform. May be traced.
+      shift: largest shift in pixels, as in `random_affine`.
+      degrees: largest angle in degrees, at least 0. The angle is uniform in `[-degrees, degrees)`.
+        It may be traced.
+      scale: largest change of size, at least 0. Lengths are multiplied by a factor between
+        `1 / (1 + scale)` and `1 + scale`, whose logarithm is uniform. It may be traced.
     Returns:
-      `augment(key, example) -> example`. It changes the field `x` alone, see `affine`.
+      `augment(key, example) -> example`. It changes only the field `x`, see `affine`.
     Raises:
-      ValueError: as `random_affine`.
+      ValueError: As `random_affine`.
+    Example:
+      >>> from mer_jax import Example
+      >>> augment = random_shift_rotation_scale(shift=2.0, degrees=15.0, scale=0.1)
+      >>> example = Example(jnp.ones(784), jnp.int32(3), jnp.int32(0))
+      >>> augment(jax.random.key(0), example).x.shape
+      (784,)
     """
     shift, degrees = _checks.rate("shift", shift), _checks.rate("degrees", degrees)
     scale = _checks.rate("scale", scale)
@@ -136,8 +137,8 @@ def _of_image(draw: Callable[[jax.Array], tuple[jax.Array, jax.Array]]) -> Augme
     def augment(key: jax.Array, example: Any) -> Any:
         if not (hasattr(example, "x") and hasattr(example, "_replace")):
             raise ValueError(
-                "the image is the field `x` of an example: expected a NamedTuple with that field, "
-                f"such as mer_jax.Example, got {type(example).__name__}"
+                "expected as example a NamedTuple with a field `x`, the image, got "
+                f"{type(example).__name__}; use mer_jax.Example"
             )
         return example._replace(x=affine(example.x, *draw(key)))
 
@@ -145,13 +146,13 @@ def _of_image(draw: Callable[[jax.Array], tuple[jax.Array, jax.Array]]) -> Augme
 
 
 def _uniform(key: jax.Array, shape: tuple[int, ...], size: Any) -> jax.Array:
-    """Uniform in `[-size, size)`, float32 also where x64 is on."""
+    """Uniform in `[-size, size)`, float32 also if x64 is enabled."""
     drawn = jax.random.uniform(key, shape, jnp.float32, -1, 1)
     return drawn * jnp.asarray(size, jnp.float32)
 
 
 def _height_width_channels(image: jax.Array) -> tuple[int, int, int]:
-    """The shape as `[H, W, C]`, or a `ValueError`."""
+    """The shape as `[H, W, C]`, checked."""
     if jnp.issubdtype(image.dtype, jnp.complexfloating) or jnp.issubdtype(
         image.dtype, jax.dtypes.extended
     ):
@@ -171,10 +172,11 @@ def _height_width_channels(image: jax.Array) -> tuple[int, int, int]:
 def _sources(
     matrix: jax.Array, shift: jax.Array, height: int, width: int
 ) -> tuple[jax.Array, jax.Array]:
-    """The row and the column of the image that each pixel of the result is taken from.
+    """The position in the image of each pixel of the result.
 
     Returns:
-      Two arrays `[H * W]`, in pixels from the first one, between two of them or outside.
+      Rows and columns, `[H * W]` each, in pixels from the first. They may lie between pixels or
+      outside the image.
     """
     across_rows, across_columns = (
         (jnp.arange(size, dtype=matrix.dtype) - (size - 1) / 2 - by)
@@ -188,15 +190,20 @@ def _sources(
 
 
 def _interpolated(pixels: jax.Array, rows: jax.Array, columns: jax.Array) -> jax.Array:
-    """The values `[n, C]` of an image `[H, W, C]` at n positions."""
+    """The values `[n, C]` of an image `[H, W, C]` at n positions.
+
+    Args:
+      pixels: `[H, W, C]`.
+      rows, columns: `[n]`, the positions.
+    """
     height, width, channels = pixels.shape
-    # Beyond one more pixel on each side there are only zeros, as there.
+    # The image is zero from one pixel beyond its edges on.
     rows, columns = jnp.clip(rows, -1, height) + 1, jnp.clip(columns, -1, width) + 1
     top = jnp.minimum(jnp.floor(rows), height).astype(jnp.int32)
     left = jnp.minimum(jnp.floor(columns), width).astype(jnp.int32)
-    # One gather of rows is faster on a CPU than a gather a neighbour, above all in a vmap, and than
-    # products with hat functions. A row also says where it is from: a compiler may compute a
-    # position near a whole number twice, rounded differently, so another `floor` would not agree.
+    # On a CPU one gather of rows is faster than a gather for each neighbour, most of all in a vmap.
+    # A row also holds its own position. A compiler may compute a position near a whole number twice
+    # with different rounding, so that a second `floor` would differ from the first.
     around = jax.lax.gather(
         _neighbours(pixels),
         (top * (width + 1) + left)[:, None],
@@ -212,7 +219,7 @@ def _interpolated(pixels: jax.Array, rows: jax.Array, columns: jax.Array) -> jax
 
 
 def _neighbours(pixels: jax.Array) -> jax.Array:
-    """Each 2 × 2 pixels of the padded image, and the place of the first, `[.., 4 * C + 2]`."""
+    """Each 2 x 2 pixels of the padded image, and the position of the first, `[.., 4 * C + 2]`."""
     padded = jnp.pad(pixels, ((1, 1), (1, 1), (0, 0)))
     cells = jnp.indices((padded.shape[0] - 1, padded.shape[1] - 1), dtype=jnp.int32)
     corners = [padded[:-1, :-1], padded[:-1, 1:], padded[1:, :-1], padded[1:, 1:]]

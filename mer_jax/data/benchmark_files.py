@@ -1,4 +1,4 @@
-"""A draw of a benchmark as a file, for training on the same stream elsewhere."""
+"""Files of benchmark draws, for training on the same stream with other software."""
 
 import os
 from pathlib import Path
@@ -15,10 +15,14 @@ _OTHER = "use the data set that it was drawn for"
 
 
 def save(path: str | os.PathLike[str], tasks: Tasks) -> None:
-    """Writes a draw to one small `.npz`, for any framework to read.
+    """Writes a draw to one small `.npz` file, which any framework can read.
 
-    Its arrays are the fields of `Tasks`; task t's i-th example is training image
-    `images[t, i]`, flattened, then `image[pixels[t]] * mask[t]`.
+    The arrays of the file are the fields of `Tasks`. The i-th example of task t is made from
+    training image `images[t, i]`, flattened. It is `image[pixels[t]] * mask[t]`.
+
+    Args:
+      path: the file. It is written beside its place, then moved there.
+      tasks: the draw.
     """
     path = Path(path)
     part = path.with_name(path.name + ".part")
@@ -35,14 +39,17 @@ def load(
     num_tests: int | None = None,
     num_pixels: int | None = None,
 ) -> Tasks:
-    """Reads a file of `save`, and checks all of it.
+    """Reads a file of `save` and checks all of it.
 
     Args:
+      path: the file.
       num_images: number of training images.
-      num_tests: number of test images. None for as many.
-      num_pixels: pixels of an image. None for any number.
+      num_tests: number of test images. None is `num_images`.
+      num_pixels: number of pixels of an image. None allows any number.
+    Returns:
+      The draw, with the dtypes of `Tasks`.
     Raises:
-      DataError: if the file is missing or damaged, or does not fit the images. This is a
+      DataError: If the file is missing or damaged, or if it does not fit the images. This is a
         `ValueError`.
     """
     try:
@@ -55,7 +62,7 @@ def load(
                 if name != "tests" or name in arrays
             }
         )
-    except Exception as error:  # of zipfile, zlib or numpy, or for want of an array
+    except Exception as error:  # From zipfile, zlib or numpy, or a missing array.
         whole = f"a saved benchmark, an .npz with {', '.join(Tasks._fields[:4])}"
         raise wrong(path, whole, one_line(error), _AGAIN) from None
     _check_shapes(path, tasks, num_pixels)
@@ -80,7 +87,7 @@ def load(
 
 
 def _check_shapes(path: Any, tasks: Tasks, num_pixels: int | None) -> None:
-    """Raises `DataError` unless all arrays are of the same draws and tasks, at least one each."""
+    """Raises `DataError` unless all arrays have the same draws and tasks, at least one of each."""
     shapes = {name: array.shape for name, array in tasks._asdict().items() if array is not None}
     *draws, _ = tasks.angles.shape or (None,)
     by_task = {shape[:-1] for name, shape in shapes.items() if name != "angles"}
@@ -96,7 +103,7 @@ def _check_shapes(path: Any, tasks: Tasks, num_pixels: int | None) -> None:
 
 
 def _as(dtype: Any, name: str, array: np.ndarray) -> np.ndarray:
-    """The array with that dtype, if it can hold all its numbers."""
+    """The array with another dtype, if that dtype can hold all its numbers."""
     if array.ndim == 0:
         raise ValueError(f"{name} must be an array, got a single value")
     if np.issubdtype(dtype, np.integer):

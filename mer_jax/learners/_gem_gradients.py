@@ -22,16 +22,16 @@ LARGEST_GRAM = 8192
 
 Its work grows with the square of all examples, that of the gradients with the number of tasks."""
 BLOCK = 1024
-"""Examples whose gradients are made at once: enough for large products, that stay in cache."""
+"""Examples whose gradients are computed at once: large products that stay in cache."""
 SIZES = 5
-"""Sizes in which products are compiled: early in a stream there are few tasks to multiply."""
+"""Number of sizes in which products are compiled. Early in a stream few tasks have gradients."""
 
 
 class TaskGradients(NamedTuple):
     """G_j, the gradient of task j's mean loss over its stored examples, for N tasks.
 
     dots: `[N]`, the product of each with the incoming example's gradient.
-    products: `products() -> [N, N]`, with each other.
+    products: `products() -> [N, N]`, the product of each with each other.
     combined: `combined(v [N]) -> params`, the sum of `v_j G_j`.
     """
 
@@ -41,10 +41,13 @@ class TaskGradients(NamedTuple):
 
 
 class Incoming(NamedTuple):
-    """The incoming example where the network is.
+    """The incoming example and its gradient at the current parameters.
 
-    loss_fn, params: the loss and the parameters at which its gradient is taken.
-    example: as the loss sees it; task: `[]` int32, its own; grads: like `params`, its gradient.
+    loss_fn: the loss.
+    params: the parameters at which gradients are taken.
+    example: the example as the loss sees it.
+    task: `[]` int32, its task.
+    grads: like `params`, its gradient.
     """
 
     loss_fn: LossFn
@@ -57,8 +60,8 @@ class Incoming(NamedTuple):
 class _Past(NamedTuple):
     """The stored examples of the other tasks.
 
-    counts: `[N]` bool; of_tasks: `of_tasks(tasks [B]) -> (examples [B, n, ...], shares [B, n])`, as
-    the loss is to see them.
+    counts: `[N]` bool, True for the other tasks with stored examples.
+    of_tasks: `of_tasks(tasks [B]) -> (examples [B, n, ...], shares [B, n])`, as the loss sees them.
     """
 
     counts: jax.Array
@@ -68,10 +71,13 @@ class _Past(NamedTuple):
 def of_others(
     key: jax.Array, at: Incoming, stored: TaskExamples, augment: Augment | None
 ) -> TaskGradients:
-    """The gradients of all tasks but the incoming example's; 0 for one of which nothing is kept.
+    """The gradients of all tasks but the incoming example's, 0 for a task without stored examples.
 
     Args:
-      key: for `augment`, which changes each kept example.
+      key: random key for `augment`.
+      at: the incoming example.
+      stored: the stored examples of all tasks.
+      augment: see `gem`.
     """
     num_tasks = len(stored.num_seen)
     counts = (stored.num_seen > 0) & (jnp.arange(num_tasks) != at.task)
@@ -80,7 +86,7 @@ def of_others(
     def of_tasks(tasks: jax.Array) -> tuple[Any, jax.Array]:
         def one(task: jax.Array) -> tuple[Any, jax.Array]:
             examples, shares = by_task.of_task(stored, task)
-            # The incoming example's change was drawn from the key itself.
+            # A separate key, since the incoming example's augmentation uses `key`.
             return augmented(augment, jax.random.fold_in(key, task), examples, 1), shares
 
         examples, shares = jax.vmap(one)(tasks)
@@ -97,9 +103,10 @@ def of_others(
 class _Rows(NamedTuple):
     """A layout of gradients as rows.
 
-    flatten: `flatten(grads) -> [P]`; unflatten undoes it.
-    of_tasks: `of_tasks(examples [B, n, ...], shares [B, n]) -> pieces`, each `[B, ...]`, that make
-      up the rows of B tasks in order.
+    flatten: `flatten(grads) -> [P]`.
+    unflatten: the inverse of `flatten`.
+    of_tasks: `of_tasks(examples [B, n, ...], shares [B, n]) -> pieces`, each `[B, ...]`. In this
+      order they make up the rows of B tasks.
     """
 
     flatten: Callable[[Params], jax.Array]
@@ -108,7 +115,7 @@ class _Rows(NamedTuple):
 
 
 def _plain_rows(loss_fn: LossFn, params: Params) -> _Rows:
-    """Leaf by leaf."""
+    """Rows of all leaves, one after another."""
 
     def of_tasks(examples: Any, shares: jax.Array) -> list[jax.Array]:
         gradient = jax.vmap(mean_gradient, (None, None, 0, 0))
@@ -118,7 +125,7 @@ def _plain_rows(loss_fn: LossFn, params: Params) -> _Rows:
 
 
 def _dense_rows(loss: DenseFirstLoss, params: Params) -> _Rows:
-    """The first layer's kernel transposed, in which its gradients are the faster products."""
+    """Rows with the first layer's kernel transposed, which makes products of gradients faster."""
     kernel, _, rest = loss.split(params)
     unravel_rest = ravel_pytree(rest)[1]
 
@@ -139,7 +146,7 @@ def _dense_rows(loss: DenseFirstLoss, params: Params) -> _Rows:
 
 
 def _by_rows(layout: _Rows, block: int, past: _Past, grads: Params) -> TaskGradients:
-    """Each gradient as a row of a matrix `[N, P]`, made for a block of tasks at a time."""
+    """The gradients as rows of a matrix `[N, P]`, computed for a block of tasks at a time."""
     flat = layout.flatten(grads)
     num_tasks = len(past.counts)
     block = min(block, num_tasks)
@@ -170,10 +177,11 @@ def _slopes(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Factors of the gradients of B tasks' mean losses.
 
+    The gradient of the first layer is the product of its inputs and its slopes.
+
     Returns:
-      The inputs `[B, n, d]`; the slopes at their pre-activations `[B, n, h]`, of which each
-      first layer's gradient is a product with the inputs; and all other layers' gradients, a row
-      a task.
+      The inputs of the first layer `[B, n, d]`, the slopes at its pre-activations `[B, n, h]`, and
+      the gradients of all other layers as a row for each task.
     """
     kernel, bias, rest = loss.split(params)
     x = jax.vmap(jax.vmap(loss.inputs))(examples).astype(kernel.dtype)
@@ -197,10 +205,12 @@ def _end(counts: jax.Array) -> jax.Array:
 
 
 def _of_first(end: jax.Array, num_tasks: int, products: Callable[[int], jax.Array]) -> jax.Array:
-    """`[N, N]` products of which those from `end` on are 0, at a cost that grows with `end`.
+    """`[N, N]` products, 0 for tasks from `end` on, at a cost that grows with `end`.
 
     Args:
-      products: `products(count)`, those of the first `count` tasks, `[count, count]`.
+      end: `[]` int32.
+      num_tasks: N.
+      products: `products(count) -> [count, count]`, the products of the first `count` tasks.
     """
     counts = sorted({-(-num_tasks * part // SIZES) for part in range(1, SIZES + 1)})
 
@@ -212,23 +222,23 @@ def _of_first(end: jax.Array, num_tasks: int, products: Callable[[int], jax.Arra
 
 
 def _by_gram(loss: DenseFirstLoss, at: Incoming, past: _Past) -> TaskGradients:
-    """The first layer's part without its gradients, which are `X_j^T D_j` (see `steps.gram`).
+    """Products of gradients without the first layer's gradients, which are `X_j^T D_j`.
 
-    X are a task's inputs and D the slopes at their pre-activations, so that products of gradients
-    are sums over `(X X^T + 1) * (D D^T)`, where the 1 is the bias. For few examples that is less
-    to compute, and far less to write, than N times the layer. The other layers' are rows.
+    X are a task's inputs, and D the slopes at their pre-activations. Products of gradients are sums
+    over `(X X^T + 1) * (D D^T)`, where the 1 is the bias (see `steps.gram`). For few examples this
+    takes less computation and far less memory than N times the layer. The other layers are rows.
     """
     num_tasks = len(past.counts)
     examples, shares = past.of_tasks(jnp.arange(num_tasks))
     x, d, rest_rows = _slopes(loss, at.params, examples, shares)
     _, incoming_bias, incoming_rest = loss.split(at.grads)
     flat_rest, unravel_rest = ravel_pytree(incoming_rest)
-    # The incoming gradient's first layer is an outer product, of which its bias is one side.
+    # The first layer's gradient is the outer product of the inputs and the gradient of the bias.
     along = loss.inputs(at.example).astype(x.dtype)
     dots = jnp.sum((x @ along + 1) * (d @ incoming_bias), axis=1) + rest_rows @ flat_rest
 
     def pairs(rows: jax.Array) -> jax.Array:
-        """Every example's product with every other."""
+        """The product of every example with every other."""
         flat = rows.reshape(math.prod(rows.shape[:-1]), rows.shape[-1])
         return flat @ flat.T
 

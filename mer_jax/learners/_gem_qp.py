@@ -9,14 +9,16 @@ from mer_jax._meshes import varying_like
 def nonnegative(Q: jax.Array, q: jax.Array, iterations: int) -> jax.Array:
     """The `x >= 0` that minimises `x' Q x / 2 + q' x`.
 
-    Accelerated projected gradient, whose momentum starts anew whenever it points uphill.
+    Uses accelerated projected gradient. The momentum restarts whenever it points uphill.
 
     Args:
-      Q: `[N, N]`, positive semidefinite; where its diagonal is 0, x is 0.
+      Q: `[N, N]`, positive semidefinite. Where its diagonal is 0, x is 0.
       q: `[N]`.
+      iterations: number of gradient steps.
     Returns:
-      `[N]`. Where Q is singular, one of the solutions: `Q x` is the same for all.
-    Source: O'Donoghue and Candes (2015), "Adaptive Restart for Accelerated Gradient Schemes".
+      x, `[N]`. If Q is singular, it is one of the solutions. `Q x` is the same for all of them.
+    References:
+      O'Donoghue and Candes (2015), "Adaptive Restart for Accelerated Gradient Schemes".
     """
     # With a diagonal of ones, one step size suits all, however they are scaled.
     diagonal = jnp.diagonal(Q)

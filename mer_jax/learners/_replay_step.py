@@ -18,9 +18,13 @@ from mer_jax.types import Info, Learner, LossFn, Params, as_state, exportable
 
 @exportable
 class ReplayState(NamedTuple):
-    """params: the network; opt_state: the optimizer's; memory: the reservoir; step: `[]` int32.
+    """State of a learner with a reservoir and an optimizer.
 
-    master: float32 copies of the params of fewer than 32 bits, None for the others.
+    params: the network.
+    opt_state: the state of the optimizer.
+    memory: the reservoir.
+    step: `[]` int32, the number of examples learned from.
+    master: float32 copies of the parameters of fewer than 32 bits, None for the others.
     """
 
     params: Params
@@ -31,11 +35,12 @@ class ReplayState(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """The incoming example, which is the first, and its replays.
+    """The incoming example, which is the first row, and its replays.
 
-    shown: pytree of `[k, ...]`, as the loss is to see them.
-    stored: pytree of `[k, ...]`, as they came, without augmentation.
-    present: `[k]`, 0 for replays that an early reservoir cannot give, else 1.
+    shown: pytree of `[k, ...]`, the augmented examples that the loss sees.
+    stored: pytree of `[k, ...]`, the same examples without augmentation.
+    present: `[k]`, 1 for an example, 0 for a replay that is missing while the reservoir is too
+      empty.
     """
 
     shown: Any
@@ -52,18 +57,21 @@ def replay_learner(
     capacity: int,
     augment: Augment | None,
 ) -> Learner[ReplayState, Info]:
-    """Draws a batch, takes a step along its gradient, and offers the example to the reservoir.
+    """A learner with a reservoir and one optimizer step on each batch.
+
+    Draws a batch, takes a step along its gradient, and offers the example to the reservoir.
 
     Args:
       loss_fn: `loss_fn(params, example) -> []`.
-      gradient: `gradient(loss_fn, params, batch) -> (loss [], grads)`, the loss that of the
+      gradient: `gradient(loss_fn, params, batch) -> (loss [], grads)`. The loss is that of the
         incoming example.
       optimizer: any optax transformation.
       batch_size: k, examples per batch, the incoming one included.
-      capacity: examples in the reservoir.
+      capacity: number of examples that the reservoir holds.
       augment: see `mer`.
     Raises:
-      ValueError: if a size is not a whole number of at least 1, or the optimizer is none.
+      ValueError: If a size is not a whole number of at least 1, or if `optimizer` is not an optax
+        transformation.
     """
     batch_size = _checks.positive_int("batch_size", batch_size)
     optimizer = _checks.optimizer(optimizer)

@@ -21,25 +21,34 @@ def er(
     capacity: int,
     augment: Augment | None = None,
 ) -> Learner[ReplayState, Info]:
-    """ER, algorithm 4: one step on the mean loss of the incoming example and its replays.
+    """Experience replay (ER), algorithm 4.
 
-    >>> learner = er(
-    ...     lambda w, x: (w - x) ** 2, optimizer=optax.sgd(0.25), batch_size=2, capacity=10
-    ... )
-    >>> state = learner.init(0.0, 1.0)
-    >>> for incoming in (1.0, 3.0):  # the second with the first as its replay
-    ...     state, info = learner.update(jax.random.key(0), state, incoming)
-    >>> print(state.params, info.loss, state.memory.num_seen)
-    1.25 6.25 2
+    Takes one optimizer step on the mean loss of the incoming example and its replays.
 
     Args:
       loss_fn: `loss_fn(params, example) -> []`.
-      optimizer: any optax transformation; the paper's is `optax.sgd(alpha)`.
-      batch_size: k, examples per batch, the incoming one included; an early batch has fewer.
-      capacity: |M|, examples in the reservoir.
+      optimizer: any optax transformation. The paper uses `optax.sgd(alpha)`.
+      batch_size: k, examples per batch, the incoming one included. Batches are smaller while the
+        reservoir holds fewer than `k - 1` examples.
+      capacity: |M|, number of examples that the reservoir holds.
       augment: see `mer`.
+    Returns:
+      A `Learner` with state `ReplayState`.
     Raises:
-      ValueError: if a size is not a whole number of at least 1.
+      ValueError: If a size is not a whole number of at least 1, or if `optimizer` is not an optax
+        transformation.
+    Example:
+      >>> learner = er(
+      ...     lambda w, x: (w - x) ** 2, optimizer=optax.sgd(0.25), batch_size=2, capacity=10
+      ... )
+      >>> state = learner.init(0.0, 1.0)
+      >>> for incoming in (1.0, 3.0):  # The second step replays the first example.
+      ...     state, info = learner.update(jax.random.key(0), state, incoming)
+      >>> print(state.params, info.loss, state.memory.num_seen)
+      1.25 6.25 2
+
+    References:
+      Riemer et al. (2019), algorithm 4.
     """
 
     def shares(batch: Batch) -> jax.Array:
@@ -64,16 +73,25 @@ def er_by_task(
     num_tasks: int,
     augment: Augment | None = None,
 ) -> Learner[ReplayState, Info]:
-    """ER with task ids, algorithm 5: one step on the sum, over tasks, of each task's mean loss.
+    """Experience replay with task ids, algorithm 5.
 
-    As in the authors' code the sum is not divided by the number of tasks in the batch.
+    Takes one optimizer step on the sum, over tasks, of each task's mean loss in the batch. As in
+    the authors' code, the sum is not divided by the number of tasks in the batch.
 
     Args:
-      num_tasks: task ids are in `[0, num_tasks)`; another makes the loss NaN. Examples need a
-        field `task`. The other arguments are those of `er`.
+      loss_fn: `loss_fn(params, example) -> []`.
+      optimizer: any optax transformation. The paper uses `optax.sgd(alpha)`.
+      batch_size: k, examples per batch, the incoming one included.
+      capacity: |M|, number of examples that the reservoir holds.
+      num_tasks: N. Examples need a field `task` in `[0, N)`. Other ids make the loss NaN.
+      augment: see `mer`.
+    Returns:
+      A `Learner` with state `ReplayState`.
     Raises:
-      ValueError: if a size is not a whole number of at least 1; while tracing, if examples do not
-        tell their task.
+      ValueError: If a size is not a whole number of at least 1, or if `optimizer` is not an optax
+        transformation. While tracing, if examples have no field `task`.
+    References:
+      Riemer et al. (2019), algorithm 5.
     """
     num_tasks = _checks.positive_int("num_tasks", num_tasks)
 
@@ -91,18 +109,23 @@ def er_by_task(
 
 
 def mean_shares(present: jax.Array) -> jax.Array:
-    """The share of each example in the mean over those that are present (1, else 0), `[k]`."""
+    """The weight of each example in the mean over those present, `[k]`.
+
+    Args:
+      present: `[k]`, 1 for an example that counts, 0 for one that does not.
+    """
     return present / present.sum()
 
 
 def task_mean_shares(task: jax.Array, present: jax.Array, num_tasks: int) -> jax.Array:
-    """The share of each example in the sum over tasks of a task's mean.
+    """The weight of each example in the sum over tasks of a task's mean.
 
     Args:
       task: `[k]` int32.
       present: `[k]`, 1 for an example that counts, 0 for one that does not.
+      num_tasks: N.
     Returns:
-      `[k]`: `present` over the number of present examples of the same task.
+      `[k]`, `present` divided by the number of present examples of the same task.
     """
     is_task = task[:, None] == jnp.arange(num_tasks)[None]  # [k, num_tasks]
     member = is_task.astype(present.dtype)
@@ -113,7 +136,7 @@ def task_mean_shares(task: jax.Array, present: jax.Array, num_tasks: int) -> jax
 def _gradient(
     shares: Callable[[Batch], jax.Array],
 ) -> Callable[[LossFn, Params, Batch], tuple[jax.Array, Params]]:
-    """The gradient of the sum of `shares * losses`, as `replay_learner` asks for it."""
+    """The gradient of the sum of `shares * losses`, in the form that `replay_learner` takes."""
 
     def gradient(loss_fn: LossFn, params: Params, batch: Batch) -> tuple[jax.Array, Params]:
         grads, losses = gradient_of_sum(loss_fn, params, batch.shown, shares(batch))

@@ -20,14 +20,20 @@ from mer_jax.types import Info, Learner, LossFn, Params, as_state, exportable, t
 
 @exportable
 class EWCState(NamedTuple):
-    """Finished tasks are two sums, so that the state does not grow with their number.
+    """State of `ewc`.
 
-    params: the network; opt_state: the optimizer's; step: `[]` int32.
-    master: float32 copies of the params of fewer than 32 bits, None for the others.
-    memory: the first examples of the task being learned, which is `task`, `[]` int32, or -1.
-    importance: like `params`, the sum of `strength * F` over the finished tasks, F a task's
+    All finished tasks are in two sums, so its size does not depend on their number.
+
+    params: the network.
+    opt_state: the state of the optimizer.
+    memory: the first examples of the current task.
+    task: `[]` int32, the current task, -1 before the first example.
+    importance: like `params`, the sum over finished tasks of `strength * F`, with F the task's
       squared gradient.
-    anchor: like `params`, the sum of `strength * F * p`, p the parameters at the task's end.
+    anchor: like `params`, the sum over finished tasks of `strength * F * p`, with p the parameters
+      at the task's end.
+    step: `[]` int32, the number of examples learned from.
+    master: float32 copies of the parameters of fewer than 32 bits, None for the others.
     """
 
     params: Params
@@ -49,25 +55,29 @@ def ewc(
     strength: Any,
     augment: Augment | None = None,
 ) -> Learner[EWCState, Info]:
-    """Each finished task pulls the parameters back to where it left them.
+    """Elastic weight consolidation (EWC).
 
-    The loss is the incoming example's plus, for every finished task,
-    `strength * sum(F * (params - p)^2)`. F is the square of the gradient of the mean loss over the
-    task's first examples, as in the authors' code (Kirkpatrick et al. take the mean of the
-    squares, and half of the sum). A task is finished when the task id changes.
+    The loss is the incoming example's loss plus a penalty for every finished task,
+    `strength * sum(F * (params - p)^2)`. Here p are the parameters at the task's end. F is the
+    square of the gradient of the mean loss over the task's first examples, as in the MER authors'
+    code. Kirkpatrick et al. take the mean of the squares, and half of the sum. A task is finished
+    when the task id changes.
 
     Args:
       loss_fn: `loss_fn(params, example) -> []`.
-      optimizer: any optax transformation; the paper's is `optax.sgd(alpha)`.
-      num_tasks: task ids are in `[0, num_tasks)`; another makes the loss NaN.
-      num_memories: n, examples from which F is estimated.
-      strength: at least 0; may be traced.
-      augment: see `mer`. It is also applied to the examples from which F is estimated.
+      optimizer: any optax transformation. The paper uses `optax.sgd(alpha)`.
+      num_tasks: N. Examples need a field `task` in `[0, N)`. Other ids make the loss NaN.
+      num_memories: n, number of examples from which F is estimated.
+      strength: weight of the penalty, at least 0. It may be traced.
+      augment: see `mer`. It also changes the examples from which F is estimated.
+    Returns:
+      A `Learner` with state `EWCState`.
     Raises:
-      ValueError: if a size, the strength or the optimizer makes no sense; while tracing, if
-        examples do not tell their task.
-    Source: Kirkpatrick et al. (2017), "Overcoming catastrophic forgetting in neural networks",
-      equation 3, as far as said above.
+      ValueError: If a size is not a whole number of at least 1, if `strength` is negative, or if
+        `optimizer` is not an optax transformation. While tracing, if examples have no field `task`.
+    References:
+      Kirkpatrick et al. (2017), "Overcoming catastrophic forgetting in neural networks", equation
+      3, with the differences above.
     """
     settings = _Settings(
         loss_fn,
@@ -88,7 +98,7 @@ def ewc(
 
 
 class _Settings(NamedTuple):
-    """Arguments of `ewc`, checked."""
+    """The checked arguments of `ewc`."""
 
     loss_fn: LossFn
     optimizer: optax.GradientTransformation
@@ -143,15 +153,15 @@ def _update(
 def _at_task(
     settings: _Settings, key: jax.Array, state: EWCState, task: jax.Array, learned: Params
 ) -> EWCState:
-    """The state for an example of a task: where the task changes, the last one is finished."""
+    """The state for an example of a task. A change of task finishes the previous task."""
     changes = task != state.task
     importance, anchor = where_needed(
         changes,
-        # With a key of its own, as the incoming example has one.
+        # A separate key, since the incoming example's augmentation uses `key`.
         lambda _: _with_finished(settings, jax.random.fold_in(key, 0), state, learned),
         (state.importance, state.anchor),
     )
-    # The examples are collected anew for each task, once those of the finished one are read.
+    # A new task empties the memory after the examples of the finished task have been read.
     num_seen = jnp.where(changes, 0, state.memory.num_seen)
     num_seen = after(num_seen, (importance, anchor), num_seen[0] < 0)
     memory = state.memory._replace(num_seen=num_seen)
@@ -161,11 +171,11 @@ def _at_task(
 def _with_finished(
     settings: _Settings, key: jax.Array, state: EWCState, learned: Params
 ) -> tuple[Params, Params]:
-    """Importance and anchor with one more finished task."""
+    """The importance and the anchor with one more finished task."""
     examples, shares = by_task.of_task(state.memory, 0)
     examples = augmented(settings.augment, key, examples, 1)
     slope = mean_gradient(on_wide(settings.loss_fn, state.params), learned, examples, shares)
-    # The very first example ends no task.
+    # Before the very first example there is no task to finish.
     weight = jnp.where(state.memory.num_seen[0] > 0, settings.strength, 0.0)
     fisher = jax.tree.map(lambda g: weight.astype(g.dtype) * g**2, slope)
     return (

@@ -22,22 +22,27 @@ def exact_alignment(
     capacity: int,
     augment: Augment | None = None,
 ) -> Learner[ReplayState, Info]:
-    """Steps on `L(i) + L(j) - alpha grad L(i) . grad L(j)`, which MER does without the last term.
+    """Gradient steps on equation 4, the objective that MER approximates, with second derivatives.
 
-    i is the incoming example, j a replay; the step is on the mean over the replays. Before there
-    are any it is on `L(i)` alone.
+    The objective is `L(i) + L(j) - alpha grad L(i) . grad L(j)`. Here i is the incoming example and
+    j a replay. Each step uses the mean over the replays. Without replays the objective is `L(i)`.
 
     Args:
       loss_fn: `loss_fn(params, example) -> []`, twice differentiable.
       optimizer: any optax transformation.
-      alpha: how much alignment counts, at least 0; may be traced. At 0 this is experience replay
-        in which the incoming example counts as much as all replays together.
+      alpha: weight of the alignment term, at least 0. It may be traced. At 0 the learner is
+        experience replay, in which the incoming example has the same weight as all replays
+        together.
       batch_size: k, examples per step, the incoming one included.
-      capacity: |M|, examples in the reservoir.
+      capacity: |M|, number of examples that the reservoir holds.
       augment: see `mer`.
+    Returns:
+      A `Learner` with state `ReplayState`.
     Raises:
-      ValueError: if a size or a rate makes no sense.
-    Source: Riemer et al. (2019), equation 4.
+      ValueError: If a size is not a whole number of at least 1, if `alpha` is negative, or if
+        `optimizer` is not an optax transformation.
+    References:
+      Riemer et al. (2019), equation 4.
     """
     alpha = _checks.rate("alpha", alpha)
 

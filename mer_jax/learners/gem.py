@@ -24,9 +24,13 @@ _QP_ITERATIONS = 1000
 
 @exportable
 class GEMState(NamedTuple):
-    """params: the network; opt_state: the optimizer's; memory: examples by task; step: `[]` int32.
+    """State of `gem` and `agem`.
 
-    master: float32 copies of the params of fewer than 32 bits, None for the others.
+    params: the network.
+    opt_state: the state of the optimizer.
+    memory: the stored examples of each task.
+    step: `[]` int32, the number of examples learned from.
+    master: float32 copies of the parameters of fewer than 32 bits, None for the others.
     """
 
     params: Params
@@ -46,25 +50,31 @@ def gem(
     ridge: Any = 0.0,
     augment: Augment | None = None,
 ) -> Learner[GEMState, Info]:
-    """GEM: a step that would raise the loss on an earlier task's examples is turned aside.
+    """Gradient episodic memory (GEM).
 
-    The newest `num_memories` examples of each task are kept, and the gradient of their mean loss is
-    the task's. A task with fewer counts those that it has.
+    Projects each gradient, so that the step does not raise the mean loss on any other task's stored
+    examples. The memory holds the newest `num_memories` examples of each task.
 
     Args:
       loss_fn: `loss_fn(params, example) -> []`.
-      optimizer: any optax transformation, given the projected gradient.
-      num_tasks: N; task ids are in `[0, N)`; another makes the loss NaN.
-      num_memories: n, examples kept of each task.
-      margin: at least 0, a least multiple of each earlier gradient that is added where one is
-        needed; may be traced. Called memory strength in GEM's code.
-      ridge: at least 0, added to the diagonal of the products of earlier gradients, so that small
-        gradients count less; may be traced. Later versions of GEM's code have 0.001.
-      augment: see `mer`. It is also applied to the kept examples, anew in each step.
+      optimizer: any optax transformation. It receives the projected gradient.
+      num_tasks: N. Examples need a field `task` in `[0, N)`. Other ids make the loss NaN.
+      num_memories: n, number of stored examples of each task.
+      margin: smallest multiple of each other task's gradient that a projection adds, at least 0. It
+        may be traced. GEM's code calls it memory strength.
+      ridge: value added to the diagonal of the products of the other tasks' gradients, at least 0,
+        so that small gradients count less. It may be traced. Later versions of GEM's code use
+        0.001.
+      augment: see `mer`. It also changes the stored examples, anew in each step.
+    Returns:
+      A `Learner` with state `GEMState`.
     Raises:
-      ValueError: if a size, a rate or the optimizer makes no sense; while tracing, if examples do
-        not tell their task.
-    Source: Lopez-Paz and Ranzato (2017), section 3 and equation 11.
+      ValueError: If a size is not a whole number of at least 1, if `margin` or `ridge` is negative,
+        or if `optimizer` is not an optax transformation. While tracing, if examples have no field
+        `task`.
+    References:
+      Lopez-Paz and Ranzato (2017), "Gradient Episodic Memory for Continual Learning", section 3 and
+      equation 11.
     """
     margin, ridge = _checks.rate("margin", margin), _checks.rate("ridge", ridge)
 
@@ -90,21 +100,32 @@ def agem(
     sample_size: int,
     augment: Augment | None = None,
 ) -> Learner[GEMState, Info]:
-    """A-GEM: as GEM, but for the mean loss on a sample of all earlier tasks' examples.
+    """Averaged gradient episodic memory (A-GEM).
+
+    Projects each gradient as `gem` does, with a single constraint. The constraint is the mean loss
+    on a sample of all other tasks' stored examples.
 
     Args:
-      sample_size: examples drawn, without replacement, for each step; all while there are fewer.
-        The other arguments are those of `gem`.
+      loss_fn: `loss_fn(params, example) -> []`.
+      optimizer: any optax transformation. It receives the projected gradient.
+      num_tasks: N. Examples need a field `task` in `[0, N)`. Other ids make the loss NaN.
+      num_memories: n, number of stored examples of each task.
+      sample_size: number of examples drawn for each step, without replacement. If fewer are stored,
+        all of them are used.
+      augment: see `gem`.
+    Returns:
+      A `Learner` with state `GEMState`.
     Raises:
-      ValueError: if a size or the optimizer makes no sense; while tracing, if examples do not tell
-        their task.
-    Source: Chaudhry et al. (ICLR 2019), "Efficient Lifelong Learning with A-GEM", equation 11.
+      ValueError: If a size is not a whole number of at least 1, or if `optimizer` is not an optax
+        transformation. While tracing, if examples have no field `task`.
+    References:
+      Chaudhry et al. (ICLR 2019), "Efficient Lifelong Learning with A-GEM", equation 11.
     """
     sample_size = _checks.positive_int("sample_size", sample_size)
 
     def turned(key: jax.Array, at: Incoming, memory: TaskExamples) -> Params:
         examples, shares = by_task.sample_others(key, memory, at.task, sample_size)
-        # The incoming example's change was drawn from the key itself.
+        # A separate key, since the incoming example's augmentation uses `key`.
         examples = augmented(augment, jax.random.fold_in(key, 0), examples, 1)
         past = mean_gradient(at.loss_fn, at.params, examples, shares)
         size, dot = optax.tree.vdot(past, past), optax.tree.vdot(at.grads, past)
@@ -115,18 +136,18 @@ def agem(
 
 
 def dual(products: jax.Array, dots: jax.Array, margin: Any, ridge: Any = 0.0) -> jax.Array:
-    """The share of each earlier gradient in the nearest direction that harms none of them.
+    """Weights of the other tasks' gradients in the nearest direction that raises no task's loss.
 
-    With G the earlier gradients as rows and g the new one, that direction is `g + G' v`, where v
-    minimises `|g + G' v|^2 + ridge |v|^2` over `v >= margin`: a quadratic program in the
-    non-negative `v - margin`.
+    With G the other tasks' gradients as rows and g the new gradient, that direction is `g + G' v`.
+    Here v minimises `|g + G' v|^2 + ridge |v|^2` over `v >= margin`. This is a quadratic program in
+    the non-negative `v - margin`.
 
     Args:
-      products: `[N, N]`, `G G'`; a gradient of 0 does not count.
+      products: `[N, N]`, `G G'`. A gradient of 0 does not count.
       dots: `[N]`, `G g`.
       margin, ridge: at least 0.
     Returns:
-      `[N]`: v.
+      v, `[N]`.
     """
     margin = jnp.asarray(margin, products.dtype)
     products = products + jnp.diag(jnp.full_like(dots, ridge))
@@ -142,10 +163,10 @@ def _learner(
     augment: Augment | None,
     turned: Callable[[jax.Array, Incoming, TaskExamples], Params],
 ) -> Learner[GEMState, Info]:
-    """The learner of both: store the example, turn its gradient, and step along it.
+    """The learner of both: store the example, project its gradient, and step along it.
 
     Args:
-      turned: `turned(key, at, memory) -> grads`.
+      turned: `turned(key, at, memory) -> grads`, the projection.
     """
     num_tasks = _checks.positive_int("num_tasks", num_tasks)
     num_memories = _checks.positive_int("num_memories", num_memories)

@@ -63,7 +63,7 @@ def la_maml_update(
       rates: like `params`, the learning rates alpha before relu. They may have more bits.
       batch: pytree of `[B, ...]`, the incoming examples in order.
       meta_batch: pytree of `[M, ...]`, usually the replays and the batch.
-      weights: `[M]`, weights in the mean of the meta-batch, not all 0; 0 leaves an example out.
+      weights: `[M]`, weights in the mean of the meta-batch, not all 0. A weight of 0 leaves an example out.
       alpha_rate: learning rate of the rates, at least 0. 0 leaves them unchanged.
       weight_rate: learning rate of the parameters, at least 0. None takes the new `relu(rates)`.
       clip: largest global norm of each of the two gradients. These three may be traced.
@@ -106,7 +106,7 @@ def la_maml(
     second_order: bool = False,
     augment: Augment | None = None,
 ) -> Learner[LaMAMLState, Info]:
-    """La-MAML on batches; with `weight_rate` it is Sync, and with `alpha_rate=0` also C-MAML.
+    """La-MAML on batches. With `weight_rate` it is Sync, and with `alpha_rate=0` also C-MAML.
 
     >>> learner = la_maml(
     ...     lambda w, x: (w - x) ** 2 / 2,
@@ -123,11 +123,12 @@ def la_maml(
 
     Args:
       loss_fn: `loss_fn(params, example) -> []`.
-      alpha_init: initial learning rate of each parameter; may be traced.
+      alpha_init: initial learning rate of each parameter. It may be traced.
       alpha_rate, weight_rate, clip, second_order: see `la_maml_update`. The published methods are
         first order.
-      glances: updates on each batch; capacity: examples in the reservoir.
-      num_replays: R, replays in a meta-batch; fewer while fewer are stored.
+      glances: updates on each batch.
+      capacity: examples in the reservoir.
+      num_replays: R, replays in a meta-batch. While fewer are stored, there are fewer.
       augment: see `mer`. In a glance each row of the batch is changed twice, once for its SGD step
         and once for the meta-batch.
     Returns:

@@ -1,4 +1,9 @@
-"""Meta-Experience Replay: algorithms 1, 6 and 7 of Riemer et al. (ICLR 2019)."""
+"""Meta-Experience Replay: algorithms 1, 6 and 7 of the paper.
+
+References:
+  Riemer et al. (ICLR 2019), "Learning to Learn without Forgetting by Maximizing Transfer and
+  Minimizing Interference".
+"""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -21,9 +26,12 @@ from mer_jax.types import Info, Learner, LossFn, Params, as_state, exportable
 
 @exportable
 class MERState(NamedTuple):
-    """params: the network; memory: the reservoir M; step: `[]` int32, examples learned from.
+    """State of `mer`, `mer_big_batch` and `mer_current_rate`.
 
-    master: float32 copies of the params of fewer than 32 bits, None for the others.
+    params: the network.
+    memory: the reservoir M.
+    step: `[]` int32, the number of examples learned from.
+    master: float32 copies of the parameters of fewer than 32 bits, None for the others.
     """
 
     params: Params
@@ -44,24 +52,24 @@ def mer_update(
 ) -> tuple[Params, jax.Array]:
     """The deterministic half of MER: SGD through the batches, and the two Reptile steps.
 
-    Algorithms 6 and 7 are the case of one batch (s = 1) with their gamma given as `beta` and
-    `gamma=1`.
+    Algorithms 6 and 7 are the case s = 1, with their gamma given as `beta` and with `gamma=1`.
 
     Args:
       loss_fn: `loss_fn(params, example) -> []`.
-      params: any pytree of floating-point arrays, the paper's theta. Leaves of fewer than 32
-        bits are rounded once, at the end.
-      batches: pytree of `[s, k, ...]`, in the order in which they are trained on.
-      weights: `[s, k]`, each multiplies its example's gradient; 0 leaves the example out.
-      alpha: learning rate of the SGD steps; these three may be traced.
-      beta: within-batch Reptile rate.
-      gamma: across-batch Reptile rate.
+      params: any pytree of floating-point arrays, the paper's theta. Leaves of fewer than 32 bits
+        are rounded once, at the end.
+      batches: pytree of `[s, k, ...]`, in the order of training.
+      weights: `[s, k]`, factors of the examples' gradients. A weight of 0 leaves the example out.
+      alpha: learning rate of the SGD steps, at least 0. All three rates may be traced.
+      beta: within-batch Reptile rate, in [0, 1].
+      gamma: across-batch Reptile rate, in [0, 1].
     Returns:
       The parameters after the update, and the losses `[s, k]`, each before its example's step.
     Raises:
-      ValueError: if the weights are not `[s, k]`, the batches are not like them, or a rate makes
-        no sense.
-    Source: lines 4 to 12 of algorithm 1.
+      ValueError: If the weights are not `[s, k]`, if the batches do not have these two axes, or if
+        a rate is outside its range.
+    References:
+      Riemer et al. (2019), lines 4 to 12 of algorithm 1.
     """
 
     weights = _checks.weights_of("batches", batches, weights, "s", "k")
@@ -94,37 +102,39 @@ def mer(
     capacity: int,
     augment: Augment | None = None,
 ) -> Learner[MERState, Info]:
-    """MER, algorithm 1.
+    """Meta-Experience Replay (MER), algorithm 1.
 
-    >>> from mer_jax import Example, networks, run
-    >>> model = networks.mlp((2, 8, 2))
-    >>> learner = mer(
-    ...     model.loss, alpha=0.1, beta=0.1, gamma=1.0, num_batches=5, batch_size=6, capacity=20
-    ... )
-    >>> stream = Example(jnp.ones((50, 2)), jnp.ones(50, jnp.int32), jnp.zeros(50, jnp.int32))
-    >>> first = jax.tree.map(lambda leaf: leaf[0], stream)
-    >>> state = learner.init(model.init(jax.random.key(0)), first)
-    >>> state, info = jax.jit(lambda s: run(jax.random.key(1), learner, s, stream))(state)
-    >>> bool(info.loss[-1] < info.loss[0])
-    True
-
-    For each incoming example `num_batches` batches are drawn, each with the incoming example
-    first and then `batch_size - 1` replays (fewer while fewer are stored).
+    Each incoming example is trained on in `num_batches` batches. A batch is the example, then
+    `batch_size - 1` replays, or fewer while fewer examples are stored.
 
     Args:
       loss_fn: `loss_fn(params, example) -> []`.
-      alpha: learning rate, at least 0; may be traced, as may `beta` and `gamma`.
+      alpha: learning rate, at least 0. All three rates may be traced.
       beta: within-batch Reptile rate, in [0, 1].
       gamma: across-batch Reptile rate, in [0, 1].
       num_batches: s, batches per incoming example.
       batch_size: k, examples per batch, the incoming one included.
-      capacity: |M|, examples in the reservoir.
-      augment: `augment(key, example)` gives what the loss is shown in place of the example. It is
-        applied with a fresh key to every row each time it is trained on, the incoming example
-        included, and never to what is stored. `lambda key, example: (key, example)` hands the key
-        to the loss, for dropout. See also `mer_jax.data.augment`.
+      capacity: |M|, number of examples that the reservoir holds.
+      augment: `augment(key, example)` returns the example that the loss sees, with a new key for
+        each row of a batch. Stored examples stay unchanged. For dropout, return `(key, example)`.
+        See also `mer_jax.data.augment`.
     Raises:
-      ValueError: if a size or a rate makes no sense.
+      ValueError: If a size is not a whole number of at least 1, or if a rate is outside its range.
+    Example:
+      >>> from mer_jax import Example, networks, run
+      >>> model = networks.mlp((2, 8, 2))
+      >>> learner = mer(
+      ...     model.loss, alpha=0.1, beta=0.1, gamma=1.0, num_batches=5, batch_size=6, capacity=20
+      ... )
+      >>> stream = Example(jnp.ones((50, 2)), jnp.ones(50, jnp.int32), jnp.zeros(50, jnp.int32))
+      >>> first = jax.tree.map(lambda leaf: leaf[0], stream)
+      >>> state = learner.init(model.init(jax.random.key(0)), first)
+      >>> state, info = jax.jit(lambda s: run(jax.random.key(1), learner, s, stream))(state)
+      >>> bool(info.loss[-1] < info.loss[0])
+      True
+
+    References:
+      Riemer et al. (2019), algorithm 1.
     """
     num_batches = _checks.positive_int("num_batches", num_batches)
     batch_size = _checks.positive_int("batch_size", batch_size)
@@ -152,9 +162,23 @@ def mer_big_batch(
     capacity: int,
     augment: Augment | None = None,
 ) -> Learner[MERState, Info]:
-    """MER with one big batch, algorithm 6: the replays first, the incoming example last.
+    """MER with one big batch, algorithm 6.
 
-    Arguments and errors as those of `mer`; the one Reptile step goes by `gamma`.
+    The batch is the replays, then the incoming example.
+
+    Args:
+      loss_fn: `loss_fn(params, example) -> []`.
+      alpha: learning rate, at least 0. It may be traced, as may `gamma`.
+      gamma: rate of the Reptile step after the batch, in [0, 1].
+      batch_size: k, examples in the batch, the incoming one included.
+      capacity: |M|, number of examples that the reservoir holds.
+      augment: see `mer`.
+    Returns:
+      A `Learner` with state `MERState`.
+    Raises:
+      ValueError: If a size is not a whole number of at least 1, or if a rate is outside its range.
+    References:
+      Riemer et al. (2019), algorithm 6.
     """
     batch_size = _checks.positive_int("batch_size", batch_size)
     rates = dict(alpha=_checks.rate("alpha", alpha), beta=_checks.rate("gamma", gamma, largest=1))
@@ -181,14 +205,23 @@ def mer_current_rate(
 ) -> Learner[MERState, Info]:
     """MER with a larger learning rate on the incoming example, algorithm 7.
 
-    One batch in random order; the incoming example's step has learning rate `s * alpha`. As in
-    the authors' code, the very first example of a stream is only stored.
+    There is one batch, in random order. The learning rate of the incoming example is `s * alpha`.
+    As in the authors' code, the first example of a stream is only stored.
 
     Args:
-      s: how much faster the incoming example is learned, at least 0; may be traced. The other
-        arguments are those of `mer`; the one Reptile step goes by `gamma`.
+      loss_fn: `loss_fn(params, example) -> []`.
+      alpha: learning rate, at least 0. It may be traced, as may `gamma` and `s`.
+      gamma: rate of the Reptile step after the batch, in [0, 1].
+      s: factor of the incoming example's learning rate, at least 0.
+      batch_size: k, examples in the batch, the incoming one included.
+      capacity: |M|, number of examples that the reservoir holds.
+      augment: see `mer`.
+    Returns:
+      A `Learner` with state `MERState`.
     Raises:
-      ValueError: if a size or a rate makes no sense.
+      ValueError: If a size is not a whole number of at least 1, or if a rate is outside its range.
+    References:
+      Riemer et al. (2019), algorithm 7.
     """
     batch_size = _checks.positive_int("batch_size", batch_size)
     alpha, s = _checks.rate("alpha", alpha), _checks.rate("s", s)
@@ -202,7 +235,7 @@ def mer_current_rate(
         weights = jnp.where(is_first, 0, weights.at[0].set(s))
         order = jax.random.permutation(order_key, batch_size)
         shuffled = jax.tree.map(lambda rows: rows[order][None], (batch, weights))
-        # At rate 1 nothing learned is nothing changed, to the last bit.
+        # At rate 1 a step without gradients changes no bit.
         whole, part = varying_like((jnp.ones((), float), jnp.asarray(gamma, float)), is_first)
         rate = jnp.where(is_first, whole, part)
         loss = one_number(loss_on)(params, jax.tree.map(lambda rows: rows[0], batch))
@@ -213,7 +246,7 @@ def mer_current_rate(
 
 
 class _Step(NamedTuple):
-    """Key, reservoir and example from which a step draws its batches."""
+    """The key, the reservoir and the example from which a step draws its batches."""
 
     key: jax.Array
     memory: ReservoirState
@@ -229,8 +262,8 @@ def _learner(
     """The learner of all three algorithms: train, then offer the example to the reservoir.
 
     Args:
-      train: `train(loss_fn, step, params) -> (params, loss)`, the incoming example's loss before
-        the step.
+      train: `train(loss_fn, step, params) -> (params, loss)`. The loss is that of the incoming
+        example before the step.
     """
     memory = reservoir(capacity)
 

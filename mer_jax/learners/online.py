@@ -16,9 +16,12 @@ from mer_jax.types import Info, Learner, LossFn, Params, as_state, exportable
 
 @exportable
 class OnlineState(NamedTuple):
-    """params: the network; opt_state: the optimizer's; step: `[]` int32, examples learned from.
+    """State of `online`.
 
-    master: float32 copies of the params of fewer than 32 bits, None for the others.
+    params: the network.
+    opt_state: the state of the optimizer.
+    step: `[]` int32, the number of examples learned from.
+    master: float32 copies of the parameters of fewer than 32 bits, None for the others.
     """
 
     params: Params
@@ -30,20 +33,22 @@ class OnlineState(NamedTuple):
 def online(
     loss_fn: LossFn, *, optimizer: optax.GradientTransformation, augment: Augment | None = None
 ) -> Learner[OnlineState, Info]:
-    """One optimizer step on each incoming example.
-
-    >>> learner = online(lambda w, x: (w - x) ** 2, optimizer=optax.sgd(0.25))
-    >>> state = learner.init(0.0, 1.0)
-    >>> state, info = learner.update(jax.random.key(0), state, 1.0)
-    >>> print(state.params, info.loss)
-    0.5 1.0
+    """Online learning: one optimizer step on each incoming example, without replay.
 
     Args:
       loss_fn: `loss_fn(params, example) -> []`.
-      optimizer: any optax transformation; the paper's baseline is `optax.sgd(alpha)`.
+      optimizer: any optax transformation. The paper's baseline is `optax.sgd(alpha)`.
       augment: see `mer`.
+    Returns:
+      A `Learner` with state `OnlineState`.
     Raises:
-      ValueError: if the optimizer is none.
+      ValueError: If `optimizer` is not an optax transformation.
+    Example:
+      >>> learner = online(lambda w, x: (w - x) ** 2, optimizer=optax.sgd(0.25))
+      >>> state = learner.init(0.0, 1.0)
+      >>> state, info = learner.update(jax.random.key(0), state, 1.0)
+      >>> print(state.params, info.loss)
+      0.5 1.0
     """
     optimizer = _checks.optimizer(optimizer)
 

@@ -1,4 +1,4 @@
-"""Networks with layers of each task's own: Independent and Task Input."""
+"""The baselines with separate layers for each task: Independent and Task Input."""
 
 from typing import Any, NamedTuple
 
@@ -17,11 +17,14 @@ from mer_jax.types import Info, Learner, LossFn, Params, as_state, exportable, t
 
 @exportable
 class ByTaskState(NamedTuple):
-    """params: every task's; opt_state: the optimizer's for the task being learned.
+    """State of `independent` and `task_input`, for N tasks.
 
-    task: `[]` int32, the task being learned, -1 before the first; begun: `[N]` bool, the tasks of
-      which an example has come; step: `[]` int32.
-    master: float32 copies of the params of fewer than 32 bits, None for the others.
+    params: the networks of all tasks.
+    opt_state: the optimizer's state for the current task.
+    task: `[]` int32, the current task, -1 before the first example.
+    begun: `[N]` bool, True for the tasks of which an example has come.
+    step: `[]` int32, the number of examples learned from.
+    master: float32 copies of the parameters of fewer than 32 bits, None for the others.
     """
 
     params: TaskParams
@@ -35,19 +38,22 @@ class ByTaskState(NamedTuple):
 def independent(
     loss_fn: LossFn, *, optimizer: optax.GradientTransformation, augment: Augment | None = None
 ) -> Learner[ByTaskState, Info]:
-    """A network for each task, which starts from the previous task's trained network.
+    """A separate network for each task, initialized from the previous task's trained network.
+
+    `init` takes `TaskParams` with N networks, such as those of `mer_jax.networks.independent`.
 
     Args:
-      loss_fn: `loss_fn(params, example) -> []`, where `params` is one task's network.
-      optimizer: any optax transformation; it begins anew with each task.
+      loss_fn: `loss_fn(params, example) -> []`, with `params` the network of one task.
+      optimizer: any optax transformation. Its state is initialized again when the task changes.
       augment: see `mer`.
-
-    `init` takes `TaskParams`, N networks, and a task id outside `[0, N)` makes the loss NaN. See
-    `mer_jax.networks.independent`.
-
+    Returns:
+      A `Learner` with state `ByTaskState`. Examples need a field `task` in `[0, N)`. Other ids make
+      the loss NaN.
     Raises:
-      ValueError: if the optimizer is none; in `init`, if the parameters are no `TaskParams`; while
-        tracing, if examples do not tell their task.
+      ValueError: If `optimizer` is not an optax transformation. In `init`, if the parameters are
+        not `TaskParams`. While tracing, if examples have no field `task`.
+    References:
+      Lopez-Paz and Ranzato (2017), the baseline "independent".
     """
     return _learner(loss_fn, optimizer, augment, inherit=True)
 
@@ -55,10 +61,21 @@ def independent(
 def task_input(
     loss_fn: LossFn, *, optimizer: optax.GradientTransformation, augment: Augment | None = None
 ) -> Learner[ByTaskState, Info]:
-    """An input layer for each task, and the other layers for all; see `independent`.
+    """A separate input layer for each task, with all other layers shared.
 
-    A task's own layer starts as it was made. See `mer_jax.networks.task_input`. Arguments and
-    errors are those of `independent`.
+    `init` takes `TaskParams` with N input layers, such as those of `mer_jax.networks.task_input`.
+    Each input layer keeps its own initial values.
+
+    Args:
+      loss_fn: `loss_fn(params, example) -> []`, with `params` the network of one task.
+      optimizer: any optax transformation. Its state is initialized again when the task changes.
+      augment: see `mer`.
+    Returns:
+      A `Learner` with state `ByTaskState`. Examples need a field `task` in `[0, N)`. Other ids make
+      the loss NaN.
+    Raises:
+      ValueError: If `optimizer` is not an optax transformation. In `init`, if the parameters are
+        not `TaskParams`. While tracing, if examples have no field `task`.
     """
     return _learner(loss_fn, optimizer, augment, inherit=False)
 

@@ -12,14 +12,19 @@ from mer_jax.replay.reservoir import ReservoirState, capacity, check_row, sample
 def replay_batch(
     key: jax.Array, state: ReservoirState, example: Any, batch_size: int
 ) -> tuple[Any, jax.Array]:
-    """The incoming example first, then `batch_size - 1` replays.
+    """A batch of the incoming example and `batch_size - 1` replays, in this order.
 
+    Args:
+      key: random key, consumed.
+      state: a reservoir.
+      example: the incoming example, like a row of the reservoir.
+      batch_size: k, static.
     Returns:
-      The batch, `[batch_size, ...]`, and its weights, `[batch_size]` floating point: 1, or 0 for
-      the replays which an early reservoir cannot give. Those rows repeat the incoming example, so
-      that whatever is finite on it is finite on them.
+      The batch `[k, ...]` and its weights `[k]`. A weight is 1, or 0 for a replay that is missing
+      while the reservoir holds fewer examples. Such rows repeat the incoming example, so that their
+      losses are finite where its loss is.
     Raises:
-      ValueError: while tracing, if `example` is not like a row of the reservoir.
+      ValueError: While tracing, if `example` is not like a row of the reservoir.
     """
     check_row(state, example)
     replays, _ = sample(key, state, batch_size - 1)
@@ -36,6 +41,10 @@ def replay_batch(
 def replay_batches(
     key: jax.Array, state: ReservoirState, example: Any, num_batches: int, batch_size: int
 ) -> tuple[Any, jax.Array]:
-    """As many such batches, each drawn anew: `[num_batches, batch_size, ...]` and their weights."""
+    """Batches of `replay_batch`, each drawn anew.
+
+    Returns:
+      The batches `[num_batches, batch_size, ...]` and their weights `[num_batches, batch_size]`.
+    """
     keys = jax.random.split(key, num_batches)
     return jax.vmap(lambda batch_key: replay_batch(batch_key, state, example, batch_size))(keys)

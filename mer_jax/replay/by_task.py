@@ -12,10 +12,10 @@ from mer_jax.types import exportable
 
 @exportable
 class TaskExamples(NamedTuple):
-    """At most n examples of each of N tasks.
+    """At most n stored examples of each of N tasks.
 
-    examples: pytree of `[N, n, ...]`; a row that was never written is padding.
-    num_seen: `[N]` int32, how many examples of each task were offered, kept or not.
+    examples: pytree of `[N, n, ...]`. A row that was never written is padding.
+    num_seen: `[N]` int32, the number of examples of each task offered so far, stored or not.
     """
 
     examples: Any
@@ -23,7 +23,13 @@ class TaskExamples(NamedTuple):
 
 
 def empty(num_tasks: int, num_memories: int, example: Any) -> TaskExamples:
-    """Room for `num_memories` examples like `example` of each of `num_tasks` tasks."""
+    """An empty memory for `num_memories` examples of each of `num_tasks` tasks.
+
+    Args:
+      num_tasks: N.
+      num_memories: n.
+      example: gives the structure, shapes and dtypes of a row.
+    """
 
     def room(leaf: jax.ShapeDtypeStruct) -> jax.Array:
         return jnp.zeros((num_tasks, num_memories, *leaf.shape), leaf.dtype)
@@ -34,21 +40,28 @@ def empty(num_tasks: int, num_memories: int, example: Any) -> TaskExamples:
 
 
 def keep_first(stored: TaskExamples, task: Any, example: Any) -> TaskExamples:
-    """Offers an example of a task; its first n are kept.
+    """Offers an example of a task. The memory holds the first n examples of each task.
 
+    Args:
+      stored: the memory.
+      task: `[]` int32.
+      example: like one stored row.
     Raises:
-      ValueError: while tracing, if it is not like a stored row; also in `keep_last`.
+      ValueError: While tracing, if `example` is not like a stored row.
     """
     return _write(stored, task, stored.num_seen[task], example)
 
 
 def keep_last(stored: TaskExamples, task: Any, example: Any) -> TaskExamples:
-    """Offers an example of a task; its newest n are kept."""
+    """Offers an example of a task. The memory holds the newest n examples of each task.
+
+    Arguments and errors are those of `keep_first`.
+    """
     return _write(stored, task, stored.num_seen[task] % size(stored), example)
 
 
 def size(stored: TaskExamples) -> int:
-    """The number of examples of a task that fit."""
+    """n, the number of examples of a task that fit."""
     return jax.tree.leaves(stored.examples)[0].shape[1]
 
 
@@ -56,8 +69,8 @@ def of_task(stored: TaskExamples, task: Any) -> tuple[Any, jax.Array]:
     """The stored examples of a task.
 
     Returns:
-      The examples, `[n, ...]`, where rows never written repeat the first, and the share of each
-      in their mean, `[n]` floating point: 0 for rows never written, and for all if there are none.
+      The examples `[n, ...]` and the weight of each in their mean, `[n]`. Rows never written repeat
+      the first row and have weight 0.
     """
     present = jnp.arange(size(stored)) < stored.num_seen[task]
     shares = _shares(present)
@@ -74,20 +87,23 @@ def sample_others(
 ) -> tuple[Any, jax.Array]:
     """Draws from the stored examples of all tasks but one, without replacement.
 
-    Its cost grows with the draws and with the number of tasks, not with `num_memories`.
+    The cost grows with the number of draws and of tasks, but is independent of `num_memories`.
 
     Args:
-      num_samples: how many, or all where there is no room for as many.
+      key: random key, consumed.
+      stored: the memory.
+      task: `[]` int32, the task that is left out.
+      num_samples: number of draws, at most the size of the memory.
     Returns:
-      The examples, `[num_samples, ...]`, and the share of each in their mean, 0 for those that are
-      not there.
+      The examples `[num_samples, ...]` and the weight of each in their mean. The weight is 0 for
+      draws that are missing.
     """
     num_tasks, room = stored.num_seen.shape[0], size(stored)
     kept = jnp.minimum(stored.num_seen, room)
     ends = jnp.cumsum(jnp.where(jnp.arange(num_tasks) == task, 0, kept), dtype=jnp.int32)
     drawn = distinct(key, ends[-1], min(num_samples, num_tasks * room))
     present = drawn < ends[-1]
-    # The first is there if any is, and one that is not there repeats it.
+    # A missing draw repeats the first, which is present if any draw is.
     drawn = jnp.where(present, drawn, drawn[0])
     of_task = jnp.minimum(
         jnp.searchsorted(ends, drawn, side="right", method="compare_all"), num_tasks - 1
@@ -97,15 +113,18 @@ def sample_others(
 
 
 def distinct(key: jax.Array, size: jax.Array, num_draws: int) -> jax.Array:
-    """Draws from `[0, size)` without replacement; every set of so many is as likely.
+    """Draws distinct numbers from `[0, size)`, every set of them with the same chance.
 
     Args:
+      key: random key, consumed.
       size: `[]` int32, may be traced.
-      num_draws: how many, static.
+      num_draws: number of draws, static.
     Returns:
-      `[num_draws]` int32. If `size` is smaller, all below it come first, and then larger numbers.
-    Source: Bentley and Floyd (1987), "A Sample of Brilliance". The i-th draw is t from `[0, j]`,
-      with j = size - num_draws + i, or j itself if t was drawn before.
+      `[num_draws]` int32. If `size` is smaller than `num_draws`, all numbers below `size` come
+      first, then larger ones.
+    References:
+      Bentley and Floyd (1987), "A Sample of Brilliance". The i-th draw is t from `[0, j]`, with
+      j = size - num_draws + i. If t was drawn before, the draw is j itself.
     """
     place = jnp.arange(num_draws, dtype=jnp.int32)
     first = jnp.maximum(size - num_draws, 0)
@@ -124,7 +143,7 @@ def distinct(key: jax.Array, size: jax.Array, num_draws: int) -> jax.Array:
 
 
 def _shares(present: jax.Array) -> jax.Array:
-    """The share of each row that is present in their mean, 0 for the others."""
+    """The weight of each present row in their mean, 0 for the others."""
     counted = present.astype(float)
     return counted / jnp.maximum(counted.sum(), 1)
 

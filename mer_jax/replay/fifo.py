@@ -12,21 +12,26 @@ from mer_jax.replay.reservoir import Reservoir, ReservoirState
 
 
 def fifo(capacity: int) -> Reservoir:
-    """The newest `capacity` examples, with the functions and the state of a `reservoir`.
+    """A memory of the newest `capacity` examples: first in, first out.
 
-    >>> memory = fifo(capacity=3)
-    >>> state = memory.init(jnp.int32(0))
-    >>> for number in range(10):
-    ...     state = memory.add(jax.random.key(number), state, jnp.int32(number))
-    >>> print(state.examples)
-    [9 7 8]
+    It has the functions and the state of a `reservoir`. `add` is deterministic and does not read
+    its key. `sample` draws uniformly with replacement, the same rows as the item buffer of
+    flashbax.
 
-    `add` draws nothing and does not read its key. `sample` draws the same as the item buffer of
-    flashbax, uniformly with replacement over what is stored.
-
+    Args:
+      capacity: number of examples that the memory holds.
+    Returns:
+      A `Reservoir`.
     Raises:
-      ValueError: if `capacity` is not a whole number of at least 1; in `add`, while tracing, if
-        `example` is not like the one before; in `sample`, if `n` is more than the capacity.
+      ValueError: If `capacity` is not a whole number of at least 1. In `add`, while tracing, if
+        `example` is not like a stored row. In `sample`, if `n` is more than the capacity.
+    Example:
+      >>> memory = fifo(capacity=3)
+      >>> state = memory.init(jnp.int32(0))
+      >>> for number in range(10):
+      ...     state = memory.add(jax.random.key(number), state, jnp.int32(number))
+      >>> print(state.examples)
+      [9 7 8]
     """
     init = reservoir.reservoir(capacity).init
     return Reservoir(init, _add, _sample, _add_batch, _sample_and_add, reservoir.after)
@@ -55,7 +60,7 @@ def _add_batch(
     offered = _checks.offered(batch, offered)
     n = state.num_seen + jnp.cumsum(offered, dtype=jnp.int32)  # offered up to and with each
     is_kept = offered & (n > n[-1] - capacity)
-    # What is dropped is written past the end, each to a place of its own.
+    # Dropped rows are written past the end, each to a different place.
     place = jnp.arange(size, dtype=jnp.int32)
     slots = jnp.where(is_kept, (n - 1) % capacity, capacity + place)
     examples = jax.tree.map(

@@ -1,4 +1,4 @@
-"""Replay in batches: a share of each batch comes from the reservoir."""
+"""Batches in which a share of the rows are replays."""
 
 from typing import Any
 
@@ -14,30 +14,32 @@ from mer_jax.replay.reservoir import ReservoirState
 def mix(
     key: jax.Array, buffer_state: ReservoirState, batch: Any, replay_share: float
 ) -> tuple[Any, ReservoirState]:
-    """Replaces a share of a batch by draws from the reservoir, and offers it the rest.
+    """Replaces the last rows of a batch by replays, and offers the other rows to the reservoir.
 
-    The last rows of the batch are replaced; they are then neither learned from nor offered. While
-    the reservoir holds fewer examples than are to be drawn, fewer are replaced.
-
-    >>> memory = reservoir.reservoir(100).init(jnp.int32(0))
-    >>> for number in range(3):
-    ...     new = jnp.arange(4, dtype=jnp.int32) + 10 * number
-    ...     batch, memory = mix(jax.random.key(number), memory, new, replay_share=0.5)
-    >>> print(batch[:2], memory.num_seen)
-    [20 21] 8
+    The replaced rows are neither trained on nor offered. While the reservoir holds fewer examples
+    than the share asks for, fewer rows are replaced.
 
     Args:
       key: random key, consumed.
-      buffer_state: of a `reservoir` whose examples are like rows of the batch.
+      buffer_state: state of a `reservoir` whose examples are like rows of the batch.
       batch: pytree of `[B, ...]`, new examples.
-      replay_share: in [0, 1]; `round(B * replay_share)` rows are replays. Static.
+      replay_share: in [0, 1], static. The number of replays is `round(B * replay_share)`.
     Returns:
-      The batch, `[B, ...]`, new examples first, and the reservoir after them.
+      The batch `[B, ...]`, new examples first, and the new state of the reservoir.
     Raises:
-      ValueError: if the share is not a plain number in [0, 1], comes to no replay although it is
-        more than 0 or to more than there is room for, or the rows are not like the reservoir's.
-    Source: Abbes et al. (2025), "Revisiting Replay and Gradient Alignment for Continual
-      Pre-Training of Large Language Models".
+      ValueError: If `replay_share` is not a plain number in [0, 1], or asks for less than a replay
+        or for more than the capacity. If rows are not like the reservoir's.
+    Example:
+      >>> memory = reservoir.reservoir(100).init(jnp.int32(0))
+      >>> for number in range(3):
+      ...     new = jnp.arange(4, dtype=jnp.int32) + 10 * number
+      ...     batch, memory = mix(jax.random.key(number), memory, new, replay_share=0.5)
+      >>> print(batch[:2], memory.num_seen)
+      [20 21] 8
+
+    References:
+      Abbes et al. (2025), "Revisiting Replay and Gradient Alignment for Continual Pre-Training of
+      Large Language Models".
     """
     if isinstance(replay_share, jax.core.Tracer):
         raise ValueError(f"replay_share sets a shape and cannot be traced, got {replay_share}")
@@ -52,7 +54,7 @@ def mix(
     if num_replays > (room := reservoir.capacity(buffer_state)):
         raise ValueError(
             f"replay_share {share:g} of a batch of {size} is {num_replays} replays, and the "
-            f"reservoir has room for {room}"
+            f"reservoir has room for {room}; use a smaller share or a larger capacity"
         )
     draw_key, add_key = jax.random.split(key)
     replays, valid = reservoir.sample(draw_key, buffer_state, num_replays)

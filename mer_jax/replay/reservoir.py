@@ -14,8 +14,8 @@ from mer_jax.types import exportable
 class ReservoirState(NamedTuple):
     """A uniform sample, without replacement, of all examples offered so far.
 
-    examples: pytree of `[capacity, ...]`; rows from `min(num_seen, capacity)` on are padding.
-    num_seen: `[]` int32, examples offered so far, kept or not; fewer than 2^31.
+    examples: pytree of `[capacity, ...]`. Rows from `min(num_seen, capacity)` on are padding.
+    num_seen: `[]` int32, the number of examples offered so far, stored or not, below 2^31.
     """
 
     examples: Any
@@ -65,7 +65,15 @@ class After(Protocol):
 
 
 class Reservoir(NamedTuple):
-    """The functions of a reservoir, see `reservoir`."""
+    """The functions of a memory, see `reservoir` and `fifo`.
+
+    init: `init(example) -> state`, an empty memory.
+    add: `add(key, state, example, offered=True) -> state`.
+    sample: `sample(key, state, n) -> (examples [n, ...], valid [n])`.
+    add_batch: `add_batch(key, state, batch, offered=None) -> state`.
+    sample_and_add: `sample_and_add(key, state, example, n) -> (examples, valid, state)`.
+    after: `after(state, result) -> state`, for writes in place.
+    """
 
     init: Init
     add: Add
@@ -76,36 +84,41 @@ class Reservoir(NamedTuple):
 
 
 def reservoir(capacity: int) -> Reservoir:
-    """A reservoir of `capacity` examples, all tasks together.
+    """A reservoir of `capacity` examples, shared by all tasks.
 
-    >>> memory = reservoir(capacity=3)
-    >>> state = memory.init(jnp.int32(0))
-    >>> for number in range(10):
-    ...     state = memory.add(jax.random.key(number), state, jnp.int32(number))
-    >>> examples, valid = memory.sample(jax.random.key(10), state, 2)
-    >>> print(state.examples.shape, state.num_seen, valid)
-    (3,) 10 [ True  True]
+    The capacity is not a field of the state. It is the leading axis of `state.examples`.
 
-    A step which draws and then adds says so, and a donated reservoir is written in place. Either
-    the draws come with the new state, or what is made of them is shown to `after`:
+    A compiled step that draws and then adds can write a donated reservoir in place. For this, use
+    `sample_and_add`, or pass to `after` the result of the computation with the drawn examples.
 
-    >>> def step(key, state, example):
-    ...     drawn, valid, state = memory.sample_and_add(key, state, example, 2)
-    ...     return drawn.sum(), state
-    >>> def the_same(key, state, example):
-    ...     draw_key, add_key = jax.random.split(key)
-    ...     result = memory.sample(draw_key, state, 2)[0].sum()
-    ...     return result, memory.add(add_key, memory.after(state, result), example)
-    >>> first, second = (f(jax.random.key(0), state, jnp.int32(7)) for f in (step, the_same))
-    >>> bool(first[0] == second[0]), bool((first[1].examples == second[1].examples).all())
-    (True, True)
-
-    Capacity is not part of the state: the shapes of `state.examples` know it, and `add` and
-    `sample` serve any size.
-
+    Args:
+      capacity: number of examples that the reservoir holds, below 2^31.
+    Returns:
+      A `Reservoir`.
     Raises:
-      ValueError: if `capacity` is not a whole number of at least 1, and fewer than 2^31; in
-        `init`, if an example has no arrays.
+      ValueError: If `capacity` is not a whole number of at least 1 and below 2^31. In `init`, if an
+        example has no arrays.
+    Example:
+      >>> memory = reservoir(capacity=3)
+      >>> state = memory.init(jnp.int32(0))
+      >>> for number in range(10):
+      ...     state = memory.add(jax.random.key(number), state, jnp.int32(number))
+      >>> examples, valid = memory.sample(jax.random.key(10), state, 2)
+      >>> print(state.examples.shape, state.num_seen, valid)
+      (3,) 10 [ True  True]
+
+      Two equivalent steps, both of which write in place:
+
+      >>> def step(key, state, example):
+      ...     drawn, valid, state = memory.sample_and_add(key, state, example, 2)
+      ...     return drawn.sum(), state
+      >>> def the_same(key, state, example):
+      ...     draw_key, add_key = jax.random.split(key)
+      ...     result = memory.sample(draw_key, state, 2)[0].sum()
+      ...     return result, memory.add(add_key, memory.after(state, result), example)
+      >>> first, second = (f(jax.random.key(0), state, jnp.int32(7)) for f in (step, the_same))
+      >>> bool(first[0] == second[0]), bool((first[1].examples == second[1].examples).all())
+      (True, True)
     """
     capacity = _checks.positive_int("capacity", capacity)
 
@@ -122,19 +135,21 @@ def reservoir(capacity: int) -> Reservoir:
 
 
 def add(key: jax.Array, state: ReservoirState, example: Any, offered: Any = True) -> ReservoirState:
-    """Offers one example; every example offered so far is then held with equal chance.
+    """Offers one example. Each example offered so far is then stored with equal chance.
 
-    The n-th example takes slot n - 1 while there is room; later it draws a slot from `[0, n)`,
-    replaces what is there, and is dropped if the reservoir has no such slot. The authors' code
-    draws from `[0, n]` instead and so keeps a little too few of the recent examples.
+    The n-th example takes slot n - 1 while there is room. Later it draws a slot from `[0, n)` and
+    replaces the example there. It is dropped if the reservoir has no such slot. The authors' code
+    draws from `[0, n]`, which stores slightly too few of the recent examples.
 
     Args:
       key: random key, consumed.
-      example: like one row of `state.examples`: same structure, shapes and dtypes.
-      offered: `[]` bool; where it is False nothing happens.
+      state: the reservoir.
+      example: like one row of `state.examples`, with the same structure, shapes and dtypes.
+      offered: `[]` bool. If False, the state stays as it is.
     Raises:
-      ValueError: while tracing, if `example` is not like a row.
-    Source: Vitter (1985), "Random Sampling with a Reservoir", Algorithm R.
+      ValueError: While tracing, if `example` is not like a row.
+    References:
+      Vitter (1985), "Random Sampling with a Reservoir", Algorithm R.
     """
     check_row(state, example)
     n, room, is_offered = state.num_seen, capacity(state), _checks.one_offered(offered)
@@ -150,17 +165,18 @@ def add(key: jax.Array, state: ReservoirState, example: Any, offered: Any = True
 def add_batch(
     key: jax.Array, state: ReservoirState, batch: Any, offered: jax.Array | None = None
 ) -> ReservoirState:
-    """Offers many examples at once, each of all offered so far then held with equal chance.
+    """Offers many examples at once. Each example offered so far is then stored with equal chance.
 
-    As `add` of one after the other, but all slots are drawn at once. Where two examples draw the
-    same slot, the later one is held.
+    The result is that of `add` for one example after another, with all slots drawn at once. If two
+    examples draw the same slot, the later one is stored.
 
     Args:
       key: random key, consumed.
+      state: the reservoir.
       batch: pytree of `[N, ...]`, its rows like those of `state.examples`.
-      offered: `[N]` bool; those where it is False are left out. None offers all.
+      offered: `[N]` bool. Rows with False are left out. None offers all.
     Raises:
-      ValueError: while tracing, if the batch is not like rows, or `offered` not `[N]`.
+      ValueError: While tracing, if the batch is not like rows, or if `offered` is not `[N]`.
     """
     size, room = check_rows(state, batch), capacity(state)
     batch = all_rows(batch)
@@ -171,7 +187,7 @@ def add_batch(
     order = jnp.argsort(slots, stable=True)
     place = jnp.arange(size, dtype=jnp.int32)
     is_last = (slots[order] != jnp.roll(slots[order], -1)) | (place == size - 1)
-    # What is dropped is written past the end, each to a place of its own.
+    # Dropped rows are written past the end, each to a different place.
     slots = jnp.where(jnp.zeros(size, bool).at[order].set(is_last), slots, room)
     slots = jnp.where(slots < room, slots, room + place)
     examples = jax.tree.map(
@@ -183,17 +199,17 @@ def add_batch(
 
 
 def sample(key: jax.Array, state: ReservoirState, n: int) -> tuple[Any, jax.Array]:
-    """Draws `n` examples, uniformly with replacement over the stored ones.
+    """Draws `n` stored examples, uniformly with replacement.
 
     Args:
       key: random key, consumed.
-      n: how many; static, 0 or more.
+      state: the reservoir.
+      n: number of draws, at least 0, static.
     Returns:
-      The examples, `[n, ...]`, and `valid`, `[n]` bool, which is False from position
-      `min(n, stored)` on: an early batch has fewer replays. Rows that are not valid
-      hold some stored example, or zeros where nothing is stored.
+      The examples `[n, ...]` and `valid`, `[n]` bool. Only the first `min(n, stored)` rows are
+      valid. The others repeat stored examples, or are zeros in an empty reservoir.
     Raises:
-      ValueError: if `n` is not a plain whole number of at least 0.
+      ValueError: If `n` is not a plain whole number of at least 0.
     """
     n, state = _checks.count("n", n), varying_like(state, key)
     stored = jnp.minimum(state.num_seen, capacity(state))
@@ -202,9 +218,9 @@ def sample(key: jax.Array, state: ReservoirState, n: int) -> tuple[Any, jax.Arra
 
 
 def rows_at(state: ReservoirState, slots: jax.Array) -> Any:
-    """The rows in `slots`, `[n, ...]`. A later write can be in place."""
+    """The rows in `slots`, `[n, ...]`, read so that a later write can be in place."""
     n = len(slots)
-    # A single row would be read as a slice, whose order before a write XLA does not see.
+    # A single row would be read as a slice. XLA does not see that the slice precedes a write.
     read = jnp.concatenate([slots, slots]) if n == 1 else slots
     return jax.tree.map(lambda rows: rows[read][:n], state.examples)
 
@@ -214,14 +230,16 @@ def sample_and_add(
 ) -> tuple[Any, jax.Array, ReservoirState]:
     """Draws `n` examples, then offers one, which is written in place.
 
-    `sample` and then `add` give the same, but where the draws are used for something else XLA does
-    not see that they come before the write, and copies the whole reservoir (see `after`).
+    The result is that of `sample`, then `add`. With these two, XLA may not see that all reads
+    precede the write, and then copies the whole reservoir (see `after`).
 
     Args:
       key: random key, consumed.
-      example: as for `add`; n: as for `sample`.
+      state: the reservoir.
+      example: as for `add`.
+      n: as for `sample`.
     Returns:
-      The examples and `valid` as `sample` gives them, and the reservoir.
+      The examples, `valid`, and the new state.
     """
     draw_key, add_key = jax.random.split(key)
     drawn, valid = sample(draw_key, state, n)
@@ -229,12 +247,14 @@ def sample_and_add(
 
 
 def after(state: ReservoirState, result: Any) -> ReservoirState:
-    """The same reservoir, to be written in place once `result` is known.
+    """The same reservoir, written in place once `result` is computed.
+
+    After a step on drawn examples, `add(key, after(state, params), example)` writes one row and
+    copies none.
 
     Args:
-      result: any pytree of arrays which depend on what was drawn from `state`: what is learned
-        from a reservoir's draws, `params` after the step, lets `add(key, after(state, params), ..)`
-        write one row instead of copying all of them.
+      state: the reservoir.
+      result: any pytree of arrays computed from all draws, such as `params` after a step.
     """
     n = state.num_seen
     return state._replace(num_seen=_order.after(n, result, n < 0))
@@ -256,7 +276,7 @@ def check_row(state: ReservoirState, example: Any) -> None:
 
 
 def check_rows(state: ReservoirState, batch: Any) -> int:
-    """The number of rows of a batch, or a `ValueError` unless they are like those of the state."""
+    """The number of rows of a batch. Raises `ValueError` unless they are like rows of the state."""
     shapes = _checks.shapes(batch)
     sizes = {leaf.shape[:1] for leaf in jax.tree.leaves(shapes)}
     if len(sizes) != 1 or sizes & {(), (0,)}:

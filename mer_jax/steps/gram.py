@@ -1,11 +1,11 @@
-"""The Gram form: passes of SGD that read and write the first dense layer once for many examples.
+"""The Gram form: SGD that reads and writes the first dense layer once for many examples.
 
 A pass changes the first layer's kernel W and bias b by a sum of rank-one terms, one an example:
-`W = W0 - X^T C` and `b = b0 - sum(C)`, with X `[n, d]` the inputs and C `[n, h]` the steps taken at
-each example's pre-activation. So that pre-activation is `X W0 + b0 - (X X^T + 1) C`: two matrix
-products before the steps and one after them, and in between only C changes, which stays in cache.
-Reptile interpolates C as it does any parameter, since W is an affine function of it. All of this is
-the plain scan's arithmetic in another order, equal to it up to rounding.
+`W = W0 - X^T C` and `b = b0 - sum(C)`. Here X `[n, d]` are the inputs. C `[n, h]` are the steps at
+the examples' pre-activations, which are `X W0 + b0 - (X X^T + 1) C`. This takes two matrix products
+before the steps and one after them. Between these only C changes, which stays in cache. Reptile
+interpolates C like any parameter, since W is an affine function of C. The arithmetic is that of the
+plain scan in another order, equal up to rounding.
 """
 
 import math
@@ -22,13 +22,14 @@ from mer_jax.steps.reptile import interpolate
 from mer_jax.types import LossFn, Params
 
 LARGEST_GRAM = 128
-"""Examples that share one Gram matrix: more would cost more in it than they save."""
+"""Largest number of examples that share one Gram matrix. With more, its cost outweighs the gain."""
 
 
 def fits(loss_fn: LossFn, params: Params) -> TypeGuard[DenseFirstLoss]:
     """Whether the loss shows its first layer and every parameter has at least 32 bits.
 
-    In half precision its large sums would round worse than the plain scan's many small ones.
+    In half precision the large sums of the Gram form round worse than the small sums of the plain
+    scan.
     """
     return isinstance(loss_fn, DenseFirstLoss) and not any(map(is_narrow, jax.tree.leaves(params)))
 
@@ -58,7 +59,9 @@ def sgd_pass(
 def batches_in_turn(
     loss: DenseFirstLoss, params: Params, batches: Any, weights: jax.Array, alpha: Any, beta: Any
 ) -> tuple[Params, jax.Array]:
-    """SGD through each of `[s, k, ...]` batches and its Reptile step, several to a Gram matrix.
+    """SGD through `[s, k, ...]` batches, with a Reptile step after each.
+
+    Several batches share one Gram matrix.
 
     Returns:
       The parameters after the last batch, and the losses `[s, k]`.
@@ -75,7 +78,12 @@ def batches_in_turn(
 
 
 class _Layers(NamedTuple):
-    """kernel: `[d, h]`, or transposed (see `_scan_grams`); bias: `[h]`; rest: all other layers."""
+    """The layers of a network.
+
+    kernel: `[d, h]`, or transposed (see `_scan_grams`).
+    bias: `[h]`.
+    rest: all other layers.
+    """
 
     kernel: jax.Array
     bias: jax.Array
@@ -87,8 +95,8 @@ def _scan_grams(
 ) -> tuple[Params, jax.Array]:
     """SGD through groups `[g, m, k, ...]` of m batches of k, each group on one Gram matrix."""
     kernel, bias, rest = loss.split(params)
-    # Transposed, the kernel's update is the faster product. For one group alone, turning it there
-    # and back costs more than that gains.
+    # The update of a transposed kernel is faster. For a single group the two transpositions cost
+    # more than they gain.
     is_turned = len(jax.tree.leaves(groups)[0]) > 1
 
     def one_group(layers: _Layers, group: tuple[Any, jax.Array]) -> tuple[_Layers, jax.Array]:
@@ -112,7 +120,7 @@ def _scan_grams(
 
 
 _LANES = 64
-"""Columns in multiples of which a product is fastest on a CPU, by up to a third."""
+"""On a CPU a product is up to a third faster if its number of columns is a multiple of this."""
 
 
 def _times_narrow(matrix: jax.Array, narrow: jax.Array) -> jax.Array:
@@ -122,10 +130,11 @@ def _times_narrow(matrix: jax.Array, narrow: jax.Array) -> jax.Array:
 
 
 class _Steps(NamedTuple):
-    """Where a group of batches leads.
+    """The result of a group of batches.
 
-    first: `[n, h]`, the steps at the pre-activations; inputs: `[n, d]`, zeros where an example is
-    left out; rest: all other layers after them.
+    first: `[n, h]`, the steps at the pre-activations.
+    inputs: `[n, d]`, zeros where an example is left out.
+    rest: all other layers after the batches.
     """
 
     first: jax.Array
@@ -136,11 +145,11 @@ class _Steps(NamedTuple):
 def _batches_on_one_gram(
     loss: DenseFirstLoss, layers: _Layers, batches: Any, weights: jax.Array, alpha: Any, beta: Any
 ) -> tuple[_Steps, jax.Array]:
-    """SGD through `[m, k, ...]` batches, after each of which Reptile goes back by `beta`."""
+    """SGD through `[m, k, ...]` batches, with a Reptile step at rate `beta` after each."""
     kernel, bias, rest = layers
     inputs = jax.vmap(jax.vmap(loss.inputs))(batches).astype(kernel.dtype)
     x = inputs.reshape(weights.size, -1)
-    # What is left out takes no step, finite or not: 0 times its inputs must be 0.
+    # An example that is left out takes no step, even if its inputs are not finite.
     learned_x = jnp.where(weights.reshape(weights.size)[:, None] != 0, x, 0)
     gram = (x @ learned_x.T + 1).reshape(*weights.shape, -1)
     at_start = (x @ kernel + bias[None]).reshape(*weights.shape, -1)
@@ -156,7 +165,7 @@ def _batches_on_one_gram(
         rate = jnp.asarray(alpha, slope.dtype) * jnp.asarray(weight, slope.dtype)
         here = jnp.where(learned, rate * slope, 0)
         steps = jax.lax.dynamic_update_index_in_dim(steps, here, row, 0)
-        # The slope is the last thing that needs the layers which this step changes.
+        # The slope is the last value that needs the layers before this step.
         rate = after(rate, slope, row < 0)
         rest = jax.tree.map(
             lambda p, g: p - jnp.where(learned, rate.astype(p.dtype) * g, 0), rest, grads

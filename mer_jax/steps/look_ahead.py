@@ -27,7 +27,8 @@ def meta_gradients(
     """The gradients of the mean of the meta-losses after each step.
 
     Args:
-      theta: the start of the fast weights; alpha: the learning rates before relu.
+      theta: the start of the fast weights.
+      alpha: the learning rates before relu.
       batch: pytree of `[B, ...]`, an SGD step each.
       examples: pytree of `[M, ...]`, the meta-batch.
       shares: `[M]`, the share of each of these in a meta-loss.

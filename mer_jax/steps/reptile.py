@@ -13,18 +13,22 @@ from mer_jax.types import Params, as_state, exportable
 
 
 def interpolate(start: Params, end: Params, rate: jax.typing.ArrayLike) -> Params:
-    """Goes the fraction `rate` of the way from `start` to `end`, leaf by leaf.
-
-    >>> print(interpolate({"w": 0.0}, {"w": 10.0}, 0.25))
-    {'w': Array(2.5, dtype=float32)}
+    """Moves the fraction `rate` of the way from `start` to `end`, leaf by leaf.
 
     Args:
-      start, end: pytrees of the same structure, shapes and dtypes.
-      rate: `[]`, 0 stays at `start` and 1 gives exactly `end`; may be traced.
+      start, end: pytrees of floating-point arrays, of the same structure, shapes and dtypes.
+      rate: `[]`, 0 returns `start`, and 1 returns exactly `end`. It may be traced.
+    Returns:
+      A pytree like `start`.
     Raises:
-      ValueError: if a leaf is not of floating-point numbers, or the two differ in shape.
-    Source: Nichol et al. (2018), "On First-Order Meta-Learning Algorithms"; lines 10 and 12 of
-      MER's algorithm 1 with rates beta and gamma.
+      ValueError: If a leaf is not of floating-point numbers, or if the shapes differ.
+    Example:
+      >>> print(interpolate({"w": 0.0}, {"w": 10.0}, 0.25))
+      {'w': Array(2.5, dtype=float32)}
+
+    References:
+      Nichol et al. (2018), "On First-Order Meta-Learning Algorithms". Riemer et al. (2019), lines
+      10 and 12 of algorithm 1, with rates beta and gamma.
     """
 
     def leaf(s: jax.Array, e: jax.Array) -> jax.Array:
@@ -45,9 +49,12 @@ def interpolate(start: Params, end: Params, rate: jax.typing.ArrayLike) -> Param
 
 @exportable
 class ReptileState(NamedTuple):
-    """inner: the inner optimizer's; anchor: the parameters at the last pull, of at least 32 bits.
+    """State of `reptile`.
 
-    steps: `[]` int32, taken since then. Where nothing is pulled neither of the two changes.
+    inner: the state of the inner optimizer.
+    anchor: the parameters after the last Reptile step, of at least 32 bits.
+    steps: `[]` int32, the number of steps since the last Reptile step. At rate 1, as a plain
+      number, `anchor` and `steps` do not change.
     """
 
     inner: optax.OptState
@@ -58,36 +65,37 @@ class ReptileState(NamedTuple):
 def reptile(
     inner: optax.GradientTransformation, every: int, rate: Any
 ) -> optax.GradientTransformationExtraArgs:
-    """Any optimizer, with a Reptile step: every so often its parameters are pulled back part way.
+    """Adds Reptile steps to any optimizer.
 
-    At each `every`-th step the parameters become `anchor + rate (params - anchor)`, which is the
-    next anchor; the first one are the parameters at `init`. The inner optimizer's state and its
-    schedule know nothing of it. Parameters may have fewer than 32 bits, as the updates then do. The
-    anchor is kept in float32.
-    Further arguments of `update` are the inner optimizer's. Between pulls it costs a comparison,
-    and that the update is written to memory before it is added. Under a `vmap` over states a pull
-    is computed for all of them in the steps in which one of them is due.
+    At each `every`-th step the parameters become `anchor + rate (params - anchor)`. These
+    parameters are the next anchor. The first anchor is the parameters at `init`. The anchor is kept
+    in float32. The inner optimizer's state and schedule do not change. Further arguments of
+    `update` go to it.
 
-    >>> optimizer = reptile(optax.adamw(1e-3), every=500, rate=0.1)
-    >>> state = optimizer.init({"w": jnp.zeros(3)})
+    A step without a Reptile step costs one comparison and one write of the updates to memory. Under
+    a `vmap` over states, all states compute the Reptile step whenever one of them needs it.
 
     Args:
-      inner: any optax transformation, with extra arguments or without.
-      every: steps from one pull to the next.
-      rate: how much of the way is kept, in [0, 1]; 1, as a plain number, is the inner optimizer
-        alone, to the last bit. May be traced.
+      inner: any optax transformation, with or without extra arguments.
+      every: number of steps from one Reptile step to the next.
+      rate: fraction of the way from the anchor, in [0, 1]. It may be traced. At 1, as a plain
+        number, the result is the inner optimizer, bit for bit.
     Raises:
-      ValueError: if `inner`, `every` or `rate` makes no sense, or `update` is not given the
-        parameters.
-    Source: Riemer et al. (2019), line 12 of algorithm 1; every 500 batches with rate 0.1 in Abbes
-      et al. (2025), "Revisiting Replay and Gradient Alignment for Continual Pre-Training of Large
-      Language Models", beside replay (see `mix`).
+      ValueError: If `inner` is not an optax transformation, or if `every` or `rate` is out of
+        range. In `update`, if the parameters are missing.
+    Example:
+      >>> optimizer = reptile(optax.adamw(1e-3), every=500, rate=0.1)
+      >>> state = optimizer.init({"w": jnp.zeros(3)})
+
+    References:
+      Riemer et al. (2019), line 12 of algorithm 1. Abbes et al. (2025), see `mix`, with a Reptile
+      step every 500 batches at rate 0.1.
     """
     if isinstance(every, jax.core.Tracer):
         raise ValueError(f"every must be a plain whole number, got {every}, which is traced")
     every, rate = _checks.positive_int("every", every), _checks.rate("rate", rate, largest=1)
     inner = optax.with_extra_args_support(_checks.optimizer(inner))
-    # Then nothing is done at all, so that the compiler cannot round otherwise.
+    # At rate 1 the Reptile step is left out, so that the compiler cannot change the rounding.
     keeps_all = not isinstance(rate, jax.Array) and rate == 1
 
     def init(params: Params) -> ReptileState:
@@ -98,7 +106,9 @@ def reptile(
         grads: Params, state: ReptileState, params: Params | None = None, **extra_args: Any
     ) -> tuple[Params, ReptileState]:
         if params is None:
-            raise ValueError("reptile must be given the parameters: update(grads, state, params)")
+            raise ValueError(
+                "update must be given the parameters, got None; call update(grads, state, params)"
+            )
         updates, inner_state = inner.update(grads, state.inner, params, **extra_args)
         if keeps_all:
             return updates, ReptileState(inner_state, state.anchor, state.steps)
@@ -115,7 +125,7 @@ def reptile(
 
 
 def _pulled(params: Params, updates: Params, anchor: Params, rate: Any) -> tuple[Params, Params]:
-    """The updates that end part of the way from the anchor, and the anchor there."""
+    """The updates that lead to the parameters after the Reptile step, and the new anchor."""
 
     def pull(p: jax.Array, u: jax.Array, anchor: jax.Array) -> jax.Array:
         moved = p.astype(anchor.dtype) + u - anchor

@@ -18,6 +18,12 @@ def sgd_step(
 ) -> tuple[Params, jax.Array]:
     """One SGD step on one example.
 
+    Args:
+      loss_fn: `loss_fn(params, example) -> []`.
+      params: any pytree of floating-point arrays.
+      example: one example.
+      weight: `[]`, factor of the gradient. A weight of 0 leaves the example out.
+      alpha: `[]`, the learning rate.
     Returns:
       The parameters after the step, and the loss `[]` before it.
     """
@@ -40,28 +46,30 @@ def sgd_pass(
 ) -> tuple[Params, jax.Array]:
     """One SGD step per example, in order.
 
-    The scan below is the definition. A `DenseFirstLoss` takes the Gram form instead, which gives
-    the same up to rounding; wrapped in a function, `lambda p, e: loss(p, e)`, it takes the scan.
-
-    >>> start, examples, weights = jnp.float32(0), jnp.ones(3), jnp.array([1.0, 0.0, 1.0])
-    >>> end, losses = sgd_pass(lambda w, x: (w - x) ** 2, start, examples, weights, alpha=0.25)
-    >>> print(end, losses)
-    0.75 [1.   0.25 0.25]
+    The result is that of a plain scan. A `DenseFirstLoss` takes the Gram form instead, which is
+    equal up to rounding. Wrapped as `lambda p, e: loss(p, e)`, it takes the scan.
 
     Args:
       loss_fn: `loss_fn(params, example) -> []`.
-      params: any pytree of floating-point arrays. Those of fewer than 32 bits are rounded once, at
+      params: any pytree of floating-point arrays. Leaves of fewer than 32 bits are rounded once, at
         the end.
       examples: pytree of `[k, ...]`.
-      weights: `[k]`, each multiplies its example's gradient; 0 leaves the example out.
-      alpha: `[]`, the learning rate; may be traced.
+      weights: `[k]`, factors of the examples' gradients. A weight of 0 leaves the example out.
+      alpha: `[]`, the learning rate, at least 0. It may be traced.
     Returns:
-      The parameters after the pass, and the losses `[k]`, each before its example's step (that
-      of an example left out is computed all the same).
+      The parameters after the pass, and the losses `[k]`, each before its example's step. Examples
+      with weight 0 have losses too.
     Raises:
-      ValueError: if the examples are not as many as the weights, or `alpha` is not one number of
-        at least 0.
-    Source: lines 6 to 9 of MER's algorithm 1.
+      ValueError: If there is not one weight for each example, or if `alpha` is not one number of at
+        least 0.
+    Example:
+      >>> start, examples, weights = jnp.float32(0), jnp.ones(3), jnp.array([1.0, 0.0, 1.0])
+      >>> end, losses = sgd_pass(lambda w, x: (w - x) ** 2, start, examples, weights, alpha=0.25)
+      >>> print(end, losses)
+      0.75 [1.   0.25 0.25]
+
+    References:
+      Riemer et al. (2019), lines 6 to 9 of algorithm 1.
     """
     weights = _checks.weights_of("examples", examples, weights, "k")
     alpha = _checks.rate("alpha", alpha)

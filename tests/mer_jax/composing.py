@@ -115,10 +115,12 @@ def _two_of(tree: Any) -> Any:
 
 
 class Case(NamedTuple):
-    """make: `make(optimizer) -> learner`; takes_optimizer: whether it reads its argument.
+    """A learner of the table.
 
-    alike: steps on equal examples in which any draw is as good. With DER the rows differ from the
-      third step on, by their logits.
+    make: `make(optimizer) -> learner`.
+    takes_optimizer: whether `make` reads its argument.
+    alike: number of steps on equal examples in which any draw is as good. Rows of DER differ from
+      the third step on, by their logits.
     """
 
     make: Callable[[Any], Learner]
@@ -281,7 +283,7 @@ def plain_result(name: str) -> Any:
 
 
 def assert_same(got: Any, expected: Any, bound: float = 0) -> None:
-    """Equal structure, shapes, dtypes and numbers; floating-point ones up to a bound."""
+    """Equal structure, shapes, dtypes and numbers, floating-point ones up to a bound."""
     structure: Any = jax.tree.structure(expected)
     assert jax.tree.structure(got) == structure
     wanted = jax.tree_util.tree_leaves_with_path(expected)
@@ -297,10 +299,13 @@ Check = Callable[[str], None]
 
 
 def _inside(context: Callable[[], Any], bound: float = 0, every: int = 1) -> Check:
-    """The plain program, made and run inside of a context.
+    """The plain program, made and run inside a context.
 
     Args:
-      every: 2 for two examples only, one of each task, where each is slow; 4 for the first.
+      context: makes the context.
+      bound: largest difference of floating-point numbers.
+      every: stride over the examples, for slow contexts. 2 leaves two examples, one of each task. 4
+        leaves the first.
     """
 
     def check(name: str) -> None:
@@ -337,7 +342,7 @@ with_flags: Check = functools.cache(_inside(_all_flags))
 
 
 def leaks(name: str) -> None:
-    """Tracing is all that this mode is about, and what is traced is the same."""
+    """The mode concerns tracing alone, so only shapes and dtypes are compared."""
     case = LEARNERS[name]
     learner = case.make(SGD)
     with jax.checking_leaks():
@@ -354,7 +359,7 @@ def legacy_keys(name: str) -> None:
 
 
 def rbg_keys(name: str) -> None:
-    """Another generator draws others, so all examples are the same one: any draw is as good."""
+    """The generator draws other numbers, so all examples are equal and every draw is the same."""
     case = LEARNERS[name]
     args = case.params, case.examples[-1:] * case.alike
     keys = jax.random.split(jax.random.key(7, impl="rbg"), case.alike)
@@ -364,7 +369,7 @@ def rbg_keys(name: str) -> None:
 
 @functools.cache
 def donation(name: str) -> None:
-    """A fresh state is given away; the parameters that it was made from are still there."""
+    """A fresh state is donated. The parameters from which it was made stay valid."""
     case = LEARNERS[name]
     learner = case.make(IN_TURN)
     step = jax.jit(learner.update, donate_argnums=1)
@@ -402,7 +407,7 @@ def half(dtype: Any) -> Check:
 
 
 def exported(name: str) -> None:
-    """A step as bytes, read back; keys go in as arrays of bits."""
+    """A step as bytes, read back. Keys are passed as arrays of bits."""
     case = LEARNERS[name]
     learner = case.make(SGD)
 
@@ -419,7 +424,7 @@ def exported(name: str) -> None:
 
 @functools.cache
 def _seeds(name: str) -> tuple[Any, Any, Any]:
-    """Keys, parameters and streams of four seeds, all of them different; `[4, ...]`."""
+    """Keys, parameters and streams of four different seeds, `[4, ...]`."""
     case = LEARNERS[name]
     keys = jax.random.split(jax.random.key(8), (SEEDS, len(case.examples)))
     scales = np.array([1, 0.9, 0.8, 0.7], np.float32)
@@ -464,7 +469,7 @@ def _first(stream: Any) -> Any:
 
 
 def on_mesh(name: str) -> None:
-    """Four seeds, one on each device; the type of the mesh's axis is Explicit."""
+    """Four seeds, one on each device, on a mesh whose axis has the type Explicit."""
     args = _seeds(name)
     learner = LEARNERS[name].make(SGD)
 
@@ -608,7 +613,7 @@ PARTS = {
     "accuracy": _accuracy(4),
     "accuracy, one by one": _accuracy(1),
 }
-"""`part(key, x)` for one seed, `x` `[6]` its own numbers; not all of it depends on either."""
+"""`part(key, x)` for one seed. `x` is `[6]`, its own numbers. Some results depend on neither."""
 
 
 def part_on_devices(name: str) -> None:
@@ -624,9 +629,11 @@ def part_on_devices(name: str) -> None:
 
 
 class Way(NamedTuple):
-    """says: one line for the documentation; check: see `Check`.
+    """A transformation or library that learners compose with.
 
-    needs_optimizer: whether it is about an optimizer.
+    says: one line for the documentation.
+    check: see `Check`.
+    needs_optimizer: whether it concerns an optimizer.
     """
 
     says: str

@@ -15,10 +15,11 @@ from mer_jax.networks import cross_entropy
 class Run(NamedTuple):
     """One recorded run of T steps.
 
-    arrays: everything in the file; hyper: its settings.
+    arrays: all arrays of the file.
+    hyper: its hyper-parameters.
     stream: `Example` of `[T, ...]`.
-    start: the parameters before step 0; after: `[T, ...]`, those after each step. Weights are
-      `[out, in]`, as in PyTorch.
+    start: the parameters before step 0.
+    after: `[T, ...]`, the parameters after each step. Weights are `[out, in]`, as in PyTorch.
     """
 
     arrays: dict[str, np.ndarray]

@@ -1,4 +1,4 @@
-"""A branch under a `vmap` is taken for those who need it, and computed only if somebody does."""
+"""Branches under a `vmap`, computed only if a member of the batch needs them."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""What programs cost, by the compiler's own accounts, so that no test needs a stop watch."""
+"""Costs of compiled programs, from the compiler's own analysis, without timing."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Every learner in every mode of JAX, donated, exported and in half precision gives the same.
+"""Equality of every learner in every mode of JAX, donated, exported, in half precision.
 
 `python -m tests.mer_jax.test_composes` writes the table of `docs/composing.md`.
 """
@@ -55,7 +55,7 @@ def half_square(w, x):
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32])
 def test_small_steps_add_up_in_half_precision(dtype):
-    """Each step goes 0.0065 of the way, so that 3,000 arrive; it is less than bfloat16 adds to 1.
+    """Each of 3,000 steps goes 0.0065 of the way, which is less than the spacing of bfloat16 at 1.
 
     x is rounded once, w where the gradient w - x becomes 0, and w once more at the end.
     """

@@ -105,7 +105,7 @@ def test_compiled_gradients_are_what_they_should_be():
     def gradient(params):
         return jax.device_get(compiled(params))
 
-    # Rounding of some 1e-6, a few times over; what gets lost is a tenth and more.
+    # A few times the rounding of 1e-6. A lost gradient differs by at least a tenth.
     by_hand = quickly(jax.grad(lambda params: loss_by_hand(params, image, 3)))
     along = gradient(params)
     assert off_by(along, jax.device_get(by_hand(params))) < 1e-3
@@ -254,7 +254,7 @@ def test_tasks_may_own_the_first_layer_of_any_network():
 def test_sizes_that_make_no_sense():
     with pytest.raises(ValueError, match="num_classes must be a whole number"):
         networks.convnet(0)
-    with pytest.raises(ValueError, match="5 modules halve an image of 28 x 28 to nothing"):
+    with pytest.raises(ValueError, match="at least 32, got 28: 5 modules halve the image"):
         networks.convnet(10, (8,) * 5)
     with pytest.raises(ValueError, match='must be "VALID" or "SAME"'):
         networks.convnet(10, pool_padding="same")

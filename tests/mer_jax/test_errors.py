@@ -1,4 +1,4 @@
-"""What cannot be right gets one clear error, not a traceback from deep inside."""
+"""Error messages for invalid arguments."""
 
 import functools
 from collections.abc import Callable
@@ -55,7 +55,7 @@ RESERVOIR = mer_jax.reservoir(1).init(jnp.int32(0))
 
 
 def vector(params, example):
-    """No loss: a number a parameter."""
+    """An invalid loss with one number for each parameter."""
     return (params - example) ** 2
 
 
@@ -107,7 +107,7 @@ NO_PARAMETERS = {
     "dropout": [jax.random.key(0)],
     "act": squared,
 }
-"""One array of parameters, and what else may come with a model."""
+"""One array of parameters, and other leaves that a model may have."""
 EVERY_ONE = (
     r"floating-point arrays, got function at \['act'\], int32 at \['count'\], "
     r"key<fry> at \['dropout'\]\[0\], bool at \['on'\]; keep out"
@@ -221,7 +221,7 @@ BAD = [
         for given in (True, jnp.ones(1), jnp.ones((3, 1)))
     ),
     (lambda: learn_with_augment(3), r"augment must be a function augment\(key, example\), got 3"),
-    (lambda: learn_with_augment(lambda key, e: None), "what the loss is shown, got None"),
+    (lambda: learn_with_augment(lambda key, e: None), "the example that the loss sees, got None"),
     (
         lambda: mer_jax.online(None, optimizer=SGD).update(  # type: ignore[arg-type]
             jax.random.key(0), mer_jax.online(squared, optimizer=SGD).init(1.0, 1.0), 1.0
@@ -319,7 +319,7 @@ BAD = [
             "drawer must name at least 2",
         ),
         *(
-            (call, "examples need a field `task`.*got .*Array")
+            (call, "examples must have a field `task`.*got .*Array")
             for call in (
                 lambda: learn_without_task(mer_jax.gem, **MEMORIES, margin=0.5),
                 lambda: learn_without_task(mer_jax.agem, **MEMORIES, sample_size=2),
@@ -376,7 +376,7 @@ def test_a_benchmark_of_other_images_is_refused(tmp_path, changed, message):
 
 
 def test_no_flipped_byte_of_a_benchmark_is_read(tmp_path):
-    """Each is refused, or the arrays are the same (such a byte is a date, for instance)."""
+    """Each is refused, or it changes no array (it may belong to a date, for instance)."""
     whole = benchmark_files.load(saved(tmp_path / "fits.npz"), num_images=16)
     content, refused, tried = bytearray((tmp_path / "fits.npz").read_bytes()), 0, 0
     for place in range(0, len(content), 7):

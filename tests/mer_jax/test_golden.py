@@ -1,4 +1,4 @@
-"""Step by step against the authors' code, with the random draws that it made.
+"""Comparison with the authors' code, step by step, on its recorded random draws.
 
 Two correct programs differ by rounding alone: a replay of these files in NumPy stayed within
 1.1e-6 in float32 and 9e-16 in float64, while a wrong order or a dropped replay gives 1e-2. The
@@ -89,7 +89,7 @@ def test_experience_replay(name):
 
 
 def follow_learner(run, learner, params, atol, names=lambda params: params):
-    """Shows a learner that draws nothing the recorded stream; returns its states."""
+    """The states of a learner without draws of its own, on the recorded stream."""
     update, states = jax.jit(learner.update), []
     state = learner.init(params, golden.at(run.stream, 0))
     for step in range(run.hyper["n_steps"]):
@@ -136,7 +136,11 @@ def test_gem(name):
 
 
 def by_task(run, own, shared):
-    """The recorded parameters as `TaskParams`; `own` names a task's in a file, see `in_file`."""
+    """The recorded parameters as `TaskParams`.
+
+    Args:
+      own: names of a task's own parameters in a file, see `in_file`.
+    """
     rows = [
         {name: run.start[pattern.format(task)] for name, pattern in own.items()}
         for task in range(run.hyper["n_tasks"])

@@ -1,4 +1,4 @@
-"""Whatever draws from a reservoir and then adds writes one row, by the compiler's own account."""
+"""Writes in place: a draw and then an addition write one row, by the compiler's own analysis."""
 
 from typing import Any
 

@@ -24,7 +24,7 @@ def test_by_hand():
     "dtype", [np.uint8, np.uint32, np.int8, np.int32, np.float16, np.float64, list]
 )
 def test_in_floating_point_whatever_comes(dtype):
-    """In percent, where a later task is done worse; unsigned numbers would wrap around."""
+    """In percent, with a lower accuracy later. Unsigned differences would wrap around."""
     whole = np.array([[10, 25], [90, 20], [60, 80]])
     R = whole.tolist() if dtype is list else whole.astype(dtype)
     assert mer_jax.retained_accuracy(R) == 70
@@ -56,7 +56,7 @@ def test_the_last_row_of_each_task_counts():
 
 @pytest.mark.parametrize("case", [5, 6])
 def test_tasks_in_another_order_keep_rows_and_columns_together(case):
-    """The authors' code leaves the columns by id, which mixes tasks; their mean is the same."""
+    """The authors' code leaves the columns by id, which mixes tasks but has the same mean."""
     training, log = (GOLDEN[f"case{case}_{name}"] for name in ("result_t", "result_a"))
     order = [0, 2, 1] if case == 5 else [2, 0, 1]
     R = mer_jax.accuracy_matrix(training, log)

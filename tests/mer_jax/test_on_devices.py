@@ -1,4 +1,4 @@
-"""Seeds and parameters spread over four devices: the same numbers as on one.
+"""Seeds and parameters sharded over four devices, with the numbers of a single device.
 
 The number of devices is set before JAX starts, so the cases run in a process of their own:
 `python -m tests.mer_jax.test_on_devices FILE` writes to FILE how each went.

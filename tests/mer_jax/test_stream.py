@@ -1,4 +1,4 @@
-"""Running a learner over a stream, and judging it."""
+"""Runs of a learner over a stream, and its accuracy."""
 
 from typing import Any, NamedTuple
 
@@ -34,7 +34,7 @@ def test_each_step_has_its_own_key_and_they_go_on_where_they_stopped():
 
 def test_a_state_that_does_not_count_is_refused():
     learner = Learner(lambda params, example: params, lambda key, state, example: (state, None))
-    with pytest.raises(ValueError, match=r"state\.step.* tuple has no such field"):
+    with pytest.raises(ValueError, match=r"a state with a field `step`.*got tuple"):
         mer_jax.run(jax.random.key(0), learner, (), jnp.zeros(2))
 
 
@@ -80,7 +80,7 @@ def test_accuracy_counts_every_example_once(block_size):
 
 @pytest.mark.parametrize("block_size", [1, 3, 100])
 def test_accuracy_leaves_out_what_is_not_present(block_size):
-    """Two of four count, of which one is right; the others are right, and not finite."""
+    """Two of four examples count, and one of them is right. The others are right, or not finite."""
     x = np.eye(4, dtype=np.float32)
     x[3, 3] = np.nan
     tests = Example(x, np.array([0, 0, 2, 3]), np.zeros(4, int))
@@ -141,13 +141,13 @@ def test_all_learners_share_one_shape(name):
     assert jax.tree.structure(state.params) == jax.tree.structure(params)
     assert infos.loss.shape == (6,)
     assert state.step == 6
-    # The loss before the first step; rounding of numbers of size 1.
+    # The loss before the first step, up to the rounding of numbers of size 1.
     np.testing.assert_allclose(infos.loss[0], MODEL.loss(params, at(stream, 0)), rtol=1e-6)
 
 
 @pytest.mark.parametrize("seeds", [None, 3])
 def test_a_donated_step_of_gem_copies_no_reservoir(seeds):
-    """One of many tasks, in the compiler's account; `test_compiled.py` has the other learners."""
+    """The compiler's count of copies with many tasks. `test_compiled.py` has the other learners."""
     learner = LEARNERS["gem"]
 
     def arguments():
@@ -174,7 +174,7 @@ def test_accuracy_of_those_present():
 
 
 def test_what_is_no_prediction_is_not_judged():
-    """A logit that is not finite, on an example that counts; and labels that are not numbers."""
+    """A logit that is not finite, on an example that counts, and labels that are not numbers."""
     examples = mer_jax.Example(jnp.float32([1, 0]), jnp.int32([0, 1]), jnp.int32([0, 0]))
 
     def apply(params, x, task):

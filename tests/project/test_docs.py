@@ -1,4 +1,4 @@
-"""Every public name says what it is, and the examples in docstrings do what they say."""
+"""Docstrings of all public names, their examples, and the reference pages."""
 
 import doctest
 import importlib

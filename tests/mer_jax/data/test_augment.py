@@ -374,5 +374,5 @@ def test_sizes_that_cannot_be(maker, names, value):
 
 @pytest.mark.parametrize("example", [{"x": np.zeros((4, 4))}, (np.zeros((4, 4)), 0)])
 def test_an_example_without_the_field(example):
-    with pytest.raises(ValueError, match=r"NamedTuple with that field.*got (dict|tuple)"):
+    with pytest.raises(ValueError, match=r"NamedTuple with a field `x`.*got (dict|tuple)"):
         random_affine(shift=1.0)(jax.random.key(0), example)

@@ -33,7 +33,7 @@ def _no_folder_in_the_environment(monkeypatch):
 
 
 def small(num_train=30, num_test=12):
-    """The i-th of all images has i in its top left corner; its label is i modulo 10."""
+    """A data set whose i-th image has i in its top left corner and the label i modulo 10."""
     num = num_train + num_test
     images = np.random.default_rng(0).integers(0, 256, (num, 28, 28), np.uint8)
     images[:, 0, 0] = np.arange(num)
@@ -248,7 +248,7 @@ def test_wrong_arrays(tmp_path, case):
 
 
 def test_wrong_arrays_in_idx_files(tmp_path):
-    """The checks are the same; the message names the file of the four."""
+    """The checks are those of `.npz` files. The message names the file."""
     arrays = small()
     write_idx(tmp_path, [arrays[0], arrays[1][:-1], *arrays[2:]], packed=(1, 0, 0, 0))
     with pytest.raises(DataError) as error:
@@ -429,7 +429,7 @@ def test_prepared_data_set_is_read(prepared):
 
 
 def test_prepared_data_set_is_read_without_tensorflow(prepared):
-    """`load` finds it by TFDS_DATA_DIR; and what is not needed is not imported."""
+    """`load` finds it by TFDS_DATA_DIR and imports no package that it does not need."""
     program = """if True:
         import sys
         from mer_jax.data import datasets
@@ -450,7 +450,7 @@ def test_prepared_data_set_is_read_without_tensorflow(prepared):
 
 
 def copy_of(prepared, to):
-    """Copies the data set; gives its folder, the one with the files in it."""
+    """Copies the data set and returns the folder of its files."""
     (source,) = (path.parent for path in prepared.rglob("dataset_info.json"))
     folder = to / source.relative_to(prepared)
     folder.mkdir(parents=True)
@@ -474,7 +474,7 @@ def test_damaged_prepared_data_set(prepared, tmp_path):
 
 @pytest.fixture
 def server(tfds, tmp_path, monkeypatch):
-    """Serves `small()` as the download of MNIST; gives the folder from which it does."""
+    """Serves `small()` as the download of MNIST and returns the folder that it serves."""
     from tensorflow_datasets.core.download.checksums import UrlInfo
 
     class Handler(http.server.SimpleHTTPRequestHandler):
@@ -498,7 +498,7 @@ def server(tfds, tmp_path, monkeypatch):
 
 
 def test_download(server, tmp_path):
-    """Once, announced, in the original order; the second time it is there."""
+    """Downloads once, announced, in the original order. The second call reads the files."""
     messages = []
     assert_holds(from_tfds("mnist", tmp_path / "tfds", messages.append), small())
     (message,) = messages

@@ -1,4 +1,4 @@
-"""Omniglot as arrays: from a folder, from the authors' archives, and what is said of bad files."""
+"""Omniglot from a folder and from the authors' archives, and errors for bad files."""
 
 import io
 import os

@@ -25,7 +25,7 @@ def stream(*values, tasks=None):
 
 
 def test_er_steps_on_the_mean_over_what_there_is():
-    """Rate 1/2 from 0: 8 alone goes to 4; then 0 with the one memory, 8, has mean 4: stays."""
+    """At rate 1/2 from 0, 8 leads to 4. Then 0 and its replay, 8, have mean 4, and p stays."""
     learner = mer_jax.er(by_example, optimizer=optax.sgd(0.5), batch_size=5, capacity=3)
     examples = stream(8, 0)
     state, update = learner.init(np.float32(0), at(examples, 0)), quickly(learner.update)
@@ -37,7 +37,7 @@ def test_er_steps_on_the_mean_over_what_there_is():
 
 
 def test_er_by_task_sums_the_means_of_the_tasks():
-    """Rate 1/4 from 0: 8 goes to 2; then 6 of a new task adds its own whole step: 2 + 1.5 + 1."""
+    """At rate 1/4 from 0, 8 leads to 2. Then 6 of a new task adds a whole step: 2 + 1.5 + 1."""
     learner = mer_jax.er_by_task(
         by_example, optimizer=optax.sgd(0.25), batch_size=5, capacity=3, num_tasks=2
     )

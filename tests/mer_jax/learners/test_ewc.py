@@ -35,8 +35,11 @@ def learn(xs, tasks, strength=0.5, **changed):
 
 
 def test_a_finished_task_pulls_back():
-    """From 0 to 4 on the way to 8. There the gradient is -4, so F = 16, and 0.5 * 16 * (p - 4)^2
-    pulls: on the way to 0 first to 2; then the pull's slope is 16 * (2 - 4) = -32, to 17."""
+    """A step from 0 to 4, towards 8, where the gradient is -4, so F = 16.
+
+    The penalty is 0.5 * 16 * (p - 4)^2. The first step towards 0 leads to 2. Then the penalty's
+    slope is 16 * (2 - 4) = -32, which leads to 17.
+    """
     state, infos = learn([8, 0, 0], [0, 1, 1])
     assert state.params == 2 - 0.5 * (2 - 32)
     assert (state.importance, state.anchor) == (8, 32)
@@ -44,7 +47,7 @@ def test_a_finished_task_pulls_back():
 
 
 def test_the_first_examples_of_the_task_say_what_matters():
-    """Of 8, 4, 0 the first two are kept; at the end, p = 2, their mean gradient is -4."""
+    """The first two of 8, 4, 0 are stored. At the end, p = 2, and their mean gradient is -4."""
     state, _ = learn([8, 4, 0, 0], [3, 3, 3, 1])
     assert state.importance == 0.5 * 4**2
     np.testing.assert_array_equal(state.memory.num_seen, [1])

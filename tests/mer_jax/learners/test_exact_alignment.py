@@ -1,4 +1,4 @@
-"""Equation 4 as it stands, against the Hessian written out."""
+"""The gradient of equation 4, compared with an explicit Hessian."""
 
 import jax
 import jax.numpy as jnp

@@ -22,8 +22,10 @@ RNG = np.random.default_rng(0)
 
 
 def reference(g, earlier, margin, ridge=0.0):
-    """GEM's projection in double precision; rows of length 1, so that quadprog's own small number
-    on the diagonal is small beside each."""
+    """GEM's projection in double precision.
+
+    Rows have length 1. quadprog's small number on the diagonal is then small beside each.
+    """
     g, earlier = np.float64(g), np.float64(earlier)
     lengths = np.linalg.norm(earlier, axis=1)
     rows, lengths = earlier[lengths > 0] / lengths[lengths > 0, None], lengths[lengths > 0]

@@ -30,7 +30,7 @@ def first_step(learner, target, start=0.0):
 
 
 def test_update_by_hand():
-    """Loss (p - 8)^2 / 2, all rates 1/2: 0 to 4, back to 2; to 5, back to 3.5; gamma: 1.75."""
+    """Loss (p - 8)^2 / 2, all rates 1/2: 0 to 4, back to 2, to 5, back to 3.5, gamma to 1.75."""
     learner = mer_jax.mer(
         half_square, alpha=0.5, beta=0.5, gamma=0.5, num_batches=2, batch_size=1, capacity=4
     )
@@ -62,8 +62,11 @@ def test_big_batch_takes_the_incoming_example_last():
 
 
 def test_current_rate_by_hand():
-    """Rate 1/4: the first example is only stored; then 8 at s = 4 ends at 8 if it comes last, or at
-    7 (a step back towards the memory, 4) if it comes first."""
+    """At rate 1/4 the first example is only stored. Then 8 has s = 4.
+
+    If 8 comes last, p ends at 8. If 8 comes first, p ends at 7, after a step back towards the
+    replay, 4.
+    """
     learner = mer_jax.mer_current_rate(
         half_square, alpha=0.25, gamma=1.0, s=4.0, batch_size=2, capacity=4
     )
@@ -161,7 +164,7 @@ def test_a_stream_cut_in_pieces_gives_the_same_bits():
 
 
 def test_vmap_over_seeds_equals_single_runs():
-    """The draws are the same bits; sums may be taken in another order in a batched product."""
+    """The draws have the same bits. A batched product may sum in another order."""
     keys, streams = jax.random.split(jax.random.key(7), 3), blobs(3, 3, 25)
     together, _ = jax.device_get(quickly(jax.vmap(train))(keys, streams))
     train_alone = quickly(train)

@@ -1,4 +1,4 @@
-"""Independent and Task Input: which parts a task owns, and where it starts."""
+"""Independent and Task Input: the parameters of each task, and their initial values."""
 
 import jax
 import jax.numpy as jnp

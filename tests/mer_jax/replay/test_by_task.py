@@ -1,4 +1,4 @@
-"""What is kept of each task."""
+"""Memories with a fixed number of examples of each task."""
 
 import math
 

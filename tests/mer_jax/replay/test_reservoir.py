@@ -17,8 +17,11 @@ SEEDS = 4096
 
 
 def fill_with_each(key, capacity, offered):
-    """A reservoir of whole numbers to which 0, 1, ..., offered - 1 are offered; `[offered]`, the
-    states after each."""
+    """A reservoir to which the numbers 0, 1, ..., offered - 1 are offered.
+
+    Returns:
+      `[offered]`, the states after each number.
+    """
     memory = mer_jax.reservoir(capacity)
 
     def step(state, item):

@@ -424,7 +424,10 @@ def small_agent(kind, capacity=CAPACITY, **changed):
 
 @pytest.mark.parametrize("kind", ["fifo", "reservoir", "mer"])
 def test_no_frame_copies_a_leaf_of_the_replay(kind):
-    """By XLA's account, alone, in a scan, and with both under a vmap; a leaf is 20 kB at least."""
+    """XLA's count of copies, for a step alone, in a scan, and with both under a vmap.
+
+    A leaf has at least 20 kB.
+    """
     model, agent = small_agent(kind)
     env, params = rl.Scaled(rl.Catcher(64)), rl.CatcherParams(fall_speed=0.06)
     key = jax.eval_shape(jax.random.key, 0)

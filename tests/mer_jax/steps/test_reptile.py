@@ -156,7 +156,7 @@ def in_float32(tree):
 
 
 def test_small_parameters_have_large_anchors():
-    """In bfloat16 a hundredth of a small step is lost; the anchor is not rounded more than once."""
+    """In bfloat16 a hundredth of a small step is lost. The anchor is rounded at most once."""
     small = in_bfloat16(PARAMS)
     optimizer = mer_jax.reptile(optax.sgd(0.1), 4, 0.5)
     (params, state), path = train(optimizer, small, 8)
@@ -235,7 +235,7 @@ def on_devices():
 
 @pytest.mark.parametrize("plateau", [True, False])
 def test_what_else_the_inner_optimizer_is_told(plateau):
-    """Polyak's step is as long as the loss is large; at rate 1 and at others."""
+    """Polyak's step depends on the loss, an extra argument, at rate 1 and at others."""
     inner = optax.polyak_sgd() if not plateau else optax.contrib.reduce_on_plateau(patience=1)
     for rate in (0.5, 1.0):
         optimizers = mer_jax.reptile(inner, 1, rate), optax.with_extra_args_support(inner)
