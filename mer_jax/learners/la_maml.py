@@ -63,7 +63,8 @@ def la_maml_update(
       rates: like `params`, the learning rates alpha before relu. They may have more bits.
       batch: pytree of `[B, ...]`, the incoming examples in order.
       meta_batch: pytree of `[M, ...]`, usually the replays and the batch.
-      weights: `[M]`, weights in the mean of the meta-batch, not all 0. A weight of 0 leaves an example out.
+      weights: `[M]`, weights in the mean of the meta-batch, not all 0. A weight of 0 leaves
+        an example out.
       alpha_rate: learning rate of the rates, at least 0. 0 leaves them unchanged.
       weight_rate: learning rate of the parameters, at least 0. None takes the new `relu(rates)`.
       clip: largest global norm of each of the two gradients. These three may be traced.
