@@ -61,6 +61,7 @@ class Config(Run, Data):
         super().check()
         self.positive("tasks", "memories", "passes", "batch_size")
         self.rates("alpha")
+        self.fit(100, seeds=self.seeds, passes=self.passes)
 
 
 @functools.lru_cache(maxsize=32)

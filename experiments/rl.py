@@ -130,6 +130,8 @@ class Config(options.Run, Play):
             if (value := getattr(self, name)) % (of := getattr(self, divisor)):
                 names = f"{flag(name)} must be a multiple of {flag(divisor)}"
                 raise ValueError(f"{names}, got {value} and {of}")
+        counts = {"tasks": self.tasks, "frames_per_task": self.frames_per_task}
+        self.fit(16 * self.tasks / self.evaluate_every, seeds=self.seeds, **counts)
         if self.agent != "dqn-mer" and self.num_batches != 1:
             raise ValueError(f"--num-batches is not used by {self.agent}")
         if self.replays > (most := self.capacity):

@@ -28,7 +28,7 @@ from mer_jax.stream import accuracy, map_examples, run
 from mer_jax.task_params import TaskParams
 from mer_jax.types import Example, Info, Learner
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "DenseFirstLoss",

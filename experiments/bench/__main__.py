@@ -9,7 +9,7 @@ from pathlib import Path
 import jax
 
 from experiments.bench.rows import RATIO, Row, parts
-from experiments.running import devices, files, progress, record
+from experiments.running import devices, files, progress, record, schema
 from experiments.running.command_line import command, deciding, errors, parse
 from experiments.running.interrupt import asked_to_stop
 from experiments.running.options import Data, Out
@@ -60,11 +60,12 @@ def recorded(path: Path) -> dict[str, Row]:
       ValueError: if it is none.
     """
     try:
-        rows = [Row(**one) for one in files.read_json(path)["rows"]]
-        return {one.what: one._replace(median=float(one.median)) for one in rows}
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        content = files.read_json(path)
+        schema.check(content, schema.BenchFile, "bench")
+    except (OSError, ValueError) as error:
         needs = "--compare needs a bench.json which this program has written, got"
-        raise ValueError(f"{needs} {path} ({type(error).__name__}: {error})") from None
+        raise ValueError(f"{needs} {path} ({error})") from None
+    return {one["what"]: Row(**one) for one in content["rows"]}
 
 
 def grown(rows: list[Row], before: dict[str, Row]) -> list[tuple[Row, float]]:
@@ -94,20 +95,20 @@ def write(config: Config, rows: list[Row]) -> None:
     files.write_text(config.out / "bench.md", text)
 
 
+@errors(MODULE)
 def main(args: Sequence[str] | None = None) -> None:
     """Measures everything, and compares."""
     config, console, rows = parse(MODULE, Config, args), progress.console(), list[Row]()
     folder = config.data_dir or os.environ.get("MER_JAX_DATA_DIR")
-    with errors(MODULE):
-        config.check()
-        before = None if config.compare is None else recorded(*config.compare or (RECORDED,))
-        if folder:  # rather now than after minutes
-            datasets.load("mnist", Path(folder))
-        config.out.mkdir(parents=True, exist_ok=True)
-        devices.use_all_cores()
-        devices.check()
+    config.check()
+    before = None if config.compare is None else recorded(*config.compare or (RECORDED,))
+    if folder:  # rather now than after minutes
+        datasets.load("mnist", Path(folder))
+    config.out.mkdir(parents=True, exist_ok=True)
+    devices.use_all_cores()
+    devices.check()
     stopped = f"rows so far are in {config.out}"
-    with running(MODULE, console, stopped), progress.display(console) as bars:
+    with running(console, stopped), progress.display(console) as bars:
         chosen = parts(config.repeats, config.long, folder)
         bar = bars.add_task("measuring", total=len(chosen), about="compiling")
         for part in chosen:

@@ -72,6 +72,7 @@ class Config(options.Run, Training):
         self.positive("reptile_every", "train_bytes", "test_bytes")
         self.rates("replay_share", "reptile_rate", largest=1)
         self.rates("learning_rate")
+        self.fit(48 * self.width, layers=self.layers, width=self.width)
         share, least = self.replay_share, 1 / self.batch_size
         replays = round(share * self.batch_size)
         if share > 0 and not replays:

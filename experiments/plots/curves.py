@@ -16,7 +16,8 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 from experiments.running.record import Result
 
 STYLE = {"axes.titlesize": 10, "figure.titlesize": 10, "figure.labelsize": 9, "legend.fontsize": 8,
-         "axes.grid": True, "grid.alpha": 0.3, "savefig.dpi": 150}  # fmt: skip
+         "axes.grid": True, "grid.alpha": 0.3, "savefig.dpi": 150,
+         "text.parse_math": False}  # fmt: skip
 """Settings of matplotlib for all pictures."""
 IMAGE = {"axes.grid": False, "image.aspect": "auto"}
 """Further settings for pictures without a grid."""
@@ -40,6 +41,11 @@ LOOKS = {
     "dqn": ("#777777", "o"), "dqn-reservoir": ("#0072B2", "o"), "dqn-mer": ("#D55E00", "o"),
 }  # fmt: skip
 """Of each method: colour and marker, the same in every picture."""
+
+
+def look(arm: str, number: int) -> tuple[Any, str]:
+    """Colour and marker of a method, which is the given one of a picture."""
+    return LOOKS.get(arm, (colormaps["tab10"](number % 10), "D"))
 
 
 @contextlib.contextmanager
@@ -129,19 +135,20 @@ def seen_so_far(R: np.ndarray) -> tuple[list[int], np.ndarray]:
 
 def retained(path: Path, panels: dict[str, list[Result]], title: str) -> None:
     """The mean accuracy on the tasks seen so far: a panel for each key, a line for each method."""
-    every = {result.title: result.about["arm"] for one in panels.values() for result in one}
+    every = {one.title: one.about.get("arm", one.title) for part in panels.values() for one in part}
     arms = list(every.values())
     with figure(path, len(panels), (4.2, 4, 2.5, 0), 99, title, "right", sharey=True) as axes:
         for axis, (name, results) in zip(axes.flat, panels.items(), strict=True):
             faint = 1 / (1 + len(results))  # so that many bands do not hide the lines
             for one in results:
                 whole, seen = seen_so_far(one.array("accuracy_matrix"))
-                color, marker = LOOKS[arm := one.about["arm"]]
+                arm = every[one.title]
+                color, marker = look(arm, [*every].index(one.title))
                 # Of a method with several numbers of memories, those after the first are dashed.
                 style = "--" if [*every].index(one.title) > arms.index(arm) else "-"
-                look = {"ls": style, "lw": 2.2 if arm == "mer" else 1.2, "label": one.title}
-                look |= {"marker": marker, "ms": 4, "markevery": max(1, len(whole) // 10)}
-                band(axis, whole, seen, color, faint, **look)
+                how: Any = {"ls": style, "lw": 2.2 if arm == "mer" else 1.2, "label": one.title}
+                how |= {"marker": marker, "ms": 4, "markevery": max(1, len(whole) // 10)}
+                band(axis, whole, seen, color, faint, **how)
             axis.set(title=name, xlabel="tasks seen")
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes[0, 0].set_ylabel("mean accuracy on them, %")
@@ -168,7 +175,7 @@ def by_task(
     columns = 5 if len(shown) > 9 else 3 if len(shown) > 4 else 4
     shades = colormaps["viridis"](np.linspace(0, 1, count))
     colors: Any = colormaps["tab10"](range(count)) if count <= 10 else shades
-    arms = [result.about["arm"] for result in results]
+    arms = [result.about.get("arm", "") for result in results]
     if len({*arms}) == count and {*arms} <= {*LOOKS}:
         colors = [LOOKS[arm][0] for arm in arms]
     how: Any = {"style": {"axes.titlesize": 8, "savefig.dpi": 130}, "sharex": True, "sharey": True}
@@ -193,18 +200,20 @@ def alignment(path: Path, panels: Mapping[tuple[str, str], Result]) -> None:
     """Transfer and interference: a column for each benchmark, one method beside the other.
 
     Args:
-      panels: for each benchmark and method a result with the `by_task` of `transfer.summary`.
+      panels: for each benchmark and method a result, whose "alignment" is a `transfer.summary`.
     """
     places = list(dict.fromkeys(place for place, _ in panels))
     how: dict[str, Any] = {"sharex": "col", "sharey": "row"}
     with figure(path, 3 * len(places), (3.4, 2.6, 1, 0), len(places), ALIGNMENT, "lower",
                 **how) as axes:  # fmt: skip
-        for (place, _), result in panels.items():
-            column, color = axes[:, places.index(place)], LOOKS[result.about["arm"]][0]
+        for (place, title), result in panels.items():
+            column, number = axes[:, places.index(place)], [*panels].index((place, title))
+            color, _ = look(result.about.get("arm", ""), number)
             for axis, name, line in zip(column, PRODUCTS, (0, 50, 0), strict=True):
-                tasks, values = _known(result.per_seed["by_task"]["other"][name])
+                by_task = result.per_seed["alignment"]["by_task"]["other"][name]
+                tasks, values = _known(by_task)
                 middle = values[:, values.shape[1] // 2]
-                axis.plot(tasks, middle, color=color, lw=1.5, label=result.title)
+                axis.plot(tasks, middle, color=color, lw=1.5, label=title)
                 if values.shape[1] > 1:
                     axis.fill_between(tasks, values[:, 1], values[:, 3], color=color, alpha=0.3)
                     axis.plot(tasks, values[:, [0, 4]], color=color, lw=0.8, ls=":")

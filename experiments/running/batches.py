@@ -19,7 +19,7 @@ from experiments.running import (
     tensorboard,
 )  # fmt: skip
 from experiments.running.checkpoints import Checkpoints
-from experiments.running.options import Run
+from experiments.running.options import Run, differing
 from experiments.running.problem import Own, Problem, Schedule, bytes_per_run
 from experiments.running.record import Record, Result, append, markdown, take
 
@@ -127,9 +127,11 @@ def run(
     whole = {one.name: one for one in kept.results if one.seeds == study.seeds} if kept else {}
     names = [[result_name(arm, setting) for setting in arm.settings] for arm in study.arms]
     is_whole = [all(name in whole for name in of_arm) for of_arm in names]
-    if kept and not all(is_whole) and kept.about["versions"] != study.about["versions"]:
-        was = f"was made with {kept.about['versions']}"
-        raise ValueError(f"{config.out} {was}: install these to learn what is missing there")
+    if kept and not all(is_whole):
+        was, now = kept.about.get("arithmetic", {}), checkpoints.arithmetic()
+        if different := ", ".join(differing(was, now)):
+            missing = "use those to learn what is missing there"
+            raise ValueError(f"{config.out} was made with other values of {different}: {missing}")
     for arm, known_names, is_known in zip(study.arms, names, is_whole, strict=True):
         learned = learn(study, arm, config, bars, title or arm.title)
         if is_known:
@@ -161,7 +163,8 @@ def learn(study: Study, arm: Arm, config: Run, bars: Bars, title: str) -> Iterat
     """
     num_runs = len(study.seeds) * len(arm.settings)
     size = bytes_per_run(arm.problem, _own(study, arm, 0), study.shared)
-    batch = min(config.seed_batch or devices.fitting(arm.name, size), num_runs)
+    fitting = devices.fitting(f"one run of {arm.name}", size)
+    batch = min(config.seed_batch or fitting, num_runs)
     if batch < num_runs:
         bars.console.print(f"{num_runs} runs of {size / 1e6:.1f} MB, {batch} at once")
     seconds, measured = 0.0, None

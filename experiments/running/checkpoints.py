@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import operator
-import shutil
+import os
 import time
 from collections.abc import Callable
 from importlib import metadata
@@ -16,9 +16,16 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.running import distributed
+from experiments.running import distributed, files
+from experiments.running.options import differing
 
 Arrays = dict[str, list[np.ndarray]]
+SETTINGS = (
+    "jax_enable_x64", "jax_default_prng_impl", "jax_threefry_partitionable",
+    "jax_random_seed_offset", "jax_high_dynamic_range_gumbel", "jax_softmax_custom_jvp",
+    "jax_optimization_level",
+)  # fmt: skip
+"""JAX's settings that change the bits of a run."""
 
 
 def arithmetic() -> dict[str, Any]:
@@ -26,8 +33,8 @@ def arithmetic() -> dict[str, Any]:
     names = ("mer_jax", "jax", "jaxlib", "flax", "optax")
     known: dict[str, Any] = {name: metadata.version(name) for name in names}
     known["backend"] = jax.default_backend()
-    flags = ("jax_enable_x64", "jax_default_prng_impl")
-    return known | {name: getattr(jax.config, name) for name in flags}
+    known["XLA_FLAGS"] = os.environ.get("XLA_FLAGS")
+    return known | {name: getattr(jax.config, name, None) for name in SETTINGS}
 
 
 @dataclasses.dataclass
@@ -81,13 +88,12 @@ class Checkpoints:
         told["checksum"] = checksum((arrays, json.dumps(told, sort_keys=True)))
         flat = {f"{name}.{i}": leaf for name, rows in arrays.items() for i, leaf in enumerate(rows)}
         both = args.Composite(arrays=args.StandardSave(flat), told=args.JsonSave(told))
-        self.folder.mkdir(parents=True, exist_ok=True)
         try:
+            self.folder.mkdir(parents=True, exist_ok=True)
             with self._manager() as manager:
                 manager.save(at, args=both, force=True)
-        except (OSError, ValueError, RuntimeError) as error:  # such as a full disk
-            reason = next(iter(f"{error}".splitlines()), type(error).__name__)
-            raise OSError(f"{self.folder}/{at} cannot be saved: {reason}") from None
+        except Exception as error:  # a full disk has many names
+            raise ValueError(f"{self.folder}/{at} was not saved: {_reason(error)}") from error
 
     def newest(self) -> tuple[int, Arrays] | None:
         """The place and the arrays of the newest whole checkpoint. None without any.
@@ -104,8 +110,8 @@ class Checkpoints:
                 try:
                     told, arrays = self._read(manager, step)
                 except Exception as error:  # damage has many names
-                    reason = f"{error}".strip().splitlines() or [type(error).__name__]
-                    self.say(f"skipping the damaged checkpoint {self.folder}/{step}: {reason[0]}")
+                    place = f"{self.folder}/{step}"
+                    self.say(f"skipping the damaged checkpoint {place}: {_reason(error)}")
                     continue
                 self._check(told["identity"])
                 for damaged in steps[:number] if distributed.is_first() else ():
@@ -132,21 +138,17 @@ class Checkpoints:
         return told, arrays
 
     def _check(self, identity: dict[str, Any]) -> None:
-        mine, platform = self._identity, arithmetic()
-        changed = [n for n in sorted({*identity, *mine}) if identity.get(n) != mine.get(n)]
-        if changed:
-            named = {n: f"{n} ({identity.get(n)} there, {mine.get(n)} here)" for n in platform}
+        if changed := differing(identity, self._identity):
             raise ValueError(
-                f"{self.folder} was made with other values of "
-                f"{', '.join(named.get(name, name) for name in changed)}; resume it with those, "
-                "delete it to begin anew, or choose another --out"
+                f"{self.folder} was made with other values of {', '.join(changed)}; resume it with "
+                "those, delete it to begin anew, or choose another --out"
             )
 
     def _manager(self) -> Any:
         import orbax.checkpoint as orbax  # takes a second
 
-        for name, level in (("absl", logging.ERROR), ("asyncio", logging.CRITICAL)):
-            logging.getLogger(name).setLevel(level)
+        logging.getLogger("absl").setLevel(logging.ERROR)
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # it repeats errors that are raised
         me = jax.process_index()  # all processes read, and the first one writes
         alone = orbax.options.MultiprocessingOptions(
             primary_host=me, active_processes={me}, barrier_sync_key_prefix=str(me)
@@ -156,6 +158,10 @@ class Checkpoints:
             multiprocessing_options=alone,
         )  # fmt: skip
         return orbax.CheckpointManager(self.folder, options=options)
+
+
+def _reason(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def check_finite(is_finite: np.ndarray, runs: list[str], where: str, kept: Checkpoints) -> None:
@@ -181,10 +187,10 @@ def forget(out: Path) -> None:
     """Deletes the checkpoints of a finished run."""
     # Under another name first: killed half-way, it leaves nothing that could be resumed.
     finished = out / ".finished-checkpoints"
-    shutil.rmtree(finished, ignore_errors=True)
+    files.remove(finished)
     if folder(out).exists():
         folder(out).rename(finished)
-    shutil.rmtree(finished, ignore_errors=True)
+    files.remove(finished)
 
 
 def checksum(tree: Any) -> str:

@@ -47,16 +47,16 @@ def check() -> None:
     """Starts JAX's backend.
 
     Raises:
-      ValueError: if there is none for JAX_PLATFORMS, or JAX_DISABLE_JIT is set.
+      ValueError: if there is none for JAX_PLATFORMS, or nothing is compiled.
     """
     if jax.config.jax_disable_jit:  # type: ignore[attr-defined]
-        raise ValueError("runs need compiled programs: unset JAX_DISABLE_JIT")
+        raise ValueError("JAX_DISABLE_JIT is set, but runs are compiled programs; unset it")
     try:
         jax.devices()
     except Exception as error:  # an AssertionError for an unknown platform
         asked = os.environ.get("JAX_PLATFORMS", "")
         raise ValueError(
-            f"JAX finds no device for JAX_PLATFORMS={asked} ({error}); unset it, or set it to cpu"
+            f"JAX finds no device for JAX_PLATFORMS={asked} ({error!r}); unset it, or set it to cpu"
         ) from None
 
 
@@ -100,31 +100,30 @@ def fetch(array: jax.Array) -> np.ndarray:
     return np.asarray(multihost_utils.process_allgather(array, tiled=True))
 
 
+def host_bytes() -> int:
+    """The memory of this machine, in use or not."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
 def memory_bytes() -> int:
     """The memory of this process's devices together, in use or not."""
     limits = [(one.memory_stats() or {}).get("bytes_limit", 0) for one in jax.local_devices()]
     if not all(limits):  # the CPU's devices share the host's memory
-        limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+        limits = [host_bytes()]
     return sum(limits)
 
 
-def check_host(what: str, size: int) -> None:
-    """Raises `ValueError` if the host has fewer bytes than a plan needs."""
-    if size > (there := os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")):
-        raise ValueError(f"{what} need {size / 1e9:.1f} GB, and there are {there / 1e9:.1f} GB")
-
-
 def fitting(what: str, size: int) -> int:
-    """The number of runs of `size` bytes that fit into half of the memory, at least one.
+    """How many times `size` bytes fit into half of the memory, at least one.
 
     Raises:
-      ValueError: if one run is larger than all of it.
+      ValueError: if one is larger than all of it.
     """
     there = memory_bytes()
     if size > there:
         raise ValueError(
-            f"one run of {what} needs {size / 1e9:.1f} GB, and there are {there / 1e9:.1f} GB; "
-            "choose a smaller --capacity or network"
+            f"{what} needs {size / 1e9:.1f} GB, and there are {there / 1e9:.1f} GB; "
+            "choose smaller sizes, such as --capacity or --batch-size"
         )
     return max(1, int(there / 2 / size))
 

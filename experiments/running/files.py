@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,14 +13,27 @@ from typing import Any
 
 
 def write(path: Path, save: Callable[[Path], object]) -> None:
-    """Calls `save` with another name in the same folder, which is made if need be, then renames."""
+    """Calls `save` with another name in the same folder, which is made if need be, then renames.
+
+    Raises:
+      OSError: with the path, whose old content is still there.
+    """
     part = path.with_name(f".part-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         save(part)
         os.replace(part, path)
     except OSError as error:
-        raise OSError(f"{path} cannot be written: {error.strerror or error}") from None
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+
+
+def remove(folder: Path) -> None:
+    """Deletes a folder, or what a link to a folder shows, and the link."""
+    shutil.rmtree(folder.resolve(), ignore_errors=True)
+    if folder.is_symlink():
+        folder.unlink()
 
 
 def write_text(path: Path, text: str) -> None:
@@ -38,9 +52,10 @@ def read_json(path: Path) -> dict[str, Any]:
     """Reads a JSON object.
 
     Raises:
-      ValueError: if the file holds anything else.
+      ValueError: if the file holds anything else, or halves of letters.
     """
     content = json.loads(path.read_text(encoding="utf-8"))
+    json.dumps(content, ensure_ascii=False).encode()
     if not isinstance(content, dict):
         raise ValueError(f"expected a JSON object, got {type(content).__name__}")
     return content

@@ -125,10 +125,17 @@ def learn(
 
 
 def compile_advance(runs: Runs, shapes: Any) -> Callable[..., Any]:
-    """The compiled program of `Problem.advance`, given the shapes of the state."""
+    """The compiled program of `Problem.advance`, given the shapes of the state.
+
+    Raises:
+      ValueError: if it needs more than the memory.
+    """
     state = devices.placed(shapes, runs.mesh, SEED)
     program = runs.over(runs.problem.advance, own=2, donate=(0,))
-    return program.lower(state, runs.own, runs.shared, np.int32(0)).compile()
+    compiled = program.lower(state, runs.own, runs.shared, np.int32(0)).compile()
+    if known := compiled.memory_analysis():  # of one device
+        devices.fitting("a step", known.temp_size_in_bytes * runs.mesh.size or 1)
+    return compiled
 
 
 def resume(runs: Runs, shapes: Any, place: int, stored: Arrays) -> Progress:

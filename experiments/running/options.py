@@ -2,13 +2,25 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
+
+from experiments.running import devices
 
 
 def flag(name: str) -> str:
     """The name of a setting on the command line."""
     return "--" + name.replace("_", "-")
+
+
+def differing(
+    was: dict[str, Any], now: dict[str, Any], label: Callable[[str], str] = str
+) -> list[str]:
+    """Names of values that differ, each with both values."""
+    names = sorted(name for name in {**was, **now} if was.get(name) != now.get(name))
+    return [f"{label(n)} ({was.get(n)!s:.200} there, {now.get(n)!s:.200} here)" for n in names]
 
 
 class Flags:
@@ -40,6 +52,24 @@ class Flags:
                 if not 0 <= one <= largest or math.isinf(one):
                     raise ValueError(f"{flag(name)} must be {limit}, got {one:g}")
 
+    def some(self, *names: str) -> None:
+        """Raises `ValueError` unless these have at least one value."""
+        for name in names:
+            if not getattr(self, name):
+                raise ValueError(f"{flag(name)}: expected at least one value, got none")
+
+    def fit(self, size: float, **counts: int) -> None:
+        """Raises `ValueError` unless arrays that the flags ask for fit into the machine's memory.
+
+        Args:
+          size: bytes of one part. counts: values of flags, whose product is the number of parts.
+        """
+        needed, there = size * math.prod(counts.values()), devices.host_bytes()
+        if needed > there:
+            given = " ".join(f"{flag(name)} {count}" for name, count in counts.items())
+            sizes = f"at least {needed / 1e9:,.1f} GB, and there are {there / 1e9:,.1f} GB"
+            raise ValueError(f"{given} need {sizes}; choose smaller numbers")
+
     def different(self, *names: str) -> None:
         """Raises `ValueError` unless a sweep's values differ in the six digits that are shown."""
         for name in names:
@@ -67,6 +97,7 @@ class Seeds(Flags):
     def check(self) -> None:
         super().check()
         self.positive("seeds", "seed_batch", "checkpoint_every")
+        self.fit(1000, seeds=self.seeds)
         last, seeds = 2**32 - self.seeds, f"--seeds {self.seeds}"
         if not 0 <= self.seed <= last:
             raise ValueError(f"--seed must be in [0, {last}] with {seeds}, got {self.seed}")

@@ -1,7 +1,6 @@
 """Program shell: flags, checks, expected errors, Ctrl-C, progress and results."""
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,12 +17,13 @@ from experiments.running import (
     files,
     progress,
     record,
+    schema,
 )  # fmt: skip
 from experiments.running.batches import Study
 from experiments.running.command_line import command, deciding, errors, parse
 from experiments.running.files import locked
 from experiments.running.interrupt import interruptible
-from experiments.running.options import Distributed, flag
+from experiments.running.options import Distributed, differing, flag
 from experiments.running.record import Record
 
 Say = Callable[[str], object]
@@ -51,29 +51,34 @@ class Program(NamedTuple):
 
 def main(program: Program, args: Sequence[str] | None = None) -> None:
     """Runs a program from its flags to its results."""
-    config = parse(program.module, program.config, args)
-    console = progress.console()
     with errors(program.module):
+        config = parse(program.module, program.config, args)
         config.check()
-        is_distributed = isinstance(config, Distributed) and config.distributed
-        if is_distributed:
-            distributed.fork(program.module, config)
-        with console.status("reading data"):
-            kept = check_free(config)
-            study = program.study(config, console.print)
-            config.out.mkdir(parents=True, exist_ok=True)
-        most_settings = max(len(arm.settings) for arm in study.arms)
-        devices.use_all_cores(len(study.seeds) * most_settings)
-        jax.config.update("jax_default_matmul_precision", "highest")
-        if is_distributed:
-            distributed.join(config, console.print)
-        devices.check()
-        console.quiet = not distributed.is_first()
-        console.print(study.caption)
-        study.about.update(record.environment())
+        learn(program, config)
+
+
+def learn(program: Program, config: Any) -> None:
+    """Runs a program with checked flags."""
+    console = progress.console()
+    is_distributed = isinstance(config, Distributed) and config.distributed
+    if is_distributed:
+        distributed.fork(program.module, config)
+    with console.status("reading data"):
+        kept = check_free(config)
+        study = program.study(config, console.print)
+        config.out.mkdir(parents=True, exist_ok=True)
+    most_settings = max(len(arm.settings) for arm in study.arms)
+    devices.use_all_cores(len(study.seeds) * most_settings)
+    jax.config.update("jax_default_matmul_precision", "highest")
+    if is_distributed:
+        distributed.join(config, console.print)
+    devices.check()
+    console.quiet = not distributed.is_first()
+    console.print(study.caption)
+    study.about.update(record.environment())
     stopped = f"finished results are in {config.out}. --resume goes on from the last checkpoint"
     lock = locked(config.out) if distributed.is_first() else contextlib.nullcontext()
-    with running(program.module, console, stopped), lock, progress.display(console) as bars:
+    with running(console, stopped), lock, progress.display(console) as bars:
         agree(config, study)
         if distributed.is_first() and not checkpoints.folder(config.out).exists():
             files.write_json(config.out / "run.json", {"format": record.FORMAT} | study.about)
@@ -92,7 +97,6 @@ def agree(config: Any, study: Study) -> None:
     if jax.process_count() > 1:
         values = study.identity | checkpoints.arithmetic()
         values |= {"data": checkpoints.checksum((study.data, study.shared))}
-        values |= {"XLA_FLAGS": os.environ.get("XLA_FLAGS")}
         distributed.agree(values, "data or versions")
 
 
@@ -115,34 +119,31 @@ def check_free(config: Any) -> Record | None:
         raise ValueError(f"{held}: give --resume to resume it, or {otherwise}")
     try:
         about = files.read_json(begun)
-        was, before = about.get("format"), dict(about["config"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{begun} is damaged or missing ({error!r}): {otherwise}") from None
+        schema.check(about, schema.BegunFile, "run")
+        was, before = about["format"], about["config"]
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{begun} is damaged or missing ({error}): {otherwise}") from None
     if was != record.FORMAT:
         earlier = "was begun by an earlier version of this program and cannot be resumed"
         raise ValueError(f"{config.out} {earlier}: {otherwise}")
-    asked = deciding(config)
-    names = [name for name in {**asked, **before} if before.get(name) != asked.get(name)]
-    if names:
-        others = f"was begun with other values of {', '.join(map(flag, names))}"
+    if different := differing(before, deciding(config), flag):
+        others = f"was begun with other values of {', '.join(different)}"
         raise ValueError(f"{config.out} {others}: give those of {begun}, or {otherwise}")
     return None if folder.exists() else record.load(path)
 
 
 @contextlib.contextmanager
-def running(module: str, console: Console, stopped: str) -> Iterator[None]:
+def running(console: Console, stopped: str) -> Iterator[None]:
     """Context of a program's work.
 
-    An expected error ends the program with one line on stderr and status 2. SIGINT and SIGTERM
-    end it at the next checkpoint with the message `stopped` and status 130.
+    SIGINT and SIGTERM end it at the next checkpoint with the message `stopped` and status 130.
     """
-    with errors(module):
-        try:
-            with interruptible(console.print):
-                yield
-        except KeyboardInterrupt:
-            console.print(f"stopped: {stopped}")
-            raise SystemExit(130) from None
+    try:
+        with interruptible(console.print):
+            yield
+    except KeyboardInterrupt:
+        console.print(f"stopped: {stopped}")
+        raise SystemExit(130) from None
 
 
 def tell(console: Console, out: Path, rows: Sequence[Sequence[str]]) -> None:

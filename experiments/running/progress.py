@@ -15,8 +15,8 @@ SECONDS_A_LINE = 10
 
 
 def console() -> Console:
-    """A console that shows text as it is, without markup or colours for numbers."""
-    return Console(markup=False)
+    """A console that shows text as it is, without markup, emojis or colours for numbers."""
+    return Console(markup=False, emoji=False, highlight=False)
 
 
 _loading = console().status("loading JAX")
@@ -48,20 +48,22 @@ def display(console: Console, keep: bool = True) -> Progress:
 
 
 def follow(
-    bars: Progress, title: str, total: int, steps: Iterator[T], tell: Callable[[T], tuple[int, str]]
-) -> T:
+    bars: Progress, title: str, total: int, steps: Iterator[T],
+    tell: Callable[[T], tuple[int, str]], begin: str = "compiling",
+) -> T:  # fmt: skip
     """Goes through all steps beside a bar, and returns the last one.
 
     Args:
       total: count at the end.
       tell: `tell(step)` returns the count so far, and a text for the bar.
+      begin: text for the bar before anything is counted.
     """
-    bar = bars.add_task(title, total=total, about="compiling")
+    bar = bars.add_task(title, total=total, about=begin)
     next_line = time.monotonic()
     for step in steps:
         completed, about = tell(step)
         if not completed:  # the first step waits for the program that makes it
-            about = "compiling"
+            about = begin
         bars.update(bar, completed=completed, about=about)
         if not bars.console.is_terminal and time.monotonic() >= next_line:
             next_line = time.monotonic() + SECONDS_A_LINE

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments.running import files
+from experiments.running import checkpoints, files, schema
+from experiments.running.schema import Object
 from experiments.running.statistics import Spread, spread
 
 FORMAT = 2
@@ -95,26 +96,48 @@ class Record(NamedTuple):
 
 
 def load(path: Path) -> Record:
-    """Reads a record.
+    """Reads a record. A key that is missing in it later raises `ValueError` with the file's name.
 
     Raises:
       ValueError: if the file is damaged, or of another format.
     """
+    where = f"{path} is damaged or not a run's metrics"
     try:
         content = files.read_json(path)
-        written, metrics = content.pop("format", None), content.pop("metrics", {})
-        parts = [dict(part) for part in content.pop("results", [])]
-        results = [Result._make([*map(part.pop, Result._fields[:-1]), part]) for part in parts]
-        about = {name: value for name, value in content.items() if name not in metrics}
-        for result in results:
-            sizes = {len(result.seeds), *(result.array(metric).size for metric in metrics)}
-            if len(sizes) > 1:
-                raise ValueError(f"seeds and values of {result.name} differ in number")
-        if written != FORMAT or not results or not metrics:
-            raise ValueError(f"expected results in format {FORMAT}, got format {written}")
-        return Record(about, metrics, results)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} is damaged or not a run's metrics ({error!r})") from None
+        if (written := content.get("format")) != FORMAT:
+            raise ValueError(f"expected results in format {FORMAT}, got {written!r}")
+        schema.check(content, schema.RecordFile, "record")
+        return _read(Object(content, f"{where}: record"))
+    except RecursionError:
+        raise ValueError(f"{where}: expected a record, got lists nested too deeply") from None
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+
+
+def _read(content: Object) -> Record:
+    """The record in a file that follows `RecordFile`, whose values are checked."""
+    sizes = {n: len(content[n]) for n in ("frames", "domains") if content.get(n) is not None}
+    metrics, results = Object(content.pop("metrics"), f"{content.where}.metrics"), []
+    for number, part in enumerate(content.pop("results")):
+        place, whole = f"record.results[{number}]", f"{content.where}.results[{number}]"
+        part["settings"] = Object(part["settings"], f"{whole}.settings")
+        per_seed = Object(part.pop("per_seed"), f"{whole}.per_seed")
+        seeds = per_seed["seed"]
+        if len({*seeds}) < len(seeds):
+            raise ValueError(f"{place}.per_seed.seed: expected different seeds, got {seeds}")
+        for name in metrics:
+            if np.ndim(per_seed[name]) != 1:
+                raise ValueError(f"{place}.per_seed.{name}: expected a number for each seed")
+        sizes["seeds"] = len(seeds)
+        for name, values in per_seed.items():
+            if name != "alignment":
+                axes = schema.SHAPES.get(name, "seeds")
+                schema.check_values(values, f"{place}.per_seed.{name}", axes, sizes)
+        fields = [*map(part.pop, Result._fields[:-2]), per_seed, part]
+        results.append(Result._make(fields))
+    for name in ("format", *metrics):
+        content.pop(name, None)  # spreads, see `write`
+    return Record(content, metrics, results)
 
 
 def join(known: Record, new: Record) -> Record:
@@ -149,6 +172,7 @@ def environment() -> dict[str, Any]:
             versions[name] = importlib.metadata.version(name)
     return {
         "versions": versions,
+        "arithmetic": checkpoints.arithmetic(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "devices": [str(device) for device in jax.devices()],

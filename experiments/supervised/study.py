@@ -11,7 +11,7 @@ import numpy as np
 import tyro
 
 import mer_jax
-from experiments.running import checkpoints, devices, files
+from experiments.running import checkpoints, files
 from experiments.running.batches import Arm, Study
 from experiments.running.options import Data, Distributed, Run, flag
 from experiments.running.problem import Own
@@ -106,6 +106,12 @@ class Config(Run, Data, Distributed):
     def check(self) -> None:
         super().check()
         self.positive("capacity", "tasks", "examples_per_task", "test_images", "evaluate_every")
+        self.some("method")
+        _, num_tasks, length = BENCHMARKS.get(self.benchmark, (None, 50, 1))
+        tasks, counts = self.tasks or num_tasks, {"seeds": self.seeds}
+        self.fit(5, **counts, tasks=tasks, examples_per_task=self.examples_per_task or length)
+        self.fit(784, num_batches=self.num_batches or 1, batch_size=self.batch_size or 1)
+        self.fit(8 * max(tasks, 784), **counts, tasks=tasks)  # accuracies, changes of pixels
         self.different(*RATES)
         self.rates("shift", "matrix")
         for one, other in (("benchmark", "dataset"), ("dataset", "benchmark")):
@@ -222,8 +228,6 @@ def _images(config: Config, say: Say) -> tuple[Base, Base, DrawTasks]:
     test = jax.tree.map(lambda leaf: leaf[np.arange(count) * size // count], test)
     length = config.examples_per_task or (200 if config.dataset == "digits" else length)
     num_tasks = config.tasks or num_tasks
-    size = config.seeds * num_tasks * (4 * num_tasks + 4 * length + 5 * train.images.shape[1])
-    devices.check_host(f"{num_tasks} tasks of {length} examples", size)
     return train, test, lambda rng: draw(rng, len(train.labels), num_tasks, length)
 
 

@@ -56,21 +56,21 @@ class Config(Data):
             raise ValueError(f"--cells: {self.table} has no {wrong[0]}; it has {', '.join(known)}")
 
 
+@errors(MODULE)
 def main(args: Sequence[str] | None = None) -> None:
     """Runs the missing cells of a table and draws it."""
     console = progress.console()
     config = parse(MODULE, Config, args)
-    with errors(MODULE):
-        config.check()
+    config.check()
     devices.use_all_cores()
+    devices.check()
     jax.config.update("jax_default_matmul_precision", "highest")
     table = TABLES[config.table]
     names = ("dataset", "seeds", "seed", "tasks", "examples_per_task", "test_images", "data_dir")
     given = {name: value for name in names if (value := getattr(config, name)) is not None}
+    at_once = config.seed_batch or (1 if jax.default_backend() == "cpu" else None)
     wanted = [cell for cell in table.cells if cell.name in (config.cells or [cell.name])]
-    with running(MODULE, console, "the same command resumes it"):
-        devices.check()
-        at_once = config.seed_batch or (1 if jax.default_backend() == "cpu" else None)
+    with running(console, "the same command resumes it"):
         missing = [] if config.only_draw else wanted
         pool.run([job for one in missing for job in jobs(one, given, config.out, at_once)], console)
         table.write(config.table, config.out)

@@ -3,18 +3,17 @@
 import dataclasses
 import functools
 import json
-import shutil
 import threading
 from pathlib import Path
 from typing import Any
 
 from rich.progress import Progress as Bars
 
-from experiments.running import batches, checkpoints, record
+from experiments.running import batches, checkpoints, files, record
 from experiments.running.batches import Study
 from experiments.running.command_line import command, deciding
 from experiments.running.files import locked
-from experiments.running.options import flag
+from experiments.running.options import differing, flag
 from experiments.running.pool import Job
 from experiments.running.program import Program
 from experiments.running.record import Record
@@ -79,8 +78,14 @@ def jobs(cell: Cell, given: dict[str, Any], folder: Path, at_once: int | None) -
     config.check()
     check_same(config.out, known := load(config.out), config)
     seeds = config.all_seeds()[len(known.seeds) if known else 0 :]
-    size, lock = at_once or len(seeds) or 1, threading.Lock()
-    parts = [seeds[first : first + size] for first in range(0, len(seeds), size)]
+    lock, parts = threading.Lock(), []
+    # A part that is finished stays as it is, also if parts now have another size.
+    done = {seed: held.seeds for seed in seeds if (held := load(config.out / f"seed-{seed}"))}
+    while seeds:
+        until = next((n for n, seed in enumerate(seeds) if n and seed in done), len(seeds))
+        size = len(done.get(seeds[0], ())) or min(at_once or until, until)
+        parts.append(seeds[:size])
+        seeds = seeds[size:]
     return [functools.partial(learn, cell, config, part, lock) for part in parts]
 
 
@@ -103,7 +108,7 @@ def learn(cell: Cell, config: Any, seeds: list[int], lock: threading.Lock, bars:
         leave=leave and (lambda _, *run: leave(config.out, *run)),
         about=study.about | record.environment(),
     )
-    if not (new := load(out)) or new.seeds != seeds:
+    if not (new := load(out)) or new.seeds[: len(seeds)] != seeds:
         out.mkdir(parents=True, exist_ok=True)
         with locked(out):
             new = batches.run(plan, part, bars, title, draws=False)
@@ -127,7 +132,7 @@ def join(cell: Cell, config: Any, study: Study) -> None:
         about.pop("caption", None)  # of a part
         known._replace(about=about).write(config.out / "metrics.json")
         first += len(new.seeds)
-        shutil.rmtree(out)
+        files.remove(out)
 
 
 def check_same(out: Path, known: Record | None, config: Any, study: Study | None = None) -> None:
@@ -138,16 +143,27 @@ def check_same(out: Path, known: Record | None, config: Any, study: Study | None
     """
     if known is None:
         return
+    now = {n: value for n, value in deciding(config).items() if n not in FREE}
     was = deciding(type(config)()) | known.about.get("config", {})
-    changed = [n for n, value in deciding(config).items() if n not in FREE and was[n] != value]
+    changed = differing({n: was[n] for n in now}, now, flag)
+    seeds = [*range(config.seed, config.seed + len(known.seeds))]
+    if not changed and (wrong := [one for one in known.results if one.seeds != seeds]):
+        counts = (
+            f"expected seeds {seeds[0]} to {seeds[-1]} of {wrong[0].name}, got {wrong[0].seeds}"
+        )
+        raise ValueError(f"{out}/metrics.json: {counts}; delete it to run it again")
     if study and not changed:
         settings = [setting.settings for arm in study.arms for setting in arm.settings]
+        if len(settings) != len(known.results):
+            counts = f"expected {len(settings)} results, got {len(known.results)}"
+            raise ValueError(f"{out}/metrics.json: {counts}; delete it to run it again")
         for result, setting in zip(known.results, settings, strict=True):
-            changed += [n for n, value in result.settings.items() if setting.get(n) != value]
-        told = json.loads(json.dumps(study.about, default=str))
-        names = told.keys() & known.about.keys() - {"config", "command", "seeds", "caption"}
-        changed += sorted(name for name in names if told[name] != known.about[name])
+            changed += differing(result.settings, {n: setting.get(n) for n in result.settings})
+        told = json.loads(json.dumps(study.about | checkpoints.arithmetic(), default=str))
+        made = known.about | known.about.get("arithmetic", {})
+        names = told.keys() & made.keys() - {"config", "command", "seeds", "caption"}
+        changed += differing({n: made[n] for n in names}, {n: told[n] for n in names})
     if changed:
-        names = ", ".join(dict.fromkeys(changed))
+        others = ", ".join(dict.fromkeys(changed))
         wanted = "delete it to run it again, or choose another --out"
-        raise ValueError(f"{out} was made with other values of {names}; {wanted}")
+        raise ValueError(f"{out} was made with other values of {others}; {wanted}")

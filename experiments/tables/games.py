@@ -31,7 +31,8 @@ def _page(rows: list[Row], draw: Draw) -> list[str]:
     texts = []
     for game, same in grouped(rows, lambda row: row.cell.flags["game"]):
         results, title = [row.result for row in same], heading(game)
-        tasks = [f"Task {task + 1}" for task in range(results[0].array("scores").shape[-1])]
+        count = results[0].array("scores").shape[2]
+        tasks = [f"Task {task + 1}" for task in range(count)]
         scores, gains = [["Agent", "Final score", *tasks, "Seconds"]], [["Agent", *tasks]]
         for one in results:
             final, seconds = one.spread("final_score").text(), f"{one.seconds:.0f}"
@@ -43,6 +44,10 @@ def _page(rows: list[Row], draw: Draw) -> list[str]:
         texts.append(markdown(gains, f"{title}: {GAMES[game].gains}, an episode."))
         how = {"metric": "scores", "title": title, "labels": ("frames", "score")}
         places = same[0].record.about["frames"]
+        for row in same:
+            if row.record.about["frames"] != places or row.result.array("scores").shape[2] != count:
+                first = f"{same[0].cell.name}, got others of {row.cell.name}"
+                raise ValueError(f"cells: expected the frames and tasks of {first}; run it again")
         draw(f"rl-{game}.png", curves.by_task, results=results, places=places, **how)
     return [*texts, f"Sums of rewards, mean ± standard deviation over {num_seeds(rows)} seeds."]
 

@@ -110,7 +110,7 @@ def _alignment(rows: list[Row], draw: Draw) -> list[str]:
     for row in rows:
         texts = [row.text(name, digits) for name, digits in MEANS.items()]
         table.append([*row.cell.heads[:2], *texts[:2], row.published(3, "+"), *texts[2:]])
-        panels[row.cell.heads[:2]] = row.result._replace(title=row.cell.heads[1])
+        panels[row.cell.heads[:2]] = row.result
     draw("alignment.png", alignment, panels=panels)
     return [markdown(table, caption)]
 

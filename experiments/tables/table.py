@@ -111,10 +111,13 @@ def swept(text: str) -> Iterator[tuple[str, str, dict[str, tuple[float, ...]]]]:
         yield first, second, {name: tuple(map(float, text.split(","))) for name, text in pairs}
 
 
-def best(results: list[Result], *metrics: str) -> Result:
-    """The result with the highest first metric, and of equal ones the highest second."""
+def best(results: list[Result], *metrics: str) -> Result | None:
+    """The result with the highest first metric, and of equal ones the highest second.
+
+    None if all diverged.
+    """
     finite = [result for result in results if result.is_finite(metrics[0])]
-    return max(finite, key=lambda result: [result.spread(metric).mean for metric in metrics])
+    return max(finite, key=lambda one: [one.spread(name).mean for name in metrics], default=None)
 
 
 def sweep(

@@ -3,7 +3,6 @@
 import shlex
 from pathlib import Path
 
-import jax
 import pytest
 
 pytest.importorskip("gymnax", reason="mer_jax.rl needs it")
@@ -11,7 +10,7 @@ pytest.importorskip("gymnax", reason="mer_jax.rl needs it")
 from experiments import joint, rl, survival
 from experiments.bench import __main__ as bench
 from experiments.language import __main__ as language
-from experiments.running import command_line, devices, files, program
+from experiments.running import command_line, program
 from experiments.supervised import study as supervised
 
 CONFIGS = {
@@ -42,75 +41,36 @@ def test_only_what_decides_is_said():
     )
 
 
-def test_a_path_may_begin_with_the_home_folder(monkeypatch, tmp_path):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    config = command_line.parse("x", bench.Config, ["--out", "~/a", "--compare", "~/b.json"])
-    assert (config.out, config.compare) == (tmp_path / "a", (tmp_path / "b.json",))
-
-
-def test_help_is_shown_in_the_narrowest_terminal(monkeypatch, capsys):
-    monkeypatch.setenv("COLUMNS", "1")
-    with pytest.raises(SystemExit) as end:
-        command_line.parse("x", survival.Config, ["--help"])
-    assert end.value.code == 0
-    assert "--kills" in capsys.readouterr().out
-
-
 @pytest.mark.parametrize("name", CONFIGS)
-def test_what_is_no_number_is_one_line_that_names_the_flag(name, capsys):
+def test_what_is_no_number_is_one_line_that_names_the_flag(name):
     flag = "--repeats" if name == "bench" else "--seed"
-    with pytest.raises(SystemExit) as end:
+    with pytest.raises(ValueError, match=f"^{flag}: expected a whole number, got many$"):
         command_line.parse("x", type(CONFIGS[name]), [flag, "many"])
-    said = capsys.readouterr().err
-    assert (end.value.code, said.count("\n")) == (2, 1)
-    assert flag in said
-    assert "many" in said
 
 
-def test_ctrl_c_before_anything_is_learned_is_one_line(capsys):
+def test_output_that_nobody_reads_ends_without_a_word(capsys):
     with pytest.raises(SystemExit) as end, command_line.errors("x"):
-        raise KeyboardInterrupt
-    assert end.value.code == 130
-    assert capsys.readouterr().err == "x: stopped\n"
-
-
-def test_a_full_device_is_one_line(monkeypatch, capsys):
-    with Path("/dev/full").open("w") as full:
-        monkeypatch.setattr("sys.stdout", full)
-        with pytest.raises(SystemExit) as end, command_line.errors("x"):
-            print("results")
-        assert end.value.code == 2
-        print("what Python writes when it ends", flush=True)
-    assert capsys.readouterr().err == "x: error: [Errno 28] No space left on device\n"
-
-
-def test_a_file_that_cannot_be_written_is_named(tmp_path):
-    (tmp_path / "taken").write_text("")
-    for path, reason in (
-        ("taken/a.md", "(File exists|Not a directory)"),
-        ("b.md", "No space left on device"),
-    ):
-
-        def save(part):
-            raise OSError(28, "No space left on device")
-
-        with pytest.raises(OSError, match=rf"{path} cannot be written: {reason}"):
-            files.write(tmp_path / path, save)
+        raise BrokenPipeError(32, "Broken pipe")
+    assert end.value.code == 141
+    assert capsys.readouterr().err == ""
 
 
 def test_a_plan_that_does_not_fit_is_refused_before_it_is_made(tmp_path, capsys):
     most = str(2**31 - 1)
     for part, flags, says in (
-        (supervised.PROGRAM, ["--dataset", "digits", "--tasks", most], "2147483647 tasks"),
-        (rl.PROGRAM, ["--frames-per-task", most, "--evaluate-every", "1"], "evaluations are too"),
+        (
+            supervised.PROGRAM,
+            ["--dataset", "digits", "--tasks", most],
+            "--tasks 2147483647 --",
+        ),
+        (
+            rl.PROGRAM,
+            ["--frames-per-task", most, "--evaluate-every", "1"],
+            "--frames-per-task 2147483647 need",
+        ),
     ):
         with pytest.raises(SystemExit) as end:
             program.main(part, [*flags, "--out", str(tmp_path / "out")])
         assert end.value.code == 2
         assert says in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
-
-
-def test_runs_without_compiled_programs_are_refused():
-    with jax.disable_jit(), pytest.raises(ValueError, match="unset JAX_DISABLE_JIT"):
-        devices.check()

@@ -14,6 +14,7 @@ from experiments.running import program, record
 from experiments.running.record import Record, Result
 from tests.experiments import toy
 
+INLINE = "data:image/png;base64,"
 METRICS = {name: name for name in ("retained_accuracy", "learning_accuracy", "bti")}
 
 
@@ -112,24 +113,81 @@ def test_it_needs_nothing_beside_it(compared):
         assert (out / name).read_bytes().startswith(b"\x89PNG")
 
 
+def test_texts_of_files_stay_texts(tmp_path):
+    """Links, pictures, HTML, ends of cells and code, and formulas, in every text of a record."""
+    live = "<img src=x> <b> ![p](http://h/x.png) [a](javascript:b) a|b `c`` $x$ http://h www.h\n# d"
+    one = result(live, 0, watched=True)
+    one = one._replace(settings={live: 1.0}, about=one.about | {"arm": live})
+    texts = {"command": live, "caption": live, "versions": {live: live}, "git_revision": live}
+    path = folder(tmp_path / "a|[b](c)", one, metrics=METRICS | {"bti": live}, **texts)
+    markdown, page = make(tmp_path / "report", path)
+    assert page.count("Content-Security-Policy") == 1
+    assert "default-src 'none'; img-src data:; style-src 'sha256-" in page
+    tags = {*re.findall("<([a-z0-9]+)", page)}
+    own = "html meta title style h1 h2 p table tr th td ul li code img"
+    assert tags == {*own.split()}
+    assert {*re.findall('src="(.{22})', page)} == {INLINE}
+    row = next(line for line in markdown.splitlines() if line.startswith(r"| \<img src=x\>"))
+    assert (
+        r"!\[p\](http\://h/x.png) \[a\](javascript:b) a\|b \`c\`\` \$x\$ http\://h www\.h \# d"
+        in row
+    )
+    assert len({len(re.findall(r"(?<!\\)\|", line)) for line in markdown.splitlines()
+                if line.startswith("|")}) == 1  # fmt: skip
+    shown = re.findall(r"^!\[.*\]\((.*?)\)$", markdown, re.MULTILINE)
+    assert shown == ["1.png", "2.png", "3.png", "4.png"]
+    assert "- command: ``` <img" in markdown
+
+
+def test_many_runs_have_details_where_asked(tmp_path, capsys):
+    """Of more than 12 runs, no pictures and differences but those of two."""
+    paths = [folder(tmp_path / f"{n:02}", result(f"R{n}", n)) for n in range(13)]
+    markdown, page = make(tmp_path / "report", *paths)
+    note = "Pictures and differences are shown of at most 12 runs with 1,000 pairs of results."
+    assert note in markdown
+    assert note in page
+    assert note in " ".join(capsys.readouterr().out.split())
+    assert "![" not in markdown
+    assert "## Differences" not in markdown
+    assert markdown.count("| MB a run |") == 13
+    flags = ["--details", paths[3], paths[12]]
+    markdown, _ = make(tmp_path / "report", *paths, *flags)
+    assert markdown.count("![") == 6
+    assert {of for of, _ in differences(markdown)} == {"R3 (03) over R12 (12)"}
+    with pytest.raises(SystemExit) as stop:
+        make(tmp_path / "report", paths[0], *flags)
+    assert stop.value.code == 2
+    assert "--details: expected some of the runs, got " in capsys.readouterr().err
+
+
+def test_many_results_of_a_run_have_no_pairs(tmp_path):
+    markdown, _ = make(tmp_path / "report", folder(tmp_path / "a", *[result("R", 0, 1, 1)] * 46))
+    assert "Here are 1 with 1,035." in markdown
+    assert "## Differences" not in markdown
+
+
 @pytest.mark.skipif(not shutil.which("chromium"), reason="chromium is not installed")
 def test_a_browser_shows_every_picture(compared, tmp_path):
     """It counts those that are broken, and those that are not, in the page's title."""
     *_, page = compared
     count = (
         "<script>onload = () => { const all = [...document.images];"
-        "document.title = all.filter(i => i.naturalWidth < 100).length + ' of ' + all.length }"
+        "const style = getComputedStyle(document.body);"
+        "document.title = all.filter(i => i.naturalWidth < 100).length + ' of ' + all.length + ', '"
+        "+ style.maxWidth }"
         "</script>"
     )
     counting = tmp_path / "counting.html"
-    page = page.replace("default-src 'none'", "default-src 'none'; script-src 'unsafe-inline'")
+    policy = "default-src 'none'; "
+    assert page.count(policy) == 1
+    page = page.replace(policy, policy + "script-src 'unsafe-inline'; ")
     counting.write_text(page.replace("</html>", count + "</html>"))
     shown = subprocess.run(
         ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=10000",
          "--dump-dom", counting.as_uri()],
         capture_output=True, text=True, check=True, timeout=120,
     ).stdout  # fmt: skip
-    assert "<title>0 of 10</title>" in shown
+    assert "<title>0 of 10, 1120px</title>" in shown
 
 
 def test_a_run_as_a_program_leaves_it(tmp_path):
@@ -145,7 +203,7 @@ def test_a_run_as_a_program_leaves_it(tmp_path):
 
 
 def test_the_curves_of_any_study_are_drawn(tmp_path, monkeypatch):
-    """A mean over all tasks and one value for each, but no texts, ragged lists or task lengths."""
+    """A mean over all tasks and one value for each, but no texts or task lengths."""
     drawn = []
     real = curves.by_task
     monkeypatch.setattr(
@@ -155,7 +213,7 @@ def test_the_curves_of_any_study_are_drawn(tmp_path, monkeypatch):
     per_seed = {
         "seed": [0, 1], "error": [0.1, 0.2], "error_curve": rng.uniform(size=(2, 4, 3)).tolist(),
         "norm_curve": rng.uniform(size=(2, 4)).tolist(), "examples_per_task": [[1, 2], [3, 4]],
-        "checksum": ["a", "b"], "ragged": [[1, 2], [3]], "none": [[], []],
+        "checksum": ["a", "b"], "names": [["a", "b"], ["c", "d"]], "none": [[], []],
         "deep": {"curve": [[1, 2], [3, 4]]},
     }  # fmt: skip
     one = Result("MER", "MER", {}, 1.0, per_seed)
@@ -287,13 +345,3 @@ def test_text_of_files_is_shown_as_it_is_and_nothing_is_loaded(tmp_path):
     assert len(body) == len(head)  # one line, so no bar began a new cell
     assert page.count("[x](javascript:alert(1))") >= 3
     assert page.count("http://far.away/z.png") >= 3
-
-
-def test_details_of_many_results_are_made_when_they_are_asked_for(tmp_path):
-    paths = [str(folder(tmp_path / f"{n}", result("MER", n, num_seeds=2))) for n in range(13)]
-    main([*paths, "--out", str(tmp_path / "out")])
-    text = (tmp_path / "out/report.md").read_text()
-    assert "Pictures and differences of 13 results are made with --details." in text
-    assert "![" not in text
-    main([*paths, "--out", str(tmp_path / "all"), "--details"])
-    assert "## Differences" in (tmp_path / "all/report.md").read_text()

@@ -53,6 +53,34 @@ def test_every_public_name_is_documented():
     assert len(list(public_names())) > 100
 
 
+def found(name):
+    """What the reference shows under a name: of a module and a function, the module."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError:
+        parent, _, last = name.rpartition(".")
+        return getattr(found(parent), last)
+
+
+def test_the_reference_has_every_public_name():
+    """Names of `mer_jax` and `mer_jax.rl` by themselves, and modules of data as a whole."""
+    pages = "\n".join(path.read_text() for path in (ROOT / "docs/api").glob("*.md"))
+    names = re.findall(r"^::: (\S+)$", pages, re.MULTILINE)
+    assert len(set(names)) == len(names)
+    pytest.importorskip("gymnax", reason="mer_jax.rl needs it")
+    shown = [found(name) for name in names]
+    missing = []
+    for module in (mer_jax, importlib.import_module("mer_jax.rl")):
+        for name in module.__all__:
+            what = getattr(module, name)
+            if not any(what is one for one in shown):
+                missing.append(f"{module.__name__}.{name}")
+    assert not missing
+    data = {f"mer_jax.data.{path.stem}" for path in (ROOT / "mer_jax/data").glob("[a-z]*.py")}
+    assert data <= set(names)
+    assert len(names) > 60
+
+
 def test_every_module_says_what_it_is_for():
     for module in modules():
         assert len(module.__doc__ or "") > 15, module.__name__
@@ -69,9 +97,9 @@ def test_examples_in_docstrings_do_what_they_say():
 
 def test_the_version_is_one_and_the_changelog_knows_it():
     assert metadata.version("mer_jax") == mer_jax.__version__
-    newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
-    assert newest is not None
-    assert newest[1] == mer_jax.__version__
+    first, newest = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)[:2]
+    assert (first, newest) == ("Unreleased", mer_jax.__version__)
+    assert f"\nversion: {mer_jax.__version__}\n" in (ROOT / "CITATION.cff").read_text()
     named = [
         path
         for path in ROOT.glob("*.toml")

@@ -123,7 +123,10 @@ def test_chosen_rates_are_the_best_of_the_sweeps():
         (["--epsilon", "2"], "--epsilon must be in"),
         (["--discount", "nan"], "--discount must be in"),
         (["--hidden", "0"], "each of --hidden must be a whole number"),
-        (["--capacity", "2000000000"], "one run of dqn-mer needs .* smaller --capacity"),
+        (
+            ["--capacity", "2000000000"],
+            "one run of dqn-mer needs .* smaller sizes, such as --capacity",
+        ),
         (["--alpha", "0.1", "0.1000000001"], r"--alpha must differ in six digits, got 0\.1 0\.1"),
         (["--seed", "-1"], "--seed must be in"),
         (["--max-frames", "0"], "--max-frames must be a whole number"),

@@ -3,7 +3,6 @@
 import os
 import shutil
 
-import jax
 import numpy as np
 import pytest
 
@@ -157,21 +156,6 @@ def test_one_that_is_not_finished_does_not_count(tmp_path):
 def test_of_other_runs_none_is_taken(tmp_path):
     checkpoints(tmp_path).save(1, ARRAYS)
     with pytest.raises(
-        ValueError, match="was made with other values of seeds; resume it with those"
+        ValueError, match=r"other values of seeds \(\[0, 1\] there, \[0, 2\] here\); resume it with"
     ):
         checkpoints(tmp_path, seeds=[0, 2]).newest()
-
-
-@pytest.mark.parametrize("name", ["jax_enable_x64", "jax_default_prng_impl"])
-def test_other_arithmetic_is_another_run(name, tmp_path, monkeypatch):
-    """Settings of JAX that change the bits."""
-    checkpoints(tmp_path).save(1, ARRAYS)
-    before = getattr(jax.config, name)
-    try:
-        jax.config.update(name, {False: True, "threefry2x32": "rbg"}[before])
-        with pytest.raises(
-            ValueError, match=rf"other values of {name} \(.* there, .* here\); resume it with"
-        ):
-            checkpoints(tmp_path).newest()
-    finally:
-        jax.config.update(name, before)

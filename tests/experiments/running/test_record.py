@@ -1,6 +1,7 @@
 """Records, statistics and files: written, read, joined, and damaged."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -59,7 +60,58 @@ def test_what_is_no_record_gets_one_clear_line(content, tmp_path):
 
 def test_seeds_and_values_must_agree(tmp_path):
     made([0, 1], [1.0]).write(tmp_path / "metrics.json")
-    with pytest.raises(ValueError, match="seeds and values of a differ in number"):
+    with pytest.raises(ValueError, match=r"per_seed\.score: expected 2 \(seeds\), got 1"):
+        record.load(tmp_path / "metrics.json")
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "says"),
+    [
+        (["command"], 3, "record.command: expected a valid string, got 3"),
+        (["config"], [], "record.config: expected a valid dictionary, got []"),
+        (["metrics"], {}, "record.metrics: expected at least 1 item, got {}"),
+        (["results"], [], "record.results: expected at least 1 item, got []"),
+        (["results", 0, "title"], "\ud800", "surrogates not allowed"),
+        (["results", 0, "seconds"], "1", 'seconds: expected a valid number, got "1"'),
+        (["results", 0, "settings", "alpha"], float("inf"), "alpha: expected a finite number"),
+        (["results", 0, "per_seed", "score"], None, "score.list[any]: expected a valid list"),
+        (["results", 0, "per_seed", "score", 1], 10**101, "score: expected numbers below"),
+        (["results", 0, "per_seed", "seed"], [0, 0], "expected different seeds, got [0, 0]"),
+        (["results", 0, "per_seed", "seed", 1], True, "seed[1]: expected a valid integer, got"),
+        (["results", 0, "per_seed", "deep", "curve", 1], [1], "curve: expected rows of equal"),
+        (["results", 0, "per_seed", "accuracy_matrix"], [[]], "expected 1 (tasks), got 0"),
+        (["results", 0, "per_seed", "accuracy_matrix"], [[], []], "expected 1 (tasks), got 0"),
+        (["results", 0, "per_seed", "accuracy_matrix"], [[[1], [2]], [[1], [2, 3]]],
+         "accuracy_matrix: expected rows of equal length, got [1]"),
+    ],
+    ids=range(15),
+)  # fmt: skip
+def test_what_is_wrong_in_a_record_is_named(place, value, says, tmp_path):
+    path = tmp_path / "metrics.json"
+    made([0, 1], [1.0, 2.0]).write(path)
+    content = at = json.loads(path.read_text())
+    for step in place[:-1]:
+        at = at[step]
+    at[place[-1]] = value
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=f"^{re.escape(str(path))} is damaged .*{re.escape(says)}"):
+        record.load(path)
+
+
+def test_a_missing_key_is_named_when_it_is_read(tmp_path):
+    made([0, 1], [1.0, 2.0]).write(tmp_path / "metrics.json")
+    known = record.load(tmp_path / "metrics.json")
+    with pytest.raises(
+        ValueError, match=r"json .*\[0\].per_seed: expected the key bti, got seed, "
+    ):
+        known.results[0].array("bti")
+    with pytest.raises(ValueError, match=r"metrics.json .*: record: expected the key frames, got"):
+        (known.about | {"more": 1})["frames"]
+
+
+def test_lists_without_end_are_no_record(tmp_path):
+    (tmp_path / "metrics.json").write_text('{"format": 2, "a": ' + "[" * 10**5 + "]" * 10**5 + "}")
+    with pytest.raises(ValueError, match=r"metrics.json is damaged"):
         record.load(tmp_path / "metrics.json")
 
 

@@ -156,7 +156,7 @@ def test_a_buffer_that_does_not_fit_is_refused_before_it_is_made(tmp_path, monke
         run(tmp_path, "--method", "er", "--capacity", 100_000_000)
     assert stop.value.code == 2
     complaint = capsys.readouterr().err
-    assert "one run of er needs 158.4 GB, and there are 1.0 GB; choose a smaller" in complaint
+    assert "one run of er needs 158.4 GB, and there are 1.0 GB; choose smaller sizes" in complaint
 
 
 def test_published_settings_fit_their_methods():

@@ -2,10 +2,12 @@
 
 import contextlib
 
+import jax
 import pytest
 
 from experiments.running import batches, interrupt, progress, record
 from experiments.running.checkpoints import Checkpoints
+from experiments.tables import cells
 from experiments.tables.cells import Cell, jobs, load
 from tests.experiments import toy
 
@@ -64,17 +66,37 @@ def test_parts_give_what_all_seeds_at_once_give(at_once, order, tmp_path):
 def test_what_was_made_otherwise_is_refused(tmp_path, monkeypatch):
     known, _ = learn(tmp_path, 1)
     path = tmp_path / "cells/toys/one/metrics.json"
-    with pytest.raises(ValueError, match=r"one was made with other values of length; delete it"):
+    with pytest.raises(
+        ValueError, match=r"one was made with other values of --length \(20 there, 40"
+    ):
         learn(tmp_path, 1, length=40)
-    with pytest.raises(ValueError, match="other values of seed;"):
+    with pytest.raises(ValueError, match=r"other values of --seed \(4 there, 3 here\); delete it"):
         learn(tmp_path, 2, seed=3)
+    jax.config.update("jax_random_seed_offset", 3)  # as JAX_RANDOM_SEED_OFFSET does
+    try:
+        with pytest.raises(ValueError, match=r"other values of jax_random_seed_offset \(0 there"):
+            learn(tmp_path, 2)
+    finally:
+        jax.config.update("jax_random_seed_offset", 0)
     record.Record(known.about | {"kind": "others"}, known.metrics, known.results).write(path)
-    with pytest.raises(ValueError, match="other values of kind;"):
+    with pytest.raises(ValueError, match=r"other values of kind \(others there, toy here\);"):
         learn(tmp_path, 2)
     known.results[0].settings["alpha"] = 0.1
     known.write(path)
-    with pytest.raises(ValueError, match="other values of alpha;"):
+    with pytest.raises(ValueError, match=r"other values of alpha \(0.1 there, 0.5 here\);"):
         learn(tmp_path, 2)
+
+
+def test_a_cell_with_other_seeds_or_results_is_refused(tmp_path):
+    known, _ = learn(tmp_path, 2)
+    path, (one,) = tmp_path / "cells/toys/one/metrics.json", known.results
+    known._replace(results=[one, one]).write(path)
+    with pytest.raises(ValueError, match=r"json: expected 1 results, got 2; delete it"):
+        learn(tmp_path, 3)
+    one.per_seed["seed"] = [4, 6]
+    known.write(path)
+    with pytest.raises(ValueError, match=r"json: expected seeds 4 to 5 of one, got \[4, 6\];"):
+        learn(tmp_path, 3)
 
 
 def test_a_finished_part_is_not_learned_again(tmp_path, monkeypatch):
@@ -85,7 +107,7 @@ def test_a_finished_part_is_not_learned_again(tmp_path, monkeypatch):
     assert load(part).seeds == [5]
     with monkeypatch.context() as patch:
         patch.setitem(CELL.flags, "length", 40)
-        with pytest.raises(ValueError, match="seed-5 was made with other values of length"):
+        with pytest.raises(ValueError, match="seed-5 was made with other values of --length"):
             learn(tmp_path, 2)
         (tmp_path / "cells/toys/one/metrics.json").unlink()
     learned = []
@@ -98,6 +120,20 @@ def test_a_finished_part_is_not_learned_again(tmp_path, monkeypatch):
     assert said[1] == "toys/one, seed 5: finished"
     assert [study.seeds for study in learned] == [[4]]
     assert not part.exists()
+
+
+@pytest.mark.parametrize(("at_once", "first", "parts"), [(2, 0, "4|5 6"), (None, 1, "4|5|6")])
+def test_finished_parts_of_another_size_are_joined(tmp_path, monkeypatch, at_once, first, parts):
+    """A part of one seed was finished, and the program was killed before it was joined."""
+    whole, _ = learn(tmp_path / "whole", 3)
+    with monkeypatch.context() as patch, progress.display(progress.console()) as bars:
+        patch.setattr(cells, "join", lambda *given: None)
+        jobs(CELL, {"seeds": 3}, tmp_path, 1)[first](bars)
+    known, said = learn(tmp_path, 3, at_once=at_once, order=-1)
+    assert measured(known) == measured(whole)
+    found = [line.split(":")[0].removeprefix("toys/one, seed ") for line in said]
+    assert "|".join(reversed(found)) == parts
+    assert not list((tmp_path / "cells/toys/one").glob("seed-*"))
 
 
 def test_stopped_within_a_seed_it_resumes_with_the_same_bits(tmp_path, monkeypatch):

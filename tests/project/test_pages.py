@@ -1,0 +1,157 @@
+"""The pages of the documentation: their programs learn, and their numbers are the recorded ones."""
+
+import functools
+import json
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+import mer_jax
+from experiments.bench.__main__ import number
+from tests.project import pages
+from tests.project.pages import ROOT
+
+DOCS = ROOT / "docs"
+RESULTS = ROOT / "experiments/results"
+
+
+def read(name):
+    return (DOCS / name).read_text(encoding="utf-8")
+
+
+def same(one, other, **tolerance):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, **tolerance), one, other)
+
+
+def test_quickstart():
+    names = pages.run(DOCS / "quickstart.md", end=3)
+    loss = np.asarray(names["info"].loss)
+    assert loss[-50:].mean() < loss[:50].mean() / 2
+    assert names["accuracy"] > 0.7
+    names = pages.run(DOCS / "quickstart.md", start=3, names=names)
+    assert names["state"].step == 503
+    same(names["restored"], names["state"])
+    assert (names["retained"], names["learned"], names["bti"]) == (75, 85, -10)
+
+
+def test_mer_explained_is_the_library():
+    names = pages.run(DOCS / "mer.md")
+    same(names["after"], names["expected"], rtol=1e-5, atol=1e-6)
+    assert names["losses"].shape == (2, 3)
+    assert names["dot"].shape == ()
+    assert names["replays"].x.shape == (5, 4)
+
+
+def traced(function):
+    """In place of `jax.jit`: shapes of the results, without compiling."""
+    return functools.partial(jax.eval_shape, function)
+
+
+def test_models_of_several_libraries():
+    """With nnx, dropout, a dictionary and references they learn, the others are only traced."""
+    start, linen, plain_nnx, dropout, augment, equinox, haiku, *rest = pages.programs(
+        DOCS / "models.md"
+    )
+    names = {"traced": traced}
+    exec(start, names)
+    for program in (plain_nnx, dropout, *rest):
+        exec(program, names)
+        loss = np.asarray(names.pop("info").loss)
+        assert loss.shape == (500,)
+        assert loss[-100:].mean() < 0.9 * loss[:100].mean(), program
+    assert len(rest) == 2
+    assert names["logits"].shape == (3,)
+    exec(start.replace("jax.jit(", "traced("), names)
+    for program in (linen, equinox, haiku):
+        exec(program, names)
+        assert names.pop("info").loss.shape == (500,)
+    exec(augment, names)
+    assert names["seen"].x.shape == (28, 28)
+
+
+def test_statistics_of_a_batch_norm_are_no_parameters():
+    """With the page's way of splitting an nnx model."""
+
+    class Net(nnx.Module):
+        def __init__(self, rngs):
+            self.norm = nnx.BatchNorm(3, use_running_average=True, rngs=rngs)
+            self.out = nnx.Linear(3, 2, rngs=rngs)
+
+        def __call__(self, x):
+            return self.out(self.norm(x))
+
+    graph, params, rest = nnx.split(Net(nnx.Rngs(0)), nnx.Param, ...)
+
+    def loss(params, x):
+        return (nnx.merge(graph, params, rest)(x) ** 2).sum()
+
+    learner = mer_jax.er(loss, optimizer=optax.sgd(0.1), batch_size=2, capacity=4)
+    state = learner.init(params, jnp.ones(3))
+    state, _ = mer_jax.run(jax.random.key(0), learner, state, jnp.ones((5, 3)))
+    before, after = Net(nnx.Rngs(0)), nnx.merge(graph, state.params, rest)
+    assert not np.array_equal(after.norm.scale[...], before.norm.scale[...])
+    np.testing.assert_array_equal(after.norm.mean[...], before.norm.mean[...])
+    np.testing.assert_array_equal(after.norm.var[...], before.norm.var[...])
+
+
+def test_a_sweep_over_seeds_and_rates():
+    names = {"accuracy": lambda seed, alpha: seed + alpha}
+    table = pages.run(DOCS / "scaling.md", end=1, names=names)["table"]
+    same(table, jnp.arange(8) + jnp.float32([0.01, 0.03, 0.1, 0.3])[:, None])
+
+
+def test_a_game():
+    pytest.importorskip("gymnax", reason="mer_jax.rl needs it")
+    (program,) = pages.programs(DOCS / "games.md")
+    names = {"traced": traced}
+    exec(program.replace("jax.jit(", "traced("), names)
+    assert names["info"].episode_return.shape == (200,)
+
+
+def test_a_language_model():
+    (program,) = pages.programs(DOCS / "language.md")
+    names = {"traced": traced}
+    exec(program.replace("jax.jit(", "traced("), names)
+    assert names["losses"].shape == (20,)
+    assert names["params"]["embed"].shape == (50, 16)
+
+
+def test_the_times_are_the_recorded_ones():
+    recorded = json.loads((RESULTS / "bench/bench.json").read_text())["rows"]
+    shown = pages.rows(read("benchmarks.md"))
+    found = [row for row in recorded if row["what"] in shown]
+    assert 8 <= len(found) <= 12
+    for row in found:
+        assert shown[row["what"]] == [number(row["median"]), row["unit"]]
+
+
+def test_the_table_of_the_reproduction_has_the_numbers_of_the_results():
+    results = {}
+    for table in ("retained-accuracy", "omniglot"):
+        results |= json.loads((RESULTS / f"{table}.json").read_text())
+    rows = re.findall(
+        r"^\| ((?:Online|EWC|GEM|MER|ER)(?: \d+)?) \| (.*) \|$",
+        read("reproduction.md"),
+        re.MULTILINE,
+    )
+    assert len(rows) == 9
+    compared = 0
+    for method, cells in rows:
+        name = method.lower().replace(" ", "-")
+        benchmarks = ("rotations", "permutations", "many-permutations", "omniglot")
+        for benchmark, text in zip(benchmarks, cells.split(" | "), strict=True):
+            if not text.strip():
+                continue
+            (kept,) = results[f"{benchmark}/{name}"]["results"]
+            ours = kept["retained_accuracy"]
+            assert f"{ours['mean']:.2f} ± {ours['std']:.2f}" in text
+            if "published" in kept:
+                mean, spread = kept["published"]
+                assert f"({mean:.2f} ± {spread:.2f})" in text
+            compared += 1
+    assert compared > 25
