@@ -70,8 +70,9 @@ def show(base: Base, tasks: Tasks, visit: Visit) -> Example:
     Returns:
       An `Example` with `x` `[D]` uint8, `y` and `task`.
     """
-    image = base.images[visit.image][tasks.pixels[visit.task]] * tasks.mask[visit.task]
-    return Example(image, base.labels[visit.image], visit.task)
+    images, labels = (jnp.asarray(leaf) for leaf in base)  # NumPy's take no traced index
+    pixels, mask = jnp.asarray(tasks.pixels)[visit.task], jnp.asarray(tasks.mask)[visit.task]
+    return Example(images[visit.image][pixels] * mask, labels[visit.image], visit.task)
 
 
 def absorb(loss: DenseFirstLoss, params: Params, tasks: Tasks, task: Any) -> Params:

@@ -61,6 +61,9 @@ def test_show_transforms_inside_the_compiled_program(base):
     np.testing.assert_array_equal(example.x, np.asarray(rotated).reshape(-1))
     assert example.x.dtype == jnp.uint8
     assert (example.y, example.task) == (base.labels[11], 2)
+    # NumPy arrays of which a program knows, as in a notebook.
+    again = jax.jit(lambda visit: show(base, tasks, visit))(Visit(2, 11))
+    np.testing.assert_array_equal(again.x, example.x)
 
 
 @pytest.mark.parametrize("name", benchmarks.BENCHMARKS)
