@@ -136,8 +136,13 @@ def test_ctrl_c_does_not_interrupt_a_save(tmp_path, monkeypatch, recwarn):
         return manager()
 
     monkeypatch.setattr(store, "_manager", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        store.save(5, {"state": [np.arange(10.0)] * 30})
+    # Programs that a shell began in the background ignore SIGINT.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            store.save(5, {"state": [np.arange(10.0)] * 30})
+    finally:
+        signal.signal(signal.SIGINT, before)
     monkeypatch.undo()
     gc.collect()
     assert store.newest()[0] == 5
@@ -175,7 +180,12 @@ def test_without_compiling_there_is_one_line():
 
 def test_ctrl_c_while_packages_are_loaded():
     command = [sys.executable, "-m", "experiments.report"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    how = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    # Programs that a shell began in the background ignore SIGINT, and so do those that they begin.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    process = subprocess.Popen(command, **how)
+    signal.signal(signal.SIGINT, before)
+    with process:
         assert process.stdout.readline() == b"loading JAX\n"
         process.send_signal(signal.SIGINT)
         assert process.stderr.read() == b"stopped by Ctrl-C\n"
