@@ -207,7 +207,7 @@ def convolutional(num_classes: int, features: tuple[int, ...] = (64,) * 4) -> Ne
     """The paper's network for Omniglot. Each independent one has its share of the filters.
 
     Its pooling keeps odd last rows and columns, and its filters are normalized. With either it
-    learns far more (see experiments/results/README.md).
+    learns far more (see docs/reproduction.md).
     """
     how: dict[str, Any] = {"pool_padding": "SAME", "normalize": True}
     shared = networks.convnet(num_classes, features, **how)
