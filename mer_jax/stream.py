@@ -182,6 +182,11 @@ def _is_correct(
     apply: Callable[..., jax.Array], params: Params, example: Any
 ) -> tuple[jax.Array, jax.Array]:
     """Whether the largest logit is at the label, and whether all logits are finite."""
+    if missing := [name for name in ("x", "y", "task") if not hasattr(example, name)]:
+        raise ValueError(
+            f"accuracy needs the attributes x, y and task of an example, got "
+            f"{type(example).__name__} without {', '.join(missing)}; let `make` return an Example"
+        )
     if jnp.ndim(example.y) != 0:
         raise ValueError(f"y must be one label, got shape {list(jnp.shape(example.y))}")
     logits = apply(params, example.x, example.task)

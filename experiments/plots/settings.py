@@ -8,7 +8,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.ticker import MaxNLocator
 
-from experiments.plots.curves import IMAGE, LOOKS, figure
+from experiments.plots.curves import IMAGE, LOOKS, figure, look
 from experiments.running.record import Result
 from experiments.running.statistics import Spread
 
@@ -67,13 +67,13 @@ def against_memories(path: Path, panels: dict[str, list[Line]], title: str, unit
     with figure(path, len(panels), (3.1, 3.8, 1.6, 0), 99, title, "right", **how) as axes:
         for axis, (name, lines) in zip(axes.flat, panels.items(), strict=True):
             for number, (arm, label, points) in enumerate(lines):
-                color, marker = LOOKS[arm]
+                color, marker = look(arm, number)
                 aside = 0.3 * (number / max(1, len(lines) - 1) - 0.5)  # so that none hides another
                 at = np.array([sizes.index(size) for size in points]) + aside
                 means, stds = np.transpose([spread[:2] for spread, _ in points.values()])
-                look: dict[str, Any] = {"color": color, "marker": marker, "label": label}
-                look |= {"lw": 2 if arm == "mer" else 1, "ms": 5, "capsize": 2}
-                axis.errorbar(at, means, stds, **look)
+                drawn: dict[str, Any] = {"color": color, "marker": marker, "label": label}
+                drawn |= {"lw": 2 if arm == "mer" else 1, "ms": 5, "capsize": 2}
+                axis.errorbar(at, means, stds, **drawn)
                 theirs = [np.nan if mean is None else mean for _, mean in points.values()]
                 axis.plot(at, theirs, marker, ms=9, mfc="none", mec=color, ls="")
             axis.set(title=name, xlabel="memories")

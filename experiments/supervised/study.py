@@ -11,7 +11,7 @@ import numpy as np
 import tyro
 
 from experiments.running import checkpoints, files
-from experiments.running.batches import Arm, Study
+from experiments.running.batches import Arm, Setting, Study
 from experiments.running.options import Data, Distributed, Run, flag
 from experiments.running.program import Program, Say
 from experiments.running.record import Record
@@ -166,7 +166,7 @@ def prepare(config: Config, say: Say) -> Study:
         for one in settings:
             method.make(model, num_tasks, None, **one.settings)
         _check_batches(config, name, when.chunk, int(settings[0].settings.get("incoming", 1)))
-        sizes = tuple((n, int(v)) for n, v in settings[0].settings.items() if n not in RATES)
+        sizes = _sizes(settings)
         part = problem(model, name, num_tasks, sizes, when.chunk, is_ragged, config.watch,
                        (config.shift, config.matrix), brings_classes)  # fmt: skip
         arms.append(Arm(name, method.title, part, settings))
@@ -184,6 +184,19 @@ def prepare(config: Config, say: Say) -> Study:
         },
         metrics=METRICS, measure=measure, draw=functools.partial(draw, tasks),
     )  # fmt: skip
+
+
+def _sizes(settings: list[Setting]) -> tuple[tuple[str, int], ...]:
+    """The settings that are not rates, as items. Raises `ValueError` unless they are sizes."""
+    names = [name for name in settings[0].settings if name not in RATES]
+    for name in names:
+        values = {float(one.settings[name]) for one in settings}
+        if len(values) > 1 or not min(values).is_integer():
+            raise ValueError(
+                f"{flag(name)}: expected one whole number, got {sorted(values)}; a rate must be "
+                "listed in RATES of experiments/supervised/methods.py"
+            )
+    return tuple((name, int(settings[0].settings[name])) for name in names)
 
 
 def _check_batches(config: Config, method: str, chunk: int, incoming: int) -> None:

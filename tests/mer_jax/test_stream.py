@@ -186,5 +186,7 @@ def test_what_is_no_prediction_is_not_judged():
     assert judged([True, False]) == 1
     assert jnp.isnan(judged([True, True]))
     one_hot = examples._replace(y=jnp.eye(2, dtype=jnp.int32))
+    with pytest.raises(ValueError, match=r"got dict without x, y, task; let `make` return"):
+        mer_jax.accuracy(lambda p, x, task: x, 0.0, {"point": jnp.ones((2, 3))})
     with pytest.raises(ValueError, match=r"y must be one label, got shape \[2\]"):
         mer_jax.accuracy(apply, jnp.float32(2), one_hot)

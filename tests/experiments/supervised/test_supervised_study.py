@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from experiments.running import devices
+from experiments.running.batches import Setting
 from experiments.running.problem import Own
 from experiments.running.program import main
 from experiments.supervised import methods, metrics, study
@@ -373,3 +374,12 @@ def test_no_program_starts_jax_before_it_knows_its_devices():
         env=os.environ | {"JAX_PLATFORMS": "cpu"},
     ).stdout  # fmt: skip
     assert said.strip() == "True 1 cpu"
+
+
+def test_what_is_no_rate_is_one_whole_number():
+    """A rate that is not listed as one would be rounded, and a sweep over it learn one value."""
+    for values in ([0.5], [1, 2]):
+        settings = [Setting({"alpha": 0.1, "decay": value}) for value in values]
+        with pytest.raises(ValueError, match=r"--decay: expected one whole number, got .* RATES"):
+            study._sizes(settings)
+    assert study._sizes([Setting({"alpha": 0.1, "batch_size": 3.0})]) == (("batch_size", 3),)

@@ -322,6 +322,7 @@ def test_a_line_for_each_method_and_hollow_marks_for_what_was_published(tmp_path
     mer = {200: (spread([70.0, 72.0]), 77.0), 500: (spread([np.nan]), 81.0)}
     lines = [Line("mer", "MER", mer), Line("online", "Online", {0: (spread([46.0]), None)})]
     file = tmp_path / "lines.png"
+    lines.append(Line("one of your own", "Own", {200: (spread([50.0, 52.0]), None)}))
     against_memories(file, {"Rotations": lines, "Permutations": lines[1:]}, "title", "%")
     pixels = np.asarray(Image.open(file).convert("RGB")).reshape(-1, 3)
     for color in ("#D55E00", "#777777"):
