@@ -48,6 +48,16 @@ class Batch(NamedTuple):
     present: jax.Array
 
 
+def start(
+    optimizer: optax.GradientTransformation, params: Params, memory: ReservoirState, example: Any
+) -> ReplayState:
+    """The state before the first example, whose network is `params`."""
+    learned = wide(params)
+    opt_state, master = _optimizers.start(optimizer, learned), master_of(learned, params)
+    state = ReplayState(params, opt_state, memory, jnp.zeros((), jnp.int32), master)
+    return varying_like(state, params, example)
+
+
 def replay_learner(
     loss_fn: LossFn,
     gradient: Callable[[LossFn, Params, Batch], tuple[jax.Array, Params]],
@@ -78,16 +88,7 @@ def replay_learner(
     memory = reservoir(capacity)
 
     def init(params: Params, example: Any) -> ReplayState:
-        params = as_state(params)
-        learned = wide(params)
-        state = ReplayState(
-            params,
-            _optimizers.start(optimizer, learned),
-            memory.init(example),
-            jnp.zeros((), jnp.int32),
-            master_of(learned, params),
-        )
-        return varying_like(state, params, example)
+        return start(optimizer, as_state(params), memory.init(example), example)
 
     def update(key: jax.Array, state: ReplayState, example: Any) -> tuple[ReplayState, Info]:
         draw_key, add_key = jax.random.split(key)

@@ -9,10 +9,9 @@ import jax.numpy as jnp
 import optax
 
 from mer_jax import _checks, _optimizers
-from mer_jax._meshes import varying_like
-from mer_jax._precision import master_of, on_wide, wide
+from mer_jax._precision import on_wide, wide
 from mer_jax.augmentation import Augment, augmented
-from mer_jax.learners._replay_step import ReplayState
+from mer_jax.learners._replay_step import ReplayState, start
 from mer_jax.losses import InTurnOnCPU, gradient_of_sum, value_and_gradient
 from mer_jax.networks import Model
 from mer_jax.replay.batches import replay_batch
@@ -201,15 +200,8 @@ def _learner(
 
     def init(params: Params, example: Any) -> ReplayState:
         params = as_state(params)
-        learned = wide(params)
-        state = ReplayState(
-            params,
-            _optimizers.start(optimizer, learned),
-            memory.init(_shapes_of_row(logits_of, augment, params, example)),
-            jnp.zeros((), jnp.int32),
-            master_of(learned, params),
-        )
-        return varying_like(state, params, example)
+        rows = memory.init(_shapes_of_row(logits_of, augment, params, example))
+        return start(optimizer, params, rows, example)
 
     def update(key: jax.Array, state: ReplayState, example: Any) -> tuple[ReplayState, Info]:
         add_key, *draw_keys = jax.random.split(key, 1 + len(terms))
