@@ -54,10 +54,9 @@ def check() -> None:
     try:
         jax.devices()
     except Exception as error:  # an AssertionError for an unknown platform
-        asked = os.environ.get("JAX_PLATFORMS", "")
-        raise ValueError(
-            f"JAX finds no device for JAX_PLATFORMS={asked} ({error!r}); unset it, or set it to cpu"
-        ) from None
+        asked, reason = os.environ.get("JAX_PLATFORMS", ""), " ".join(str(error).split())
+        found = f"JAX finds no device for JAX_PLATFORMS={asked}{reason and f' ({reason})'}"
+        raise ValueError(f"{found}; unset it, or set it to cpu") from None
 
 
 def places(num_programs: int) -> list[Place]:
