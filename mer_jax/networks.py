@@ -292,6 +292,6 @@ def cross_entropy(logits: jax.Array, label: jax.Array) -> jax.Array:
 
     A label outside `[0, C)` gives NaN, since a compiled program cannot raise.
     """
-    is_label = jnp.arange(logits.shape[-1]) == label
+    is_label = jnp.arange(logits.shape[-1], dtype=jnp.int32) == label
     loss = jax.nn.logsumexp(logits) - jnp.sum(jnp.where(is_label, logits, 0))
     return jnp.where(is_label.any(), loss, jnp.nan)

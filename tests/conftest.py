@@ -20,10 +20,14 @@ compiled = Path(__file__).parents[1] / ".compiled_cache"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(compiled))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
+import functools  # noqa: E402
+
+import jax  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
 from mer_jax.data import omniglot  # noqa: E402
+from tests.mer_jax.compiling import QUICK_KEYS  # noqa: E402
 
 LONG = (
     "test_on_devices", "test_composes", "test_q_learning", "test_supervised_study", "test_loop",
@@ -37,6 +41,14 @@ def pytest_collection_modifyitems(items):
     """Starts the slowest modules first, so that no core waits for one at the end."""
     places = {name: place for place, name in enumerate(LONG)}
     items.sort(key=lambda item: places.get(item.module.__name__.split(".")[-1], len(LONG)))
+
+
+@pytest.fixture(scope="module")
+def quick_keys():
+    """`jax.random.key` makes keys that compile quickly, where any good draw is good enough."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jax.random.key", functools.partial(jax.random.key, impl=QUICK_KEYS))
+        yield
 
 
 @pytest.fixture

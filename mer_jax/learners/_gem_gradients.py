@@ -80,7 +80,7 @@ def of_others(
       augment: see `gem`.
     """
     num_tasks = len(stored.num_seen)
-    counts = (stored.num_seen > 0) & (jnp.arange(num_tasks) != at.task)
+    counts = (stored.num_seen > 0) & (jnp.arange(num_tasks, dtype=jnp.int32) != at.task)
     room = by_task.size(stored)
 
     def of_tasks(tasks: jax.Array) -> tuple[Any, jax.Array]:
@@ -153,12 +153,12 @@ def _by_rows(layout: _Rows, block: int, past: _Past, grads: Params) -> TaskGradi
 
     def add_rows(number: jax.Array, rows: jax.Array) -> jax.Array:
         first = jnp.minimum(number * block, num_tasks - block)  # the last begins a little sooner
-        examples, shares = past.of_tasks(first + jnp.arange(block))
+        examples, shares = past.of_tasks(first + jnp.arange(block, dtype=jnp.int32))
         # Piece by piece, so that each is written where it belongs without a copy.
         start = 0
         for piece in layout.of_tasks(examples, shares):
             piece = piece.reshape(block, -1).astype(rows.dtype)
-            rows = jax.lax.dynamic_update_slice(rows, piece, (first, start))
+            rows = jax.lax.dynamic_update_slice(rows, piece, (first, jnp.int32(start)))
             start += piece.shape[1]
         return rows
 
@@ -201,7 +201,9 @@ def _slopes(
 
 def _end(counts: jax.Array) -> jax.Array:
     """One more than the last task that counts, in any member of the batches of all `vmap`s."""
-    return largest_in_batch(jnp.max(jnp.where(counts, jnp.arange(len(counts)) + 1, 0)))
+    return largest_in_batch(
+        jnp.max(jnp.where(counts, jnp.arange(len(counts), dtype=jnp.int32) + 1, 0))
+    )
 
 
 def _of_first(end: jax.Array, num_tasks: int, products: Callable[[int], jax.Array]) -> jax.Array:
@@ -218,7 +220,9 @@ def _of_first(end: jax.Array, num_tasks: int, products: Callable[[int], jax.Arra
         missing = (0, num_tasks - count)
         return lambda: jnp.pad(products(count), (missing, missing))
 
-    return jax.lax.switch((end > jnp.array(counts)).sum(), [branch(count) for count in counts])
+    return jax.lax.switch(
+        (end > jnp.array(counts, jnp.int32)).sum(), [branch(count) for count in counts]
+    )
 
 
 def _by_gram(loss: DenseFirstLoss, at: Incoming, past: _Past) -> TaskGradients:
@@ -229,7 +233,7 @@ def _by_gram(loss: DenseFirstLoss, at: Incoming, past: _Past) -> TaskGradients:
     takes less computation and far less memory than N times the layer. The other layers are rows.
     """
     num_tasks = len(past.counts)
-    examples, shares = past.of_tasks(jnp.arange(num_tasks))
+    examples, shares = past.of_tasks(jnp.arange(num_tasks, dtype=jnp.int32))
     x, d, rest_rows = _slopes(loss, at.params, examples, shares)
     _, incoming_bias, incoming_rest = loss.split(at.grads)
     flat_rest, unravel_rest = ravel_pytree(incoming_rest)

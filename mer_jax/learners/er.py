@@ -127,7 +127,7 @@ def task_mean_shares(task: jax.Array, present: jax.Array, num_tasks: int) -> jax
     Returns:
       `[k]`, `present` divided by the number of present examples of the same task.
     """
-    is_task = task[:, None] == jnp.arange(num_tasks)[None]  # [k, num_tasks]
+    is_task = task[:, None] == jnp.arange(num_tasks, dtype=jnp.int32)[None]  # [k, num_tasks]
     member = is_task.astype(present.dtype)
     count = member @ (present @ member)
     return jnp.where(is_task.any(1), present / jnp.maximum(count, 1), jnp.nan)

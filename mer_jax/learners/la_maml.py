@@ -215,7 +215,7 @@ def _replays(
         drawn, _ = reservoir.sample(key, state, times * num_replays)
         drawn = jax.tree.map(lambda rows: rows.reshape(*shape, *rows.shape[1:]), drawn)
         stored = jnp.minimum(state.num_seen, reservoir.capacity(state))
-        valid = jnp.arange(num_replays) < stored
+        valid = jnp.arange(num_replays, dtype=jnp.int32) < stored
         return drawn, jnp.broadcast_to(valid.astype(float), shape)
 
     first = draw(first_key, state, 1)
@@ -227,7 +227,9 @@ def _meta(meta_batch: Any, weights: Any) -> tuple[Any, jax.Array]:
     """The meta-batch and the share of each row. Padding becomes an example with a finite loss."""
     weights = _checks.weights_of("meta_batch", meta_batch, weights, "M")
     is_in = weights != 0
-    rows = jnp.where(is_in, jnp.arange(len(weights)), jnp.argmax(is_in))
+    rows = jnp.where(
+        is_in, jnp.arange(len(weights), dtype=jnp.int32), jax.lax.argmax(is_in, 0, jnp.int32)
+    )
     examples = jax.tree.map(lambda leaf: varying_like(jnp.asarray(leaf), rows)[rows], meta_batch)
     return examples, weights / weights.sum()
 

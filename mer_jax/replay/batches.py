@@ -28,7 +28,7 @@ def replay_batch(
     """
     check_row(state, example)
     replays, _ = sample(key, state, batch_size - 1)
-    valid = jnp.arange(batch_size) <= jnp.minimum(state.num_seen, capacity(state))
+    valid = jnp.arange(batch_size, dtype=jnp.int32) <= jnp.minimum(state.num_seen, capacity(state))
 
     def rows(incoming: jax.Array, drawn: jax.Array) -> jax.Array:
         first = varying_like(jnp.asarray(incoming, drawn.dtype)[None], drawn)

@@ -72,7 +72,7 @@ def of_task(stored: TaskExamples, task: Any) -> tuple[Any, jax.Array]:
       The examples `[n, ...]` and the weight of each in their mean, `[n]`. Rows never written repeat
       the first row and have weight 0.
     """
-    present = jnp.arange(size(stored)) < stored.num_seen[task]
+    present = jnp.arange(size(stored), dtype=jnp.int32) < stored.num_seen[task]
     shares = _shares(present)
 
     def rows(leaf: jax.Array) -> jax.Array:
@@ -100,7 +100,9 @@ def sample_others(
     """
     num_tasks, room = stored.num_seen.shape[0], size(stored)
     kept = jnp.minimum(stored.num_seen, room)
-    ends = jnp.cumsum(jnp.where(jnp.arange(num_tasks) == task, 0, kept), dtype=jnp.int32)
+    ends = jnp.cumsum(
+        jnp.where(jnp.arange(num_tasks, dtype=jnp.int32) == task, 0, kept), dtype=jnp.int32
+    )
     drawn = distinct(key, ends[-1], min(num_samples, num_tasks * room))
     present = drawn < ends[-1]
     # A missing draw repeats the first, which is present if any draw is.

@@ -84,7 +84,7 @@ def _sample(key: jax.Array, state: ReservoirState, n: int) -> tuple[Any, jax.Arr
     draw_key = jax.random.split(key)[1]  # as in flashbax
     drawn = jax.random.randint(draw_key, (n,), 0, jnp.maximum(stored, 1), jnp.int32)
     slots = (oldest + drawn) % capacity
-    return reservoir.rows_at(state, slots), jnp.arange(n) < stored
+    return reservoir.rows_at(state, slots), jnp.arange(n, dtype=jnp.int32) < stored
 
 
 def _sample_and_add(

@@ -59,7 +59,7 @@ def mix(
     draw_key, add_key = jax.random.split(key)
     replays, valid = reservoir.sample(draw_key, buffer_state, num_replays)
     stored = jnp.minimum(buffer_state.num_seen, room)
-    place = jnp.arange(size) - (size - num_replays)  # among the replays
+    place = jnp.arange(size, dtype=jnp.int32) - (size - num_replays)  # among the replays
     is_replay = (place >= 0) & (place < stored)
     whole = varying_like(all_rows(batch), key, buffer_state)
 

@@ -214,7 +214,7 @@ def sample(key: jax.Array, state: ReservoirState, n: int) -> tuple[Any, jax.Arra
     n, state = _checks.count("n", n), varying_like(state, key)
     stored = jnp.minimum(state.num_seen, capacity(state))
     slots = jax.random.randint(key, (n,), 0, jnp.maximum(stored, 1), jnp.int32)
-    return rows_at(state, slots), jnp.arange(n) < stored
+    return rows_at(state, slots), jnp.arange(n, dtype=jnp.int32) < stored
 
 
 def rows_at(state: ReservoirState, slots: jax.Array) -> Any:

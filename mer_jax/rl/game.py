@@ -114,7 +114,7 @@ def vector(values: Sequence[jax.Array]) -> jax.Array:
 
     On an explicit mesh `jnp.stack` accepts no mixture of sharded and other numbers.
     """
-    place, result = jnp.arange(len(values)), jnp.zeros(len(values), jnp.float32)
+    place, result = jnp.arange(len(values), dtype=jnp.int32), jnp.zeros(len(values), jnp.float32)
     for number, value in enumerate(values):
         result = jnp.where(place == number, jnp.asarray(value, jnp.float32), result)
     return result

@@ -153,7 +153,7 @@ def _batches_on_one_gram(
     learned_x = jnp.where(weights.reshape(weights.size)[:, None] != 0, x, 0)
     gram = (x @ learned_x.T + 1).reshape(*weights.shape, -1)
     at_start = (x @ kernel + bias[None]).reshape(*weights.shape, -1)
-    row = jnp.arange(weights.size).reshape(weights.shape)
+    row = jnp.arange(weights.size, dtype=jnp.int32).reshape(weights.shape)
 
     def sgd_step(carry: tuple[jax.Array, Any], at: Any) -> tuple[tuple[jax.Array, Any], jax.Array]:
         steps, rest = carry

@@ -128,7 +128,7 @@ def _first_order_on_pairs(
 
     none = jax.tree.map(lambda p: p - p, rest)
     start = both @ kernel + bias[None], rest, none, none, none
-    rows = num_meta + jnp.arange(size), batch, moves
+    rows = num_meta + jnp.arange(size, dtype=jnp.int32), batch, moves
     (*_, of_rest, of_rates), (losses, slope, slopes) = jax.lax.scan(step, start, rows)
     total = slopes.sum(0)  # [M, h]
     of_theta = loss.merge(meta_inputs.T @ total, total.sum(0), of_rest)

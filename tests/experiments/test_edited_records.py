@@ -25,6 +25,8 @@ from experiments.tables.__main__ import main as tables
 from tests.experiments import toy
 from tests.experiments.tables.test_tables import write
 
+pytestmark = pytest.mark.usefixtures("quick_keys")
+
 LIVE = "<img src=x> ![p](http://h/x.png) [a](javascript:b) | $x$ `c` \ud7ff"
 VALUES: list[Any] = [
     None, True, 3, -1, 0.5, float("inf"), float("nan"), 10**400, "", LIVE, "\ud800", [], {},

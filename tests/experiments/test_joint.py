@@ -15,6 +15,8 @@ from mer_jax.data import omniglot
 from mer_jax.data.benchmarks import Base, Tasks
 from mer_jax.networks import Model
 
+pytestmark = pytest.mark.usefixtures("quick_keys")
+
 SMALL = ["--tasks", "2", "--passes", "4", "--batch-size", "6"]
 
 

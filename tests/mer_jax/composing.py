@@ -25,6 +25,7 @@ from mer_jax.data import augment
 from mer_jax.learners import gem
 from mer_jax.networks import Model
 from mer_jax.rl import Transition
+from tests.mer_jax.compiling import QUICK_KEYS
 
 RATE = 0.05
 SEEDS = 4
@@ -239,7 +240,7 @@ LEARNERS = {
 SGD = optax.sgd(RATE, momentum=0.5)
 IN_TURN = optax.chain(SGD, optax.adamw(RATE), contrib.prodigy())
 """Each of the three with its own state, of which that of Prodigy keeps the first parameters."""
-KEYS = jax.random.split(jax.random.key(7), 4)
+KEYS = jax.random.split(jax.random.key(7, impl=QUICK_KEYS), 4)
 
 
 def run(learner: Learner, keys: Any, params: Any, examples: Any, step: Any = None) -> Any:
@@ -327,9 +328,10 @@ def _without_jit() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _all_flags() -> Iterator[None]:
-    """Every mode that only raises, so that one run shows that none of them does."""
+def _in_all_modes() -> Iterator[None]:
+    """Every mode that only raises, on top of double precision, so that one run tests them all."""
     with (
+        jax.enable_x64(True),
         jax.numpy_dtype_promotion("strict"),
         jax.numpy_rank_promotion("raise"),
         jax.debug_nans(True),
@@ -338,7 +340,7 @@ def _all_flags() -> Iterator[None]:
         yield
 
 
-with_flags: Check = functools.cache(_inside(_all_flags))
+in_all_modes: Check = functools.cache(_inside(_in_all_modes, FLOAT32_BOUND))
 
 
 def leaks(name: str) -> None:
@@ -351,20 +353,18 @@ def leaks(name: str) -> None:
     chex.assert_trees_all_equal_shapes_and_dtypes(after, state)
 
 
-def legacy_keys(name: str) -> None:
-    """Arrays of uint32 are the same keys as those of the key type that have the same bits."""
-    case = LEARNERS[name]
-    got = run(case.make(SGD), jax.random.key_data(KEYS), case.params, case.examples)
-    assert_same(got, plain_result(name))
+@functools.cache
+def other_keys(name: str) -> None:
+    """Keys of another generator that are arrays of uint32.
 
-
-def rbg_keys(name: str) -> None:
-    """The generator draws other numbers, so all examples are equal and every draw is the same."""
+    It draws other numbers, so all examples are equal and every draw is the same.
+    """
     case = LEARNERS[name]
     args = case.params, case.examples[-1:] * case.alike
-    keys = jax.random.split(jax.random.key(7, impl="rbg"), case.alike)
     expected = plain(name, KEYS[: case.alike], *args)
-    assert_same(run(case.make(SGD), keys, *args), expected, FLOAT32_BOUND)
+    with jax.default_prng_impl("rbg"):
+        keys = jax.random.split(jax.random.PRNGKey(7), case.alike)
+        assert_same(run(case.make(SGD), keys, *args), expected, FLOAT32_BOUND)
 
 
 @functools.cache
@@ -412,7 +412,7 @@ def exported(name: str) -> None:
     learner = case.make(SGD)
 
     def step(bits: jax.Array, state: Any, example: Any) -> Any:
-        return learner.update(jax.random.wrap_key_data(bits), state, example)
+        return learner.update(jax.random.wrap_key_data(bits, impl=QUICK_KEYS), state, example)
 
     bits = jax.random.key_data(KEYS)
     state = learner.init(case.params, case.examples[0])
@@ -429,7 +429,7 @@ def exported(name: str) -> None:
 def _seeds(name: str) -> tuple[Any, Any, Any]:
     """Keys, parameters and streams of four different seeds, `[4, ...]`."""
     case = LEARNERS[name]
-    keys = jax.random.split(jax.random.key(8), (SEEDS, len(case.examples)))
+    keys = jax.random.split(jax.random.key(8, impl=QUICK_KEYS), (SEEDS, len(case.examples)))
     scales = np.array([1, 0.9, 0.8, 0.7], np.float32)
     # By NumPy, which need not compile.
     params = jax.tree.map(
@@ -647,25 +647,19 @@ class Way(NamedTuple):
 WAYS = {
     "x64": Way(
         "`jax_enable_x64`, with parameters of float32: the same draws and dtypes.",
-        _inside(lambda: jax.enable_x64(True), FLOAT32_BOUND),
+        in_all_modes,
     ),
-    "strict": Way(
-        '`jax_numpy_dtype_promotion="strict"`: the same bits.',
-        with_flags,
-    ),
-    "rank": Way(
-        '`jax_numpy_rank_promotion="raise"`: the same bits.',
-        with_flags,
-    ),
-    "nans": Way("`jax_debug_nans`: the same bits.", with_flags),
-    "infs": Way("`jax_debug_infs`: the same bits.", with_flags),
+    "strict": Way('`jax_numpy_dtype_promotion="strict"`.', in_all_modes),
+    "rank": Way('`jax_numpy_rank_promotion="raise"`.', in_all_modes),
+    "nans": Way("`jax_debug_nans`.", in_all_modes),
+    "infs": Way("`jax_debug_infs`.", in_all_modes),
     "leaks": Way("`jax_check_tracer_leaks`: no tracer leaks.", leaks),
     "no jit": Way(
         "`jax_disable_jit`: the same up to rounding.",
         _inside(_without_jit, FLOAT32_BOUND, every=2),
     ),
-    "uint32 keys": Way("`jax.random.PRNGKey`: the same bits as `jax.random.key`.", legacy_keys),
-    "rbg keys": Way('`jax.random.key(seed, impl="rbg")`: other draws of the same kind.', rbg_keys),
+    "uint32 keys": Way("Arrays of `jax.random.PRNGKey`: draws of the same kind.", other_keys),
+    "rbg keys": Way("Keys of the generator `rbg`: draws of the same kind.", other_keys),
     "mesh": Way(
         "Seeds on an axis of `jax.make_mesh`, whose type is Explicit, in a `vmap`.",
         on_mesh,

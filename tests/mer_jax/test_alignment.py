@@ -9,6 +9,8 @@ import pytest
 import mer_jax
 from mer_jax.replay.reservoir import sample
 
+pytestmark = pytest.mark.usefixtures("quick_keys")
+
 
 def half_square(params, example):
     return (params - example) ** 2 / 2

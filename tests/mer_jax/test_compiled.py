@@ -10,6 +10,8 @@ import pytest
 import mer_jax
 from mer_jax import Example
 
+pytestmark = pytest.mark.usefixtures("quick_keys")
+
 FLOAT = 4
 """Bytes."""
 SIZES = (784, 100, 100, 10)

@@ -12,6 +12,8 @@ import mer_jax
 from mer_jax import networks
 from mer_jax.rl import fifo
 
+pytestmark = pytest.mark.usefixtures("quick_keys")
+
 CAPACITY = 4000
 SEEDS = 4
 KEY = jax.eval_shape(lambda: jax.random.key(0))

@@ -13,6 +13,8 @@ from mer_jax.types import Example, Info, Learner
 from tests.mer_jax.golden import at
 from tests.mer_jax.problems import MODEL, blobs
 
+pytestmark = pytest.mark.usefixtures("quick_keys")
+
 
 class Counter(NamedTuple):
     params: Any

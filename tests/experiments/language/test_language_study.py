@@ -19,6 +19,8 @@ from experiments.running.checkpoints import Checkpoints
 from experiments.running.problem import Own
 from experiments.running.program import main
 
+pytestmark = pytest.mark.usefixtures("quick_keys")
+
 SMALL = [
     "--steps", "4", "--batch-size", "4", "--length", "16", "--width", "8", "--layers", "1",
     "--seeds", "2", "--train-bytes", "2000", "--test-bytes", "200", "--capacity", "20",

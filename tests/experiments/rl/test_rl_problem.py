@@ -12,6 +12,8 @@ pytest.importorskip("gymnax", reason="mer_jax.rl needs it")
 from experiments.rl import CHOSEN, GAMES, Play, problem
 from experiments.running.problem import Own
 
+pytestmark = pytest.mark.usefixtures("quick_keys")
+
 
 def test_tasks_get_harder():
     catcher, flappy = (GAMES[name] for name in ("catcher", "flappy-bird"))

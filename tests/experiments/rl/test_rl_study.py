@@ -16,6 +16,8 @@ from experiments.running import interrupt, record
 from experiments.running.checkpoints import Checkpoints
 from experiments.running.program import main
 
+pytestmark = pytest.mark.usefixtures("quick_keys")
+
 SMALL = [
     "--tasks", "2", "--frames-per-task", "100", "--evaluate-every", "50", "--episodes", "2",
     "--max-frames", "60", "--seeds", "2", "--hidden", "8", "--capacity", "60", "--replays", "4",

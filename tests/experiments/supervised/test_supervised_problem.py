@@ -15,6 +15,8 @@ from mer_jax.alignment import WatchedInfo
 from mer_jax.data import benchmarks
 from mer_jax.data.benchmarks import Base, Visit
 
+pytestmark = pytest.mark.usefixtures("quick_keys")
+
 MODEL = mer_jax.networks.mlp((784, 8, 5))
 
 

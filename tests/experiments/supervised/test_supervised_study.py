@@ -17,6 +17,8 @@ from experiments.supervised import methods, metrics, study
 from experiments.supervised.problem import convolutional, dense
 from mer_jax.data import benchmark_files, benchmarks, datasets
 
+pytestmark = pytest.mark.usefixtures("quick_keys")
+
 ROOT = Path(__file__).parents[3]
 SMALL = ["--tasks", "2", "--examples-per-task", "30", "--test-images", "60", "--seeds", "2"]
 

@@ -13,6 +13,8 @@ from mer_jax.data import augment as library
 from mer_jax.data.augment import random_affine, random_shift_rotation_scale
 from tests.mer_jax.compiling import quickly
 
+pytestmark = pytest.mark.usefixtures("quick_keys")
+
 affine = quickly(library.affine, same_fusions=True)
 
 # Another program may round products and sums differently, which moves a position of up to 28 pixels

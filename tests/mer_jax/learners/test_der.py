@@ -16,6 +16,8 @@ from tests.mer_jax.golden import at
 from tests.mer_jax.problems import MODEL
 from tests.mer_jax.problems import blobs as made
 
+pytestmark = pytest.mark.usefixtures("quick_keys")
+
 SIZES: dict[str, Any] = {"batch_size": 4, "capacity": 5}
 
 

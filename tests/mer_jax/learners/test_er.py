@@ -13,6 +13,8 @@ from tests.mer_jax.compiling import quickly
 from tests.mer_jax.golden import at
 from tests.mer_jax.learners.test_mer import MODEL, blobs, half_square, initial
 
+pytestmark = pytest.mark.usefixtures("quick_keys")
+
 
 def by_example(params, example):
     return half_square(params, example.x)

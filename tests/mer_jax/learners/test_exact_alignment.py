@@ -11,6 +11,8 @@ from tests.mer_jax.compiling import quickly
 from tests.mer_jax.golden import at
 from tests.mer_jax.problems import MODEL, blobs
 
+pytestmark = pytest.mark.usefixtures("quick_keys")
+
 
 def loss(params, x):
     return jnp.tanh(params @ x) + (params * x).sum() ** 3 / 10

@@ -18,6 +18,8 @@ from tests.mer_jax.compiling import quickly
 from tests.mer_jax.golden import at
 from tests.mer_jax.learners.test_mer import MODEL, blobs, initial
 
+pytestmark = pytest.mark.usefixtures("quick_keys")
+
 RNG = np.random.default_rng(0)
 
 

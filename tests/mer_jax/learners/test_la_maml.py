@@ -14,6 +14,8 @@ from tests.mer_jax.compiling import quickly
 from tests.mer_jax.golden import at
 from tests.mer_jax.problems import MODEL, blobs, half_square
 
+pytestmark = pytest.mark.usefixtures("quick_keys")
+
 SIZES = {"glances": 2, "num_replays": 3, "capacity": 7}
 
 
@@ -197,7 +199,7 @@ def test_alpha_rate_0_leaves_the_rates_as_they_are(alpha_rate):
 
 
 def test_a_sweep_over_rates_is_one_vmap_and_the_loss_falls():
-    batches = mer_jax.in_batches(blobs(0, 60), 5)
+    batches = mer_jax.in_batches(blobs(0, 240), 5)
 
     @quickly
     @jax.vmap
@@ -205,8 +207,8 @@ def test_a_sweep_over_rates_is_one_vmap_and_the_loss_falls():
         return learned(batches, learner(alpha_rate=rate, alpha_init=start))
 
     states, infos = sweep(jnp.float32([0.01, 0.3]), jnp.float32([0.1, 0.1]))
-    assert infos.loss.shape == (2, 12)
-    assert (infos.loss[:, -4:].mean(1) < infos.loss[:, :4].mean(1)).all()
+    assert infos.loss.shape == (2, 48)
+    assert (infos.loss[:, -16:].mean(1) < infos.loss[:, :16].mean(1)).all()
     assert not np.array_equal(*states.rates["layers_0"]["kernel"])
 
 

@@ -20,6 +20,8 @@ from mer_jax.rl import Judged, Transition, _q_agent
 from tests.mer_jax.compiling import quickly
 from tests.mer_jax.golden import at
 
+pytestmark = pytest.mark.usefixtures("quick_keys")
+
 ALWAYS_GREEDY = optax.constant_schedule(0.0)
 
 
@@ -309,7 +311,7 @@ def in_two_pieces(catching, seed):
 def test_what_is_kept_is_what_was_seen_and_a_time_limit_is_no_end(catching):
     """40 frames at most an episode: the frame that is cut short is followed by what it led to."""
     env, *_ = catching
-    state, _ = in_two_pieces(catching, 2)
+    state, _ = in_two_pieces(catching, 4)
     kept = jax.tree.map(lambda rows: np.asarray(rows), state.agent.memory.examples)
     assert not kept.terminal[39]
     fall = int(0.06 * 1000 / 30) / env.scale[3]
@@ -678,10 +680,12 @@ def test_no_tracer_leaks(plain_run):
     chex.assert_trees_all_equal_shapes_and_dtypes(traced, plain_run)
 
 
-def test_old_keys_are_the_same_and_other_generators_work(plain_run):
-    came = quickly(whole_run("mer", jax.random.PRNGKey))(np.uint32(3))
-    jax.tree.map(np.testing.assert_array_equal, came, plain_run)
-    rbg = quickly(whole_run("mer", lambda seed: jax.random.key(seed, impl="rbg")))(np.uint32(3))
+def test_old_keys_are_the_same_and_other_generators_work(monkeypatch):
+    key = jax.random.key.func  # not of `quick_keys`
+    monkeypatch.setattr("jax.random.key", key)
+    old, new = (quickly(whole_run("mer", make))(np.uint32(3)) for make in (jax.random.PRNGKey, key))
+    jax.tree.map(np.testing.assert_array_equal, old, new)
+    rbg = quickly(whole_run("mer", lambda seed: key(seed, impl="rbg")))(np.uint32(3))
     assert np.isfinite(rbg[1].loss).all()
 
 

@@ -17,6 +17,8 @@ from mer_jax.types import Example
 from tests.mer_jax import golden
 from tests.mer_jax.compiling import quickly
 
+pytestmark = pytest.mark.usefixtures("quick_keys")
+
 D, C = 7, 3
 MODEL = networks.mlp((D, 5, C))
 
