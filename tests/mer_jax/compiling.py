@@ -62,7 +62,7 @@ QUICK_KEYS = define_prng_impl(
     random_bits=lambda key, width, shape: _mixed(
         _mixed(_numbered(key, shape)) + np.uint32(1)
     ).astype(f"uint{width}"),
-    fold_in=lambda key, data: _mixed(key + _mixed(data)),
+    fold_in=lambda key, data: _mixed(key + _mixed(jnp.asarray(data, np.uint32))),
     name="quick",
     tag="quick",
 )

@@ -197,9 +197,9 @@ LEARNERS = {
     "exact_alignment": Case(
         lambda optimizer: mer_jax.exact_alignment(LOSS, optimizer=optimizer, alpha=RATE, **SIZE)
     ),
-    "la_maml": _la_maml(plain_loss),
     "la_maml, Gram form": _la_maml(LOSS),
-    "la_maml, second order": _la_maml(LOSS, weight_rate=RATE, second_order=True),
+    # Its gradients are taken through the plain scan.
+    "la_maml, second order": _la_maml(plain_loss, weight_rate=RATE, second_order=True),
     "der": Case(
         lambda optimizer: mer_jax.der(MODEL, optimizer=optimizer, alpha=0.5, **SIZE), alike=2
     ),
@@ -610,7 +610,15 @@ PARTS = {
     "draws of a fresh fifo": _drawn_from_a_fresh(rl.fifo(6)),
     **{
         f"{name} on a stream that all seeds share": _learned_from_what_all_share(name)
-        for name in ("ewc", "independent", "task_input", "gem", "er", "la_maml", "der_plus_plus")
+        for name in (
+            "ewc",
+            "independent",
+            "task_input",
+            "gem",
+            "er",
+            "la_maml, Gram form",
+            "der_plus_plus",
+        )
     },
     "random_affine": _random_affine,
     "accuracy": _accuracy(4),

@@ -1,4 +1,4 @@
-"""What a type checker makes of the public interface, checked by `test_types.py`.
+"""Uses of the public interface for type checkers, checked by mypy and by `test_types.py`.
 
 Every call is by keyword, and every result has the type that its name promises.
 """
@@ -102,3 +102,12 @@ def agent() -> jax.Array:
     action: jax.Array = player.act(key=KEY, state=state, obs=obs)
     state, info = player.update(key=KEY, state=state, transition=seen)
     return info.loss + action + state.step
+
+
+def wrong() -> None:
+    """Each comment counts as unused, and thus as an error, where mypy accepts the line."""
+    er = mer_jax.er(MODEL.loss, optimizer=optax.sgd(0.1), batch_size=3, capacity=5)
+    state = er.init(MODEL.init(KEY), EXAMPLE)
+    er.update(key=KEY, state=state, sample=EXAMPLE)  # type: ignore[call-arg]
+    mer_jax.reservoir(5).sample(key=KEY, state=state.memory, n=2.5)  # type: ignore[arg-type]
+    state.memories  # type: ignore[attr-defined]  # noqa: B018
