@@ -11,12 +11,13 @@ import pytest
 import mer_jax
 from mer_jax import networks
 from mer_jax.rl import fifo
+from tests.mer_jax.compiling import QUICK_KEYS
 
 pytestmark = pytest.mark.usefixtures("quick_keys")
 
 CAPACITY = 4000
 SEEDS = 4
-KEY = jax.eval_shape(lambda: jax.random.key(0))
+KEY = jax.eval_shape(lambda: jax.random.key(0, impl=QUICK_KEYS))
 ROW = {
     "x": jax.ShapeDtypeStruct((256,), jnp.float32),
     "key": KEY,
@@ -119,8 +120,16 @@ def in_a_scan_of_a_vmap(step, state):
     return jax.vmap(scan), many(arguments, SEEDS)
 
 
-@pytest.mark.parametrize("way", [alone, in_a_scan, in_a_vmap, in_a_scan_of_a_vmap])
-@pytest.mark.parametrize("name", STEPS)
+CELLS = [
+    (name, way)
+    for name in STEPS
+    for way in (alone, in_a_scan, in_a_vmap, in_a_scan_of_a_vmap)
+    # Of a single draw, only where XLA has most to see through.
+    if not name.endswith(", 1") or way is in_a_scan_of_a_vmap
+]
+
+
+@pytest.mark.parametrize(("name", "way"), CELLS)
 def test_what_is_drawn_from_and_then_written_is_written_in_place(name, way):
     """A copy of the images alone would be 4 MB for each seed."""
     function, arguments = way(STEPS[name], state_of(name))

@@ -16,6 +16,8 @@ from experiments.bench.__main__ import number
 from tests.project import pages
 from tests.project.pages import ROOT
 
+pytestmark = pytest.mark.usefixtures("quick_keys")
+
 DOCS = ROOT / "docs"
 RESULTS = ROOT / "experiments/results"
 

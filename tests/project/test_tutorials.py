@@ -7,6 +7,8 @@ import pytest
 
 from tests.project.pages import ROOT
 
+pytestmark = pytest.mark.usefixtures("quick_keys")
+
 TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.ipynb"))
 SHORTER = {"LENGTH = 5, 200": "LENGTH = 5, 20", "FRAMES = 20_000": "FRAMES = 100"}
 

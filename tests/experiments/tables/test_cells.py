@@ -11,8 +11,6 @@ from experiments.tables import cells
 from experiments.tables.cells import Cell, jobs, load
 from tests.experiments import toy
 
-pytestmark = pytest.mark.usefixtures("quick_keys")
-
 CELL = Cell("toys/one", toy.PROGRAM, {"tasks": 2, "seed": 4}, ("Toy", "One", ""))
 
 
