@@ -29,6 +29,9 @@ import pytest  # noqa: E402
 from mer_jax.data import omniglot  # noqa: E402
 from tests.mer_jax.compiling import QUICK_KEYS  # noqa: E402
 
+jax.devices()
+"""JAX has started, so that a program within a test changes no flags for those after it."""
+
 LONG = (
     "test_on_devices", "test_composes", "test_q_learning", "test_supervised_study", "test_loop",
     "test_examples", "test_mer", "test_gem", "test_docs", "test_types", "test_choosing",

@@ -1,6 +1,5 @@
 """Runs side by side on all devices."""
 
-import contextlib
 import functools
 import os
 from collections.abc import Callable
@@ -33,8 +32,10 @@ def use_all_cores(num_runs: int = 1) -> None:
     cores = len(os.sched_getaffinity(0))
     is_uneven = num_runs > cores and num_runs % cores
     num_devices = min(num_runs, DEVICES_A_CORE * cores) if is_uneven else cores
-    with contextlib.suppress(RuntimeError):
+    try:
         jax.config.update("jax_num_cpu_devices", num_devices)
+    except RuntimeError:  # the backend has been started, and has read the flags below
+        return
     # XLA runs a loop over small arrays as one function, and any other op by op. A pass of SGD in
     # Gram form touches 200 KB: with the limit above that, a whole run takes about a fifth less.
     small = "--xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold=300000"

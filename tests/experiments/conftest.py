@@ -6,11 +6,16 @@ import jax
 import pytest
 
 
-@pytest.fixture
-def unused_port():
+def any_port():
+    """A port that nobody uses."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return free.getsockname()[1]
+
+
+@pytest.fixture
+def unused_port():
+    return any_port()
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -347,15 +348,21 @@ def test_real_alphabets(tmp_path, monkeypatch, unrendered):
     assert ((tasks.images >= 0).sum(-1) % 15 == 0).all()
 
 
-def test_a_second_program_in_a_process_finds_what_the_first_has_compiled(monkeypatch):
-    """JAX keeps compiled programs by the flags as well, so they must not grow."""
+def test_flags_are_those_that_jax_started_with(monkeypatch):
+    """They belong to the identity of a run, so a started JAX leaves them, and they do not grow."""
+    monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=")
+    with monkeypatch.context() as patch:
+        patch.setattr(jax.config, "update", lambda name, value: None)  # JAX has not started
+        devices.use_all_cores()
+        first = os.environ["XLA_FLAGS"]
+        assert first.endswith(" --xla_dump_to=")
+        assert len(first.split()) == 2
+        devices.use_all_cores()
+        assert os.environ["XLA_FLAGS"] == first
+    jax.devices()
     monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=")
     devices.use_all_cores()
-    first = os.environ["XLA_FLAGS"]
-    assert first.endswith(" --xla_dump_to=")
-    assert len(first.split()) == 2
-    devices.use_all_cores()
-    assert os.environ["XLA_FLAGS"] == first
+    assert os.environ["XLA_FLAGS"] == "--xla_dump_to="
 
 
 def test_no_program_starts_jax_before_it_knows_its_devices():
