@@ -6,11 +6,9 @@ import json
 import jax
 import numpy as np
 import pytest
-from jax.sharding import Mesh
 
 from experiments import joint, rl
 from experiments.language.__main__ import PROGRAM as LANGUAGE
-from experiments.running import devices
 from experiments.running.checkpoints import SETTINGS, folder
 from experiments.running.command_line import deciding
 from experiments.running.options import flag
@@ -81,12 +79,10 @@ def test_other_data_and_compiler_flags_are_refused(half, capsys, monkeypatch):
     assert "--xla_dump_to= here); resume it with those" in line
 
 
-def test_what_decides_nothing_may_change(half, tmp_path, monkeypatch):
-    """Another folder, one device instead of all, and a flag of processes without any."""
+def test_what_decides_nothing_may_change(half, tmp_path):
+    """Another folder, and a flag of processes without any. Devices change in `test_distributed`."""
     whole = measured(run(tmp_path / "whole", *FLAGS))
     moved = half.rename(tmp_path / "elsewhere")
-    one = Mesh(np.array(jax.devices()[:1]), ("seed",))
-    monkeypatch.setattr(devices, "mesh", lambda num_runs: one)
     assert measured(run(moved, *FLAGS, "--resume", "--wait-seconds", 5)) == whole
 
 
