@@ -22,8 +22,8 @@ MNIST = """
 agem 500 alpha=0.001,0.003,0.01,0.03 sample_size=256
 exact-alignment 500 alpha=0.01,0.03,0.1 alignment=0.001,0.01,0.1 batch_size=26
 task-input 0 alpha=0.001,0.003,0.01,0.03,0.1
-der 500 alpha=0.03,0.1 logit_weight=0.1,0.3,1 batch_size=11
-der++ 500 alpha=0.03,0.1 logit_weight=0.1,0.3,1 label_weight=0.5 batch_size=11
+der 500 alpha=0.01,0.03,0.1 logit_weight=0.3,1,3 batch_size=11
+der++ 500 alpha=0.01,0.03,0.1 logit_weight=0.3,1,3 label_weight=0.5 batch_size=11
 """
 # Six settings for each method.
 SPLIT = """
@@ -40,8 +40,8 @@ exact-alignment 500 alpha=0.03,0.1 alignment=0.001,0.01,0.1 batch_size=26
 la-maml 500 alpha=0.05,0.1,0.15 alpha_rate=0.1,0.3 glances=5 num_replays=10 incoming=10
 sync 500 alpha=0.05,0.1 alpha_rate=0.1 weight_rate=0.03,0.1,0.3 glances=5 num_replays=10 incoming=10
 c-maml 500 alpha=0.03,0.1 weight_rate=0.03,0.1,0.3 glances=5 num_replays=10 incoming=10
-der 500 alpha=0.03,0.1 logit_weight=0.1,0.3,1 batch_size=26
-der++ 500 alpha=0.03,0.1 logit_weight=0.1,0.3,1 label_weight=0.5 batch_size=26
+der 500 alpha=0.01,0.03 logit_weight=0.3,1,3 batch_size=26
+der++ 500 alpha=0.01,0.03 logit_weight=0.3,1,3 label_weight=0.5 batch_size=26
 independent 0 alpha=0.001,0.003,0.01,0.03,0.1,0.2
 task-input 0 alpha=0.001,0.003,0.01,0.03,0.1,0.2
 """
