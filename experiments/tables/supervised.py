@@ -52,8 +52,8 @@ def cell(on: str, method: str, size: int | None = None, group: str = "", **flags
     parts = [method, *([str(size)] if size else [])]
     parts += [f"{n}-{values[0]:g}" if len(values) == 1 else n for n, values in changed.items()]
     flags |= {n: int(values[0]) for n, values in changed.items() if n not in RATES}
-    flags = {"seeds": 5, **flags, "benchmark": on, "method": (method,)}
-    flags |= {"dataset": "omniglot" if on == "omniglot" else "mnist"}
+    flags = {"seeds": 5, "dataset": "omniglot" if on == "omniglot" else "mnist", **flags}
+    flags |= {"benchmark": on, "method": (method,)}
     flags |= {"capacity": size} if size else {}
     theirs = RETAINED_ACCURACY.get((method, 5120 if size == 1020 else size), {})  # see FIRST
     return Cell(

@@ -15,7 +15,7 @@ from experiments.tables.table import FIRST_SEED, Draw, Row, Table, sweep, swept
 
 # Half of each benchmark's stream. Of Omniglot as many alphabets as show which methods retain.
 SHORT = {"rotations": {"tasks": 10}, "permutations": {"tasks": 10},
-         "many-permutations": {"tasks": 50}, "split": {"examples_per_task": 5600},
+         "many-permutations": {"tasks": 50}, "split": {"examples_per_task": 2000},
          "omniglot": {"tasks": 15}}  # fmt: skip
 # A method, its memories, 0 for none, and the values that were tried.
 MNIST = """
