@@ -37,6 +37,8 @@ LOOKS = {
     "gem": ("#009E73", "o"), "agem": ("#009E73", "s"), "ewc": ("#F0C000", "o"),
     "la-maml": ("#CC79A7", "o"), "sync": ("#CC79A7", "s"), "c-maml": ("#CC79A7", "^"),
     "der": ("#56B4E9", "o"), "der++": ("#56B4E9", "s"),
+    "er-reptile": ("#0072B2", "D"), "online-reptile": ("#777777", "D"),
+    "gaussians": ("#000000", "o"),
     "online": ("#777777", "o"), "independent": ("#777777", "s"), "task-input": ("#777777", "^"),
     "dqn": ("#777777", "o"), "dqn-reservoir": ("#0072B2", "o"), "dqn-mer": ("#D55E00", "o"),
 }  # fmt: skip
@@ -211,7 +213,7 @@ def alignment(path: Path, panels: Mapping[tuple[str, str], Result]) -> None:
             color, _ = look(result.about.get("arm", ""), number)
             for axis, name, line in zip(column, PRODUCTS, (0, 50, 0), strict=True):
                 by_task = result.per_seed["alignment"]["by_task"]["other"][name]
-                tasks, values = _known(by_task)
+                tasks, values = known(by_task)
                 middle = values[:, values.shape[1] // 2]
                 axis.plot(tasks, middle, color=color, lw=1.5, label=title)
                 if values.shape[1] > 1:
@@ -224,7 +226,7 @@ def alignment(path: Path, panels: Mapping[tuple[str, str], Result]) -> None:
             axis.set_ylabel(label)
 
 
-def _known(of_seeds: list[list[Any]], most: int = 20) -> tuple[np.ndarray, np.ndarray]:
+def known(of_seeds: list[list[Any]], most: int = 20) -> tuple[np.ndarray, np.ndarray]:
     """Means over seeds, and over neighbouring tasks, of a number or five quantiles for each task.
 
     Returns:

@@ -10,6 +10,7 @@ import optax
 import mer_jax
 from experiments.running.batches import Setting, combinations
 from experiments.running.options import flag
+from experiments.supervised.gaussians import gaussians
 from mer_jax.augmentation import Augment
 from mer_jax.networks import Model
 from mer_jax.types import Learner
@@ -37,11 +38,15 @@ class Method(NamedTuple):
     ) -> Learner:
         """The learner, of the network or its loss. An optimizer is plain SGD with rate alpha.
 
-        A learner with as many examples of each task shares `capacity` among the tasks.
+        A setting `every` puts Reptile with rate gamma around it. A learner with as many examples of
+        each task shares `capacity` among the tasks.
         """
         takes = inspect.signature(self.learner).parameters
         if "optimizer" in takes:
             settings["optimizer"] = optax.sgd(settings.pop("alpha"))
+        if "every" in settings:
+            rate, every = settings.pop("gamma"), settings.pop("every")
+            settings["optimizer"] = mer_jax.reptile(settings["optimizer"], every, rate)
         if "alpha_init" in takes:
             settings["alpha_init"] = settings.pop("alpha")
         settings.pop("incoming", None)  # of the stream
@@ -85,6 +90,9 @@ METHODS = {
         ("independent", "Independent", mer_jax.independent, "alpha"),
         ("task-input", "Task Input", mer_jax.task_input, "alpha"),
         ("online", "Online", mer_jax.online, "alpha"),
+        ("er-reptile", "ER + Reptile", mer_jax.er, "alpha gamma every batch_size capacity"),
+        ("online-reptile", "Online + Reptile", mer_jax.online, "alpha gamma every"),
+        ("gaussians", "Gaussians", gaussians, "alpha batch_size"),
     )
 }  # fmt: skip
 
@@ -174,6 +182,13 @@ c-maml: alpha weight_rate glances num_replays incoming
   rotations 200: 0.1 0.1 5 10 10
   permutations 200: 0.03 0.1 5 10 10
   many-permutations 500: 0.03 0.15 5 10 10
+der: alpha logit_weight batch_size
+  * rotations 500: 0.03 3.0 11
+  * permutations 500: 0.01 0.3 11
+  * many-permutations 500: 0.01 1.0 11
+der++: alpha logit_weight label_weight batch_size
+  * rotations 500: 0.01 1.0 0.5 11
+  * permutations 500: 0.03 1.0 0.5 11
 agem: alpha sample_size
   * rotations 5120,500,200: 0.001 256
   * permutations 5120,500,200: 0.01 256

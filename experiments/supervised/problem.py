@@ -51,8 +51,8 @@ def problem(
     Args:
       sizes: the method's static settings, as items.
       is_ragged: whether some tasks are shorter than others, with images of -1 at their end.
-      is_watched: whether dot products of gradients are recorded, see `mer_jax.watch`.
-        They are of the images without augmentation.
+      is_watched: whether dot products of gradients are recorded, see `mer_jax.watch`. They are of
+        images without augmentation. The first of a batch of incoming examples stands for all.
       augmentation: `shift` and `matrix` of `random_affine`.
       brings_classes: whether tasks have classes of their own. The accuracy is then also split by
         whether a reservoir holds the class.
@@ -64,13 +64,13 @@ def problem(
 
     def learner_of(own: Own, train: Base) -> Learner:
         show = functools.partial(benchmarks.show, train, own.data)
-        make = functools.partial(METHODS[method].make, model, num_tasks, augment)
-        learner = make(**dict(sizes), **own.rates)
+        learner = METHODS[method].make(model, num_tasks, augment, **dict(sizes), **own.rates)
         learner = mer_jax.map_examples(learner, jax.vmap(show) if incoming else show)
-        if is_watched:
-            size = own.data.images.size
-            learner = mer_jax.watch(learner, lambda p, visit: model.loss(p, show(visit)), size)
-        return learner
+        if not is_watched:
+            return learner
+        one = first_of if incoming else lambda visit: visit
+        size = own.data.images.size // (incoming or 1)
+        return mer_jax.watch(learner, lambda p, visit: model.loss(p, show(one(visit))), size)
 
     def start(params: Params, own: Own, shared: tuple[Base, Base]) -> Any:
         first = jnp.zeros((incoming,) if incoming else (), jnp.int32)
@@ -86,6 +86,8 @@ def problem(
 
         def learned() -> Any:
             after, infos = mer_jax.run(learn_key, learner_of(own, shared[0]), state, stream)
+            if is_watched and incoming:
+                infos = infos._replace(past=jax.vmap(first_of)(infos.past))
             return after, infos if is_watched else None, jnp.isfinite(infos.loss).all()
 
         if not is_ragged:
@@ -98,6 +100,11 @@ def problem(
     evaluate = functions(model)[1 + brings_classes]
     judged = with_labels if brings_classes else None
     return Problem(network, start, advance, evaluate, judged=judged, tell=_tell)
+
+
+def first_of(batch: Any) -> Any:
+    """The first example of a batch."""
+    return jax.tree.map(lambda leaf: leaf[0], batch)
 
 
 def with_labels(state: Any) -> tuple[Params, tuple[jax.Array, jax.Array] | None]:

@@ -24,7 +24,7 @@ from mer_jax.data.benchmarks import BENCHMARKS, Base, Tasks
 Methods = Annotated[tuple[Literal[
     "mer", "mer-big-batch", "mer-current-rate", "er", "er-by-task", "gem", "agem", "ewc",
     "exact-alignment", "la-maml", "sync", "c-maml", "der", "der++", "independent", "task-input",
-    "online",
+    "online", "er-reptile", "online-reptile", "gaussians",
 ], ...], tyro.conf.arg(metavar="METHOD [METHOD ...]")]  # fmt: skip
 DrawTasks = Callable[[np.random.Generator], Tasks]
 
@@ -48,7 +48,8 @@ class Config(Run, Data, Distributed):
     omniglot, for that data set alone, is one alphabet a task."""
     method: Methods = ("mer", "er", "online")
     """One method or several: mer, mer-big-batch, mer-current-rate, er, er-by-task, gem, agem, ewc,
-    exact-alignment, la-maml, sync, c-maml, der, der++, independent, task-input, online."""
+    exact-alignment, la-maml, sync, c-maml, der, der++, independent, task-input, online, er-reptile,
+    online-reptile, gaussians."""
     capacity: int = 200
     """Examples in the reservoir, all tasks together. gem and agem divide them among the tasks."""
     seeds: int = 3
@@ -101,6 +102,9 @@ class Config(Run, Data, Distributed):
     """Weight of the error of replayed logits in der and der++, their alpha."""
     label_weight: tuple[float, ...] = ()
     """Weight of the loss on replayed labels in der++, its beta."""
+    every: int | None = None
+    """SGD steps of er-reptile and online-reptile from one Reptile step, of rate --gamma, to the
+    next."""
     sample_size: int | None = None
     """Examples of earlier tasks that A-GEM draws for each step."""
     alpha_rate: tuple[float, ...] = ()
@@ -165,7 +169,7 @@ def prepare(config: Config, say: Say) -> Study:
         settings = sweep(name, config.benchmark, config.capacity, config.given())
         for one in settings:
             method.make(model, num_tasks, None, **one.settings)
-        _check_batches(config, name, when.chunk, int(settings[0].settings.get("incoming", 1)))
+        _check_batches(name, when.chunk, int(settings[0].settings.get("incoming", 1)))
         sizes = _sizes(settings)
         part = problem(model, name, num_tasks, sizes, when.chunk, is_ragged, config.watch,
                        (config.shift, config.matrix), brings_classes)  # fmt: skip
@@ -199,15 +203,13 @@ def _sizes(settings: list[Setting]) -> tuple[tuple[str, int], ...]:
     return tuple((name, int(settings[0].settings[name])) for name in names)
 
 
-def _check_batches(config: Config, method: str, chunk: int, incoming: int) -> None:
+def _check_batches(method: str, chunk: int, incoming: int) -> None:
     """Raises `ValueError` unless chunks are batches of `incoming` examples."""
     if chunk % incoming:
         raise ValueError(
             f"{method} learns batches: --incoming {incoming} does not divide a chunk of {chunk} "
             "examples; change it, --examples-per-task or --checkpoint-every"
         )
-    if config.watch and "incoming" in METHODS[method].settings:
-        raise ValueError(f"--watch needs examples one by one, and {method} learns batches")
 
 
 def draw(tasks: Tasks, record: Record, out: Path) -> None:

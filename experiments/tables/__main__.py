@@ -12,10 +12,10 @@ from experiments.running import devices, pool, progress
 from experiments.running.command_line import errors, parse
 from experiments.running.options import Data
 from experiments.running.program import running
-from experiments.tables import games, methods, supervised, sweeps
+from experiments.tables import games, methods, questions, supervised, sweeps
 from experiments.tables.cells import jobs
 
-TABLES = supervised.TABLES | methods.TABLES | sweeps.TABLES | games.TABLES
+TABLES = supervised.TABLES | methods.TABLES | questions.TABLES | sweeps.TABLES | games.TABLES
 MODULE = "experiments.tables"
 
 
@@ -26,8 +26,8 @@ class Config(Data):
     table: Annotated[Literal[*TABLES], tyro.conf.Positional] = "retained-accuracy"  # type: ignore
     """Accuracies of all methods at the end or right after each task (from the same runs), transfer
     and interference of ER and MER, the effect of MER's hyper-parameters, Omniglot, all methods on
-    split classes, the methods after MER, games, or the sweeps over hyper-parameters that were not
-    published."""
+    split classes, the methods after MER, the open questions of MER's poster, games, or the sweeps
+    over hyper-parameters that were not published."""
     cells: tuple[str, ...] = ()
     """Run only these cells, such as rotations/mer-200. By default all."""
     only_draw: bool = False

@@ -149,7 +149,6 @@ def test_a_seed_is_the_same_alone_and_among_others(finished, tmp_path, unrendere
         ),
         (["--method", "gem", "--capacity", "19"], "capacity must be at least 20, got 19"),
         (["--method", "la-maml", "--incoming", "7"], "--incoming 7 does not divide a chunk of 100"),
-        (["--method", "c-maml", "--watch"], "--watch needs examples one by one, and c-maml learns"),
         (["--method", "gem", "--margin", "-1"], "margin must be a finite number"),
         (["--benchmark-file", "{empty}/none.npz"], "expected a saved benchmark"),
         (["--benchmark-file", "{saved}", "--tasks", "3"], "has --tasks 2, got 3"),
@@ -236,12 +235,14 @@ SETTINGS = {
     "exact-alignment": ["--alignment", "0.001"],
     "la-maml": ["--alpha-rate", "0.1", *GLANCES],
     "sync": ["--alpha-rate", "0.1", "--weight-rate", "0.1", *GLANCES],
-    "c-maml": ["--weight-rate", "0.1", *GLANCES],
+    "c-maml": ["--weight-rate", "0.1", *GLANCES, "--watch"],
+    "er-reptile": ["--gamma", "0.5", "--every", "3"],
+    "online-reptile": ["--gamma", "0.5", "--every", "3"],
     "der": ["--logit-weight", "0.1"],
     "der++": ["--logit-weight", "0.1", "--label-weight", "1"],
 }
 RESERVOIRS = ("mer", "mer-big-batch", "mer-current-rate", "er", "er-by-task", "exact-alignment",
-              "la-maml", "sync", "c-maml", "der", "der++")  # fmt: skip
+              "la-maml", "sync", "c-maml", "der", "der++", "er-reptile")  # fmt: skip
 ALPHABETS = ["--dataset", "omniglot", "--benchmark", "omniglot", "--tasks", 2, "--seeds", 2]
 
 
@@ -316,6 +317,10 @@ def test_every_method_learns_alphabets(method, made_omniglot, tmp_path, monkeypa
         assert np.shape(memory["if_held"]) == (2, 2)
         assert np.min(memory["held"]) > 60
     assert bool(memory) == (method in RESERVOIRS)
+    if method == "c-maml":  # batches are watched by their first example
+        assert np.isfinite(result["per_seed"]["alignment"]["mean_dot"]).all()
+        within = result["per_seed"]["alignment"]["by_task"]["same"]["cosine"]
+        assert [np.size(seed[-1]) for seed in within] == [5, 5]
 
 
 def test_a_network_of_convolutions_learns_alphabets(

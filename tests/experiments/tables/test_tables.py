@@ -58,7 +58,14 @@ def write(folder, cell, settings, rng=None):
     names = ["final_score", "late_score"] if is_game else names
     make = scores if is_game else accuracies
     results = [
-        Result(f"{number}", cell.heads[1], one, 60.0, make(rng), {"arm": "mer"})
+        Result(
+            f"{number}",
+            cell.heads[1],
+            one,
+            60.0,
+            make(rng),
+            {"arm": "mer", "bytes_per_run": 4000 * (number + 1)},
+        )
         for number, one in enumerate(settings)
     ]
     config = cell.program.config(**cell.flags)
@@ -136,6 +143,32 @@ def test_ablation_is_two_grids(tmp_path):
     row = [result.spread("retained_accuracy").text() for result in swept[:3]]
     assert lines[:3:2] == ["| β \\ γ | 0.1 | 0.3 | 1 |", f"| 0.003 | {' | '.join(row)} |"]
     assert f"| 1 | {one.spread('retained_accuracy').text()} |" in lines
+
+
+def test_open_questions_are_answered_by_every_setting(tmp_path):
+    """Medians by hand, ranks of three settings, and bytes beside those of the network."""
+    betas = cell_of(TABLES["open-questions"], "questions/rotations/mer-500-beta")
+    swept = write(tmp_path, betas, [{"beta": beta} for beta in (0.01, 0.1, 1.0)])
+    for result in swept:  # the more is retained, the larger are cosines within tasks
+        by_task = result.per_seed["alignment"]["by_task"]["same"]
+        mean = np.mean(result.per_seed["retained_accuracy"]) / 100
+        by_task["cosine"] = [[None, [-1, -1, mean, 1, 1]]] * 2
+    record = load(tmp_path / "cells" / betas.name)
+    record._replace(results=swept).write(tmp_path / "cells" / betas.name / "metrics.json")
+    kept = cell_of(
+        TABLES["open-questions"], "questions/memory/rotations/gaussians-alpha-batch_size-11"
+    )
+    write(tmp_path, kept, [{"alpha": 0.1, "batch_size": 11}, {"alpha": 0.3, "batch_size": 11}])
+    write(tmp_path, supervised.WATCHED[0], [{}])
+    lines, _ = draw("open-questions", tmp_path)
+    text = swept[1].spread("retained_accuracy").text()
+    mean = np.mean(swept[1].per_seed["retained_accuracy"]) / 100
+    assert any(line.startswith(f"| MER | 500 | beta 0.1 | {text} | {mean:.4f} |") for line in lines)
+    assert any(line.startswith("| Factors of MER | 3 | +1.00 |") for line in lines)
+    assert sum(line.startswith("| Gaussians |  | alpha 0.") for line in lines) == 2
+    assert [line.split(" | ")[-1] for line in lines if line.startswith("| Gauss")] == ["0 |", "4 |"]
+    assert "| Published | -0.569 ± 0.077 |" in lines
+    assert len([*tmp_path.glob("open-questions*.png")]) == 3
 
 
 def test_omniglot_has_a_table_for_each_number_of_alphabets(tmp_path):

@@ -1,0 +1,100 @@
+"""Replay without stored examples: draws from one Gaussian for each class of each task."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from mer_jax.augmentation import Augment, augmented
+from mer_jax.networks import Model
+from mer_jax.types import Example, Info, Learner, Params
+
+
+class GaussiansState(NamedTuple):
+    """State of `gaussians`, with a row for each class of each task.
+
+    params: the network.
+    opt_state: the state of the optimizer.
+    step: `[]` int32, the number of examples learned from.
+    seen: `[N * C]`, examples of each row.
+    mean: `[N * C, ...]`, their mean.
+    spread: `[N * C, ...]`, the sum of their squared distances from it.
+    """
+
+    params: Params
+    opt_state: optax.OptState
+    step: jax.Array
+    seen: jax.Array
+    mean: jax.Array
+    spread: jax.Array
+
+
+def gaussians(
+    model: Model, *, optimizer: optax.GradientTransformation, num_tasks: int, batch_size: int,
+    augment: Augment | None = None,
+) -> Learner[GaussiansState, Info]:  # fmt: skip
+    """Experience replay whose replays are drawn anew, pixel by pixel.
+
+    The mean and the variance of every pixel are kept for each class of each task, in float32. A
+    replay is of one of the examples seen so far, with equal probability: its class and task are
+    kept, and each pixel is normally distributed, within 0 and 255.
+
+    Args:
+      model: the number of its logits is the number of classes C.
+      num_tasks: N. It needs the tasks' numbers in training.
+      batch_size: the incoming example and its replays, all of which count the same in the loss.
+      augment: see `mer_jax.mer`.
+    """
+
+    def num_classes(params: Params, example: Example) -> int:
+        logits = jax.eval_shape(model.apply, params, example.x, example.task)
+        return int(logits.shape[-1])
+
+    def init(params: Params, example: Example) -> GaussiansState:
+        rows = num_tasks * num_classes(params, example)
+        none = jnp.zeros((rows, *jnp.shape(example.x)))
+        step = jnp.zeros((), jnp.int32)
+        return GaussiansState(params, optimizer.init(params), step, jnp.zeros(rows), none, none)
+
+    def update(
+        key: jax.Array, state: GaussiansState, example: Example
+    ) -> tuple[GaussiansState, Info]:
+        draw_key, noise_key, augment_key = jax.random.split(key, 3)
+        classes = num_classes(state.params, example)
+        seen, mean, spread = state.seen, state.mean, state.spread
+        drawn = jax.random.categorical(draw_key, jnp.log(seen), shape=(batch_size - 1,))
+        noise = jax.random.normal(noise_key, (batch_size - 1, *example.x.shape))
+        wide = jax.vmap(jnp.multiply)(1 / jnp.maximum(seen[drawn], 1), spread[drawn])
+        x = jnp.clip(mean[drawn] + jnp.sqrt(wide) * noise, 0, 255).astype(example.x.dtype)
+        task, y = jnp.divmod(drawn.astype(jnp.int32), classes)
+        batch = jax.tree.map(
+            lambda one, more: jnp.concatenate([one[None], more]), example, Example(x, y, task)
+        )
+        # Before the first example there is nothing to draw.
+        weights = jnp.ones(batch_size).at[1:].set(seen.any())
+
+        def loss_fn(params: Params) -> Any:
+            keys = jax.random.split(augment_key, batch_size)
+            shown = jax.vmap(lambda key, one: augmented(augment, key, one))(keys, batch)
+            losses = jax.vmap(model.loss, (None, 0))(params, shown)
+            return (weights @ losses) / weights.sum(), losses[0]
+
+        grads, loss = jax.grad(loss_fn, has_aux=True)(state.params)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+
+        kept = _with(example.task * classes + example.y, example.x, seen, mean, spread)
+        return GaussiansState(params, opt_state, state.step + 1, *kept), Info(loss)
+
+    return Learner(init, update)
+
+
+def _with(
+    row: jax.Array, x: jax.Array, seen: jax.Array, mean: jax.Array, spread: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The statistics with one more example, by Welford's algorithm."""
+    seen = seen.at[row].add(1)
+    away = x - mean[row]
+    mean = mean.at[row].add(away / seen[row])
+    return seen, mean, spread.at[row].add(away * (x - mean[row]))
