@@ -319,8 +319,6 @@ def test_every_method_learns_alphabets(method, made_omniglot, tmp_path, monkeypa
     assert bool(memory) == (method in RESERVOIRS)
     if method == "c-maml":  # batches are watched by their first example
         assert np.isfinite(result["per_seed"]["alignment"]["mean_dot"]).all()
-        within = result["per_seed"]["alignment"]["by_task"]["same"]["cosine"]
-        assert [np.size(seed[-1]) for seed in within] == [5, 5]
 
 
 def test_a_network_of_convolutions_learns_alphabets(
