@@ -14,6 +14,7 @@ from experiments.running.options import Data
 from experiments.running.program import running
 from experiments.tables import games, methods, supervised, sweeps
 from experiments.tables.cells import jobs
+from experiments.tables.table import GIVEN
 
 TABLES = supervised.TABLES | methods.TABLES | sweeps.TABLES | games.TABLES
 MODULE = "experiments.tables"
@@ -67,7 +68,7 @@ def main(args: Sequence[str] | None = None) -> None:
     devices.check()
     jax.config.update("jax_default_matmul_precision", "highest")
     table = TABLES[config.table]
-    names = ("dataset", "seeds", "seed", "tasks", "examples_per_task", "test_images", "data_dir")
+    names = (*GIVEN, "data_dir")
     given = {name: value for name in names if (value := getattr(config, name)) is not None}
     at_once = config.seed_batch or (1 if jax.default_backend() == "cpu" else None)
     wanted = [cell for cell in table.cells if cell.name in (config.cells or [cell.name])]
