@@ -1,6 +1,7 @@
 """Program for the paper's tables."""
 
 import dataclasses
+import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -30,7 +31,8 @@ class Config(Data):
     split classes, the methods after MER, games, or the sweeps over hyper-parameters that were not
     published."""
     cells: tuple[str, ...] = ()
-    """Run only these cells, such as rotations/mer-200. By default all."""
+    """Run only these cells, such as rotations/mer-200. By default all. The name of a folder,
+    such as rotations, lists its cells and runs nothing."""
     only_draw: bool = False
     """Run nothing. Draw the table from the cells that have a record."""
     dataset: Literal["mnist-5k", "digits", "mnist", "fashion_mnist", "omniglot"] | None = None
@@ -54,8 +56,19 @@ class Config(Data):
         super().check()
         self.positive("seeds", "seed_batch")
         known = [cell.name for cell in TABLES[self.table].cells]
-        if wrong := [name for name in self.cells if name not in known]:
-            raise ValueError(f"--cells: {self.table} has no {wrong[0]}; it has {', '.join(known)}")
+        for wrong in [name for name in self.cells if name not in known]:
+            raise ValueError(f"--cells: expected cells of {self.table}, got {_told(wrong, known)}")
+
+
+def _told(wrong: str, known: list[str]) -> str:
+    """A wrong name, with the nearest cells. Of a folder, with all of its cells."""
+    folders = dict.fromkeys(name.rpartition("/")[0] for name in known)
+    if (folder := wrong.rstrip("/")) in folders:
+        names = [name for name in known if name.rpartition("/")[0] == folder]
+        return f"the folder {folder}; it has {' '.join(names)}"
+    near = ", ".join(difflib.get_close_matches(wrong, known, cutoff=0.5))
+    nearest = f"nearest: {near}; " if near else ""
+    return f"{wrong}; {nearest}to list a folder's cells give its name: {', '.join(folders)}"
 
 
 @errors(MODULE)

@@ -325,8 +325,22 @@ def test_the_program_stops_at_a_checkpoint(toys, tmp_path, monkeypatch, capsys):
         (["accuracy"], "invalid choice"),
         (["--seeds", "0"], "--seeds must be a whole number"),
         (["--seed-batch", "0"], "--seed-batch must be a whole number"),
-        (["--cells", "rotations/sgd"], "--cells: retained-accuracy has no rotations/sgd; it has"),
-        (["ablation", "--cells", "rotations/mer-200"], "ablation has no rotations/mer-200"),
+        (
+            ["--cells", "rotations/mer-201"],
+            "--cells: expected cells of retained-accuracy, got rotations/mer-201; nearest: "
+            "rotations/mer-200, rotations/mer-5120, rotations/er-200; to list a folder's cells "
+            "give its name: rotations, permutations, many-permutations\n",
+        ),
+        (
+            ["alignment", "--cells", "rotations/mer-5120", "rotations/"],
+            "--cells: expected cells of alignment, got the folder rotations; it has "
+            "rotations/er-5120 rotations/mer-5120\n",
+        ),
+        (
+            ["rl", "--cells", "x"],
+            "cells of rl, got x; to list a folder's cells give its name: cat",
+        ),
+        (["ablation", "--cells", "rotations/mer-200"], "ablation, got rotations/mer-200; near"),
         (["--only-draw", "--out", "{empty}"], "holds none of the table's cells"),
         (["rl", "--test-images", "3"], "--test-images is not used by catcher/dqn"),
         (["--cells", "rotations/online", "--data-dir", "{empty}"], "mnist.npz"),
