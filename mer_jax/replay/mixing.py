@@ -42,19 +42,23 @@ def mix(
       Large Language Models".
     """
     if isinstance(replay_share, jax.core.Tracer):
-        raise ValueError(f"replay_share sets a shape and cannot be traced, got {replay_share}")
+        raise ValueError(
+            f"replay_share must be a plain number, got the traced {replay_share}; make it static, "
+            "as jax.jit does with static_argnames"
+        )
     share = float(_checks.rate("replay_share", replay_share, largest=1))
     size = reservoir.check_rows(buffer_state, batch)
     num_replays = round(size * share)
     if share > 0 and num_replays == 0:
         raise ValueError(
-            f"replay_share {share:g} of a batch of {size} is not one replay; use 0 for none, or at "
-            f"least {1 / size:g}"
+            f"replay_share must give at least 1 replay for a batch of {size}, got {share:g}; "
+            f"use at least {1 / size:g}, or 0 for no replay"
         )
     if num_replays > (room := reservoir.capacity(buffer_state)):
         raise ValueError(
-            f"replay_share {share:g} of a batch of {size} is {num_replays} replays, and the "
-            f"reservoir has room for {room}; use a smaller share or a larger capacity"
+            f"replay_share must give at most {room} replays, the reservoir's capacity, got "
+            f"{share:g}, which gives {num_replays} for a batch of {size}; use a smaller share or a "
+            "larger capacity"
         )
     draw_key, add_key = jax.random.split(key)
     replays, valid = reservoir.sample(draw_key, buffer_state, num_replays)
