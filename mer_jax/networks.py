@@ -229,9 +229,12 @@ def independent(sizes: Sequence[int], num_tasks: int) -> Model:
 
 
 def task_input(sizes: Sequence[int], num_tasks: int) -> Model:
-    """An MLP with a first layer for each of N tasks, for the learner `mer_jax.task_input`.
+    """An MLP with an input layer for each of N tasks, for the learner `mer_jax.task_input`.
 
-    Arguments and parameters are those of `independent`.
+    All tasks share the other layers. The parameters are `TaskParams`.
+
+    Args:
+      sizes, num_tasks: see `independent`. Here the hidden layers keep their full size.
     """
     return by_task(mlp(sizes), num_tasks, [FIRST])
 
