@@ -10,9 +10,12 @@ import numpy as np
 
 
 def positive_int(name: str, value: Any) -> int:
-    """Returns `value` if it is a whole number of at least 1. Sizes are static, never traced."""
+    """Returns `value` if it is a whole number of at least 1. Sizes cannot be traced."""
     if isinstance(value, jax.core.Tracer):
-        raise ValueError(f"{name} sets a shape and cannot be traced, got {value}")
+        raise ValueError(
+            f"{name} must be a plain whole number, got the traced {value}; make it static, as "
+            "jax.jit does with static_argnames"
+        )
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
     if not whole or value < 1:
         raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
@@ -34,7 +37,7 @@ def count(name: str, value: Any) -> int:
 def positive_ints(name: str, values: Any) -> tuple[int, ...]:
     """Returns several sizes, each checked by `positive_int`."""
     if isinstance(values, str) or not isinstance(values, Iterable):
-        raise ValueError(f"{name} must be several whole numbers, got {values!r}")
+        raise ValueError(f"{name} must be several whole numbers, as in (100, 10), got {values!r}")
     return tuple(positive_int(f"each of {name}", value) for value in values)
 
 
@@ -54,7 +57,8 @@ def rate(name: str, value: Any, *, largest: float = math.inf) -> Any:
     except (TypeError, ValueError):
         raise ValueError(f"{name} must be a number, got {value!r}") from None
     if not 0 <= number <= largest or math.isinf(number):
-        limit = "a finite number of at least 0" if math.isinf(largest) else f"in [0, {largest:g}]"
+        is_open = math.isinf(largest)
+        limit = "a finite number of at least 0" if is_open else f"a number from 0 to {largest:g}"
         raise ValueError(f"{name} must be {limit}, got {value!r}")
     return value
 
@@ -126,8 +130,8 @@ def one_offered(given: Any) -> jax.Array:
     """The argument `offered` of `add` as `[]` bool."""
     if jnp.ndim(given):
         raise ValueError(
-            f"offered must be one truth value, got shape {list(jnp.shape(given))}; for many "
-            "examples there is add_batch"
+            f"offered must be one truth value, got shape {list(jnp.shape(given))}; use add_batch "
+            "for many examples"
         )
     return jnp.asarray(given).astype(bool)
 

@@ -18,19 +18,26 @@ from jax.typing import ArrayLike
 def accuracy_matrix(training: ArrayLike, accuracies: ArrayLike) -> np.ndarray:
     """The accuracy matrix R from a log of evaluations.
 
-    There may be any number of evaluations during a task. If the tasks were not trained in the order
-    of their ids, the columns are put in the order of training, so that rows and columns agree. The
-    authors' code leaves the columns in the order of ids.
+    The log has a row for each evaluation. A task may be evaluated any number of times while it is
+    trained. The last evaluation counts. The columns of R are in the order of training. The authors'
+    code leaves them in the order of task ids.
 
     Args:
-      training: `[rows]`, the task that was being trained at each evaluation. The first row is the
-        untrained network, and its entry is not read.
-      accuracies: `[rows, T]`, the accuracy on each task, by task id.
+      training: `[rows]`, the id of the task in training at each evaluation. The first row is the
+        untrained network, and its entry is ignored.
+      accuracies: `[rows, T]`, the accuracy on each task, in the order of task ids.
     Returns:
-      R, `[T + 1, T]`: the first row, then the last row of each task's training.
+      R, `[T + 1, T]`. `R[i, j]` is the accuracy on the j-th trained task after training on i tasks.
     Raises:
-      ValueError: If a task was not trained exactly once, without interruption, or if there is not
-        one entry of `training` for each row.
+      ValueError: If a task was not trained exactly once, without interruption. If `training` does
+        not have one entry for each row.
+    Example:
+      >>> training = [0, 1, 1, 0]  # Task 1 is trained first, and evaluated twice.
+      >>> accuracies = [[10, 10], [10, 50], [20, 90], [80, 70]]
+      >>> print(accuracy_matrix(training, accuracies))
+      [[10 10]
+       [90 20]
+       [70 80]]
     """
     training, accuracies = np.asarray(training), np.asarray(accuracies)
     if accuracies.ndim != 2 or training.shape != accuracies.shape[:1]:
@@ -99,8 +106,8 @@ def backward_transfer(R: ArrayLike) -> jax.Array:
 def forward_transfer(R: ArrayLike) -> jax.Array:
     """The accuracy on a task just before its training, minus that of the untrained network.
 
-    The mean is over all T tasks, of which the first adds 0, as in the authors' code. Lopez-Paz and
-    Ranzato divide by T - 1.
+    It is the mean over all T tasks, as in the authors' code. The first task contributes 0.
+    Lopez-Paz and Ranzato leave the first task out and divide by T - 1.
 
     Args:
       R: `[..., T + 1, T]`, see `accuracy_matrix`.

@@ -190,13 +190,13 @@ def _check_side(side: int, num_modules: int, pool_padding: str, normalize: bool)
         raise ValueError(f'pool_padding must be "VALID" or "SAME", got {pool_padding!r}')
     if pool_padding == "VALID" and side >> num_modules < 1:
         raise ValueError(
-            f"side must be at least {2**num_modules}, got {side}: {num_modules} modules halve the "
-            "image to nothing; use fewer modules"
+            f"side must be at least {2**num_modules} for {num_modules} modules, each of which "
+            f"halves the image, got {side}; use fewer modules"
         )
     if normalize and side <= 2 ** (num_modules - 1):
         raise ValueError(
-            f"side must be above {2 ** (num_modules - 1)}, got {side}: the last of {num_modules} "
-            "modules would normalize a single pixel; use fewer modules"
+            f"side must be above {2 ** (num_modules - 1)} for {num_modules} modules, so that the "
+            f"last one normalizes several pixels, got {side}; use fewer modules"
         )
 
 
@@ -222,16 +222,19 @@ def independent(sizes: Sequence[int], num_tasks: int) -> Model:
     first, *hidden, last = _sizes(sizes)
     if hidden and min(hidden) < num_tasks:
         raise ValueError(
-            f"each hidden layer is divided among the tasks: expected at least {num_tasks} units, "
-            f"got {min(hidden)}"
+            f"each hidden layer must have at least {num_tasks} units, one for each task, got "
+            f"{min(hidden)}"
         )
     return by_task(mlp([first, *(size // num_tasks for size in hidden), last]), num_tasks)
 
 
 def task_input(sizes: Sequence[int], num_tasks: int) -> Model:
-    """An MLP with a first layer for each of N tasks, for the learner `mer_jax.task_input`.
+    """An MLP with an input layer for each of N tasks, for the learner `mer_jax.task_input`.
 
-    Arguments and parameters are those of `independent`.
+    All tasks share the other layers. The parameters are `TaskParams`.
+
+    Args:
+      sizes, num_tasks: see `independent`. Here the hidden layers keep their full size.
     """
     return by_task(mlp(sizes), num_tasks, [FIRST])
 

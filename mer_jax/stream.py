@@ -17,16 +17,16 @@ def run(
 ) -> tuple[State, Told]:
     """Runs a learner over a stream, example by example, in one scan.
 
-    The step after `n` others uses the key `fold_in(key, n)`, with `n` from `state.step`. A stream
-    may be cut in pieces, each run with the same key. The result has the same bits as one run.
+    Step n uses the key `fold_in(key, n)`, where n is `state.step`. A long stream may therefore be
+    run in pieces. With the same key for every piece, the result is bit for bit that of one run.
 
     Args:
       key: random key, the same for every piece of a stream.
       learner: any learner whose state has a field `step`.
-      state: state of the learner.
-      stream: pytree of `[T, ...]`, usually an `Example`.
+      state: the learner's state before the stream, from `learner.init` or from an earlier run.
+      stream: pytree of `[T, ...]`, the T examples in order. It is usually an `Example`.
     Returns:
-      The state after the stream, and the infos `[T, ...]`.
+      The state after the stream, and the infos of all steps, `[T, ...]`.
     Raises:
       ValueError: If the state has no field `step`, or if the leaves of the stream do not share a
         leading axis.
@@ -91,16 +91,17 @@ def _length(stream: Any) -> int:
 
 
 def map_examples(learner: Learner[State, Told], make: Callable[[Any], Any]) -> Learner[State, Told]:
-    """A learner that receives references and learns from `make(reference)`.
+    """A learner on a stream of references to examples, such as indices into a data set.
 
-    With `make` a gather from arrays on the device, the stream is a stream of indices. Examples are
-    then made inside the step that learns from them.
+    Each step makes its example with `make(reference)` and learns from it. The examples of the
+    stream need not be in memory together.
 
     Args:
-      learner: any learner.
+      learner: any learner of examples.
       make: `make(reference) -> example`, a pure function.
     Returns:
-      A `Learner` with the state and the info of `learner`.
+      A `Learner` whose `init` and `update` take a reference in place of an example. States and
+      infos are those of `learner`.
     Example:
       >>> import optax
       >>> from mer_jax import online

@@ -99,7 +99,8 @@ class Learner(NamedTuple, Generic[State, Told]):
 
     Each state is a NamedTuple of arrays with the fields `params` and `step`. `step` is `[]` int32,
     the number of examples learned from. Each info has the field `loss`. The other fields differ
-    between learners. A `Learner[MERState, Info]` has typed states and infos.
+    between learners. In a type annotation, `Learner[MERState, Info]` names the types of the state
+    and of the info.
 
     init: `init(params, example) -> state`. Only the structure, shapes and dtypes of `example` are
       read, so it may be a `jax.ShapeDtypeStruct`. The state holds copies of `params`.

@@ -1,6 +1,7 @@
 """Settings of all tests and of the programs that they start."""
 
 import os
+from importlib import metadata
 from pathlib import Path
 
 # Several test processes may share one accelerator.
@@ -9,10 +10,10 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")
 # Most programs run once, on few numbers, so quick compilation matters more than fast code.
 # These options leave XLA's own passes as they are, and thus the copies that tests count.
-QUICKLY = (
-    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false "
-    "--xla_cpu_parallel_codegen_split_count=1"
-)
+QUICKLY = "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1"
+# XLA ends the process at a flag that it does not know, and pytest hides its message.
+if tuple(map(int, metadata.version("jaxlib").split(".")[:2])) < (0, 11):
+    QUICKLY += " --xla_cpu_use_fusion_emitters=false"
 os.environ.setdefault("XLA_FLAGS", QUICKLY)
 # All processes and later runs share compiled programs. The cache includes the smallest programs,
 # since most tests run single operations.

@@ -45,7 +45,8 @@ class Flags:
 
     def rates(self, *names: str, largest: float = math.inf) -> None:
         """Raises `ValueError` unless these are finite numbers from 0 to `largest`."""
-        limit = "a finite number of at least 0" if math.isinf(largest) else f"in [0, {largest:g}]"
+        is_open = math.isinf(largest)
+        limit = "a finite number of at least 0" if is_open else f"a number from 0 to {largest:g}"
         for name in names:
             value = getattr(self, name)
             for one in value if isinstance(value, tuple) else (value,):

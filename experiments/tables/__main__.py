@@ -1,6 +1,7 @@
 """Program for the paper's tables."""
 
 import dataclasses
+import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,6 +15,7 @@ from experiments.running.options import Data
 from experiments.running.program import running
 from experiments.tables import games, methods, questions, supervised, sweeps
 from experiments.tables.cells import jobs
+from experiments.tables.table import GIVEN
 
 TABLES = supervised.TABLES | methods.TABLES | questions.TABLES | sweeps.TABLES | games.TABLES
 MODULE = "experiments.tables"
@@ -29,7 +31,8 @@ class Config(Data):
     split classes, the methods after MER, the open questions of MER's poster, games, or the sweeps
     over hyper-parameters that were not published."""
     cells: tuple[str, ...] = ()
-    """Run only these cells, such as rotations/mer-200. By default all."""
+    """Run only these cells, such as rotations/mer-200. By default all. The name of a folder,
+    such as rotations, lists its cells and runs nothing."""
     only_draw: bool = False
     """Run nothing. Draw the table from the cells that have a record."""
     dataset: Literal["mnist-5k", "digits", "mnist", "fashion_mnist", "omniglot"] | None = None
@@ -53,8 +56,19 @@ class Config(Data):
         super().check()
         self.positive("seeds", "seed_batch")
         known = [cell.name for cell in TABLES[self.table].cells]
-        if wrong := [name for name in self.cells if name not in known]:
-            raise ValueError(f"--cells: {self.table} has no {wrong[0]}; it has {', '.join(known)}")
+        for wrong in [name for name in self.cells if name not in known]:
+            raise ValueError(f"--cells: expected cells of {self.table}, got {_told(wrong, known)}")
+
+
+def _told(wrong: str, known: list[str]) -> str:
+    """A wrong name, with the nearest cells. Of a folder, with all of its cells."""
+    folders = dict.fromkeys(name.rpartition("/")[0] for name in known)
+    if (folder := wrong.rstrip("/")) in folders:
+        names = [name for name in known if name.rpartition("/")[0] == folder]
+        return f"the folder {folder}; it has {' '.join(names)}"
+    near = ", ".join(difflib.get_close_matches(wrong, known, cutoff=0.5))
+    nearest = f"nearest: {near}; " if near else ""
+    return f"{wrong}; {nearest}to list a folder's cells give its name: {', '.join(folders)}"
 
 
 @errors(MODULE)
@@ -67,7 +81,7 @@ def main(args: Sequence[str] | None = None) -> None:
     devices.check()
     jax.config.update("jax_default_matmul_precision", "highest")
     table = TABLES[config.table]
-    names = ("dataset", "seeds", "seed", "tasks", "examples_per_task", "test_images", "data_dir")
+    names = (*GIVEN, "data_dir")
     given = {name: value for name in names if (value := getattr(config, name)) is not None}
     at_once = config.seed_batch or (1 if jax.default_backend() == "cpu" else None)
     wanted = [cell for cell in table.cells if cell.name in (config.cells or [cell.name])]

@@ -1,6 +1,7 @@
 """Tables: queries over the records of cells, and the page of a sweep."""
 
 import functools
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,6 +9,8 @@ from typing import Any, NamedTuple
 from experiments.plots.settings import Bar, bars
 from experiments.running import files
 from experiments.running.batches import Setting
+from experiments.running.command_line import deciding
+from experiments.running.options import flag
 from experiments.running.record import Record, Result, markdown
 from experiments.tables.cells import Cell, load
 
@@ -15,6 +18,9 @@ Draw = Callable[..., None]
 """`draw(file, plot, **how)` makes a picture: it calls `plot(path, **how)`."""
 FIRST_SEED = 100
 """The first seed of sweeps, whose tasks, images and networks are in no other table."""
+
+GIVEN = ("dataset", "seeds", "seed", "tasks", "examples_per_task", "test_images")
+"""Names of flags that the program gives to all cells, and that influence the results."""
 
 
 class Row(NamedTuple):
@@ -35,6 +41,15 @@ class Row(NamedTuple):
         """The published value, empty if there is none."""
         mean, std = self.cell.published or (0.0, 0.0)
         return f"{mean:{sign}.{digits}f} ± {std:.{digits}f}" if self.cell.published else ""
+
+    def given(self) -> str:
+        """The flags with which the cell was run, beside its own."""
+        own = deciding(self.cell.program.config(**self.cell.flags))
+        asked = self.record.about.get("config", {})
+        was = {name: f"{value}" for name, value in (own | asked).items()}
+        changed = [n for n in GIVEN if n in own and was[n] not in (f"{own[n]}", "None")]
+        known = [n for n in changed if re.fullmatch(r"[\w-]+", was[n], re.ASCII)]
+        return "".join(f" {flag(name)} {was[name]}" for name in known)
 
     def digest(self, more: tuple[str, ...]) -> dict[str, Any]:
         """Settings, seconds, headline metrics, the published value, and more metrics."""
@@ -72,6 +87,20 @@ class Table(NamedTuple):
                     rows.append(Row(cell, record, result))
         return rows
 
+    def text(self, name: str, rows: list[Row], draw: Draw) -> str:
+        """The page. Its last line is the command that repeats it, one for each set of flags."""
+        page, kinds, commands = (
+            "\n".join(self.page(rows, draw)).rstrip(),
+            grouped(rows, Row.given),
+            [],
+        )
+        for given, same in kinds:
+            cells = dict.fromkeys(row.cell.name for row in same)
+            is_part = (given or kinds[1:]) and len(cells) < len(self.cells)
+            chosen = " ".join(["", "--cells", *cells]) if is_part else ""
+            commands.append(f"`python -m experiments.tables {name}{chosen}{given}`")
+        return f"{page}\n\n{', '.join(commands)}\n"
+
     def write(self, name: str, folder: Path) -> None:
         """Writes Markdown, JSON and pictures.
 
@@ -84,8 +113,7 @@ class Table(NamedTuple):
         def draw(file: str, plot: Callable[..., object], **how: Any) -> None:
             files.write(folder / file, functools.partial(plot, **how))
 
-        text = "\n".join(self.page(rows, draw)).rstrip()
-        files.write_text(folder / f"{name}.md", f"{text} `python -m experiments.tables {name}`\n")
+        files.write_text(folder / f"{name}.md", self.text(name, rows, draw))
         digest = {}
         for cell, same in grouped(rows, lambda row: row.cell.name):
             results = [row.digest(self.more) for row in same]

@@ -201,8 +201,8 @@ def alphabets(
         np.broadcast_to(np.arange(num_pixels, dtype=np.int32), shape),
         np.ones(shape, np.uint8),
         np.zeros(num_tasks, np.float32),
-        _draws.padded(images, max(np.bincount(alphabet[trains]))),
-        _draws.padded(tests, max(np.bincount(alphabet[~trains]))),
+        _draws.padded(images, int(np.bincount(alphabet[trains]).max())),
+        _draws.padded(tests, int(np.bincount(alphabet[~trains]).max())),
     )
 
 
@@ -259,7 +259,7 @@ def split(
         np.ones(shape, np.uint8),
         np.zeros(num_tasks, np.float32),
         np.stack([rows[:examples_per_task] for rows in images]).astype(np.int32),
-        _draws.padded(tests, np.sort(test_counts)[-2:].sum()),
+        _draws.padded(tests, int(np.sort(test_counts)[-2:].sum())),
     )
 
 

@@ -156,15 +156,15 @@ def _model_parts(model: Model) -> tuple[LossFn, Callable[[Any], _Draw]]:
     """The logits of an example, and the draw whose loss is the error of the logits."""
     if not (callable(getattr(model, "apply", None)) and callable(getattr(model, "loss", None))):
         raise ValueError(
-            "model must have `apply` and `loss`, as mer_jax.networks.Model has: got "
+            "model must have `apply` and `loss`, as mer_jax.networks.Model has, got "
             f"{type(model).__name__}"
         )
 
     def logits_of(params: Params, example: Any) -> jax.Array:
         if not hasattr(example, "x"):
             raise ValueError(
-                "model.apply needs the input: expected an example with a field `x`, as "
-                f"mer_jax.Example has, got {type(example).__name__}"
+                "examples must have a field `x`, the input of model.apply, got "
+                f"{type(example).__name__}; use mer_jax.Example"
             )
         logits = jnp.asarray(model.apply(params, example.x, getattr(example, "task", None)))
         if logits.ndim != 1 or not jnp.issubdtype(logits.dtype, jnp.floating):

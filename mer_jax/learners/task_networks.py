@@ -64,7 +64,7 @@ def task_input(
     """A separate input layer for each task, with all other layers shared.
 
     `init` takes `TaskParams` with N input layers, such as those of `mer_jax.networks.task_input`.
-    Each input layer keeps its own initial values.
+    Training begins from these values, which may differ between tasks.
 
     Args:
       loss_fn: `loss_fn(params, example) -> []`, with `params` the network of one task.

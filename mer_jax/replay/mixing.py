@@ -41,21 +41,8 @@ def mix(
       Abbes et al. (2025), "Revisiting Replay and Gradient Alignment for Continual Pre-Training of
       Large Language Models".
     """
-    if isinstance(replay_share, jax.core.Tracer):
-        raise ValueError(f"replay_share sets a shape and cannot be traced, got {replay_share}")
-    share = float(_checks.rate("replay_share", replay_share, largest=1))
-    size = reservoir.check_rows(buffer_state, batch)
-    num_replays = round(size * share)
-    if share > 0 and num_replays == 0:
-        raise ValueError(
-            f"replay_share {share:g} of a batch of {size} is not one replay; use 0 for none, or at "
-            f"least {1 / size:g}"
-        )
-    if num_replays > (room := reservoir.capacity(buffer_state)):
-        raise ValueError(
-            f"replay_share {share:g} of a batch of {size} is {num_replays} replays, and the "
-            f"reservoir has room for {room}; use a smaller share or a larger capacity"
-        )
+    size, room = reservoir.check_rows(buffer_state, batch), reservoir.capacity(buffer_state)
+    num_replays = _num_replays(replay_share, size, room)
     draw_key, add_key = jax.random.split(key)
     replays, valid = reservoir.sample(draw_key, buffer_state, num_replays)
     stored = jnp.minimum(buffer_state.num_seen, room)
@@ -71,3 +58,26 @@ def mix(
     mixed = placed_like(jax.tree.map(replace, whole, replays), batch)
     kept = reservoir.after(buffer_state, replays)
     return mixed, reservoir.add_batch(add_key, kept, whole, offered=~is_replay)
+
+
+def _num_replays(share: Any, size: int, room: int) -> int:
+    """The number of replays in a batch of `size`, from a reservoir with the capacity `room`."""
+    if isinstance(share, jax.core.Tracer):
+        raise ValueError(
+            f"replay_share must be a plain number, got the traced {share}; make it static, as "
+            "jax.jit does with static_argnames"
+        )
+    share = float(_checks.rate("replay_share", share, largest=1))
+    num_replays = round(size * share)
+    if share > 0 and num_replays == 0:
+        raise ValueError(
+            f"replay_share must give at least 1 replay for a batch of {size}, got {share:g}; "
+            f"use at least {1 / size:g}, or 0 for no replay"
+        )
+    if num_replays > room:
+        raise ValueError(
+            f"replay_share must give at most {room} replays, the reservoir's capacity, got "
+            f"{share:g}, which gives {num_replays} for a batch of {size}; use a smaller share or a "
+            "larger capacity"
+        )
+    return num_replays

@@ -59,16 +59,16 @@ class Catcher(environment.Environment[CatcherState, CatcherParams]):
     and velocity of the paddle and the x and y position of the fruit, in pixels.
 
     The reward is +1 for a caught fruit and -1 for a missed one. Losing the last life adds -5. As
-    in the original, a reward comes one frame after the action that leads to it.
+    in the original, a reward arrives one frame after the action that leads to it.
 
-    centre: centre of the observations for `Scaled`: half the screen, and 0 for the velocity.
-    scale: scale of the observations for `Scaled`: half the screen, and for the velocity the sum of
-      five pushes.
+    centre: `[4]`, what `Scaled` subtracts. It is half the screen, and 0 for the velocity.
+    scale: `[4]`, what `Scaled` divides by. It is half the screen, and for the velocity five times
+      the push of one action.
 
     Args:
       size: side of the screen in pixels.
-      rounding: how positions become whole pixels. "trunc" rounds towards 0, as pygame up to 2.2
-        does. All published work up to 2019 used it. "round" rounds to the nearest, as pygame does
+      rounding: how positions become whole pixels. "trunc" rounds towards 0, as in pygame up to
+        2.2 and in all published work up to 2019. "round" rounds to the nearest pixel, as in pygame
         from 2.3 on. The choice changes the game.
     Raises:
       ValueError: If `size` is below 9 or `rounding` is unknown.

@@ -29,9 +29,10 @@ def q_network(sizes: Sequence[int]) -> Model:
     """A multilayer perceptron of action values, with the Huber loss.
 
     Args:
-      sizes: length of an observation, units of each hidden layer, number of actions.
+      sizes: length of an observation, units of each hidden layer, number of actions. For example,
+        `(4, 64, 3)` has one hidden layer.
     Returns:
-      A `Model`, whose loss takes a `Judged`.
+      A `Model`. Its `apply` gives one value for each action. Its `loss` takes a `Judged`.
     Raises:
       ValueError: If `sizes` has fewer than two entries, or an entry that is not a whole number of
         at least 1.
@@ -40,17 +41,25 @@ def q_network(sizes: Sequence[int]) -> Model:
 
 
 def q_loss(apply: Callable[[Params, Any, Any], jax.Array]) -> LossFn:
-    """The Huber loss of a network of your own, on a `Judged`.
-
-    For a Flax module, `apply` is `lambda params, obs, task=None: module.apply(params, obs)`, and
-    the model's `init` is `lambda key: module.init(key, obs)`.
+    """The Huber loss of action values, for your own network.
 
     Args:
-      apply: `apply(params, obs, None) -> [num_actions]`, the action values of one observation. The
-        third argument is the task id. Agents have none.
+      apply: `apply(params, obs, task) -> [num_actions]`, the action values of one observation.
+        Agents have no task ids, so `task` is None.
     Returns:
-      `loss(params, judged) -> []`. `Model(init, apply, q_loss(apply))` is a model for `dqn`, as
-      in the example there.
+      `loss(params, judged) -> []`, on one `Judged`. `Model(init, apply, q_loss(apply))` is a model
+      for `dqn`.
+    Example:
+      >>> from flax import linen as nn
+      >>> module = nn.Dense(3)  # three actions
+      >>> def init(key):
+      ...     return module.init(key, jnp.zeros(4))
+      >>> def apply(params, obs, task=None):
+      ...     return module.apply(params, obs)
+      >>> model = Model(init, apply, q_loss(apply))
+      >>> params = jax.tree.map(jnp.zeros_like, model.init(jax.random.key(0)))
+      >>> print(model.loss(params, Judged(jnp.ones(4), jnp.int32(2), jnp.float32(0.5))))
+      0.125
     """
 
     def loss(params: Params, judged: Judged) -> jax.Array:

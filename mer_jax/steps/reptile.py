@@ -91,8 +91,6 @@ def reptile(
       Riemer et al. (2019), line 12 of algorithm 1. Abbes et al. (2025), see `mix`, with a Reptile
       step every 500 batches at rate 0.1.
     """
-    if isinstance(every, jax.core.Tracer):
-        raise ValueError(f"every must be a plain whole number, got {every}, which is traced")
     every, rate = _checks.positive_int("every", every), _checks.rate("rate", rate, largest=1)
     inner = optax.with_extra_args_support(_checks.optimizer(inner))
     # At rate 1 the Reptile step is left out, so that the compiler cannot change the rounding.

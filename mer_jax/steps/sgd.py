@@ -46,13 +46,13 @@ def sgd_pass(
 ) -> tuple[Params, jax.Array]:
     """One SGD step per example, in order.
 
-    The result is that of a plain scan. A `DenseFirstLoss` takes the Gram form instead, which is
-    equal up to rounding. Wrapped as `lambda p, e: loss(p, e)`, it takes the scan.
+    The steps are one `jax.lax.scan`. A `DenseFirstLoss` is computed in the Gram form, whose result
+    is equal up to rounding. To scan over such a loss too, pass `lambda p, e: loss(p, e)`.
 
     Args:
       loss_fn: `loss_fn(params, example) -> []`.
-      params: any pytree of floating-point arrays. Leaves of fewer than 32 bits are rounded once, at
-        the end.
+      params: any pytree of floating-point arrays. Steps on a leaf of fewer than 32 bits are taken
+        in float32, and the leaf is rounded once at the end.
       examples: pytree of `[k, ...]`.
       weights: `[k]`, factors of the examples' gradients. A weight of 0 leaves the example out.
       alpha: `[]`, the learning rate, at least 0. It may be traced.

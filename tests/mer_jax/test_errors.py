@@ -190,7 +190,7 @@ BAD = [
         lambda: learn_a_vector(mer_jax.mer, **RATES, num_batches=1, batch_size=2, capacity=2),
         r"one number, got shape \[3\]",
     ),
-    (lambda: with_rates(beta=2.0), r"beta must be in \[0, 1\], got 2"),
+    (lambda: with_rates(beta=2.0), "beta must be a number from 0 to 1, got 2"),
     (lambda: with_rates(alpha=jnp.ones(3)), r"alpha must be one number, got shape \(3,\)"),
     (lambda: jax.jit(lambda a: with_rates(alpha=a))(jnp.ones(3)), r"got shape \(3,\)"),
     (lambda: mer_jax.sgd_pass(squared, jnp.zeros(3), jnp.ones((2, 3)), jnp.ones(2), -1.0), "alpha"),
@@ -203,7 +203,7 @@ BAD = [
     (lambda: mer_jax.reptile(SGD, 2**31, 0.1), r"every must be less than 2\^31"),
     (
         lambda: jax.jit(lambda every: mer_jax.reptile(SGD, every, 0.1).init(jnp.ones(3)))(2),
-        "every must be a plain whole number.*traced",
+        "every must be a plain whole number, got the traced .*; make it static",
     ),
     (
         lambda: mer_jax.mix(jax.random.key(0), RESERVOIR, jnp.zeros(0, jnp.int32), 0.5),
@@ -249,7 +249,7 @@ BAD = [
         r"apply must give logits \[C\] of one example, got shape \[\]",
     ),
     *(
-        (lambda sample=sample: jax.jit(sample)(2), "n sets a shape and cannot be traced")
+        (lambda sample=sample: jax.jit(sample)(2), "n must be a plain whole number, got the traced")
         for sample in (draw, draw_newest)
     ),
     *(
@@ -267,11 +267,11 @@ BAD = [
     (lambda: mer_jax.reservoir(3).init({}), "example must hold an array at least, got {}"),
     (
         lambda: mer_jax.mix(jax.random.key(0), RESERVOIR, jnp.arange(4), 0.5),
-        "is 2 replays, and the reservoir has room for 1",
+        "at most 1 replays, the reservoir's capacity, got 0.5, which gives 2 for",
     ),
     (
         lambda: mer_jax.mix(jax.random.key(0), RESERVOIR, jnp.arange(4), 0.1),
-        "is not one replay; use 0 for none, or at least 0.25",
+        "at least 1 replay for a batch of 4, got 0.1; use at least 0.25, or 0 for no replay",
     ),
     (lambda: judge(jnp.ones(1, bool)), r"present must be \[n\]"),
     (
@@ -282,7 +282,7 @@ BAD = [
         lambda: mer_jax.accuracy_matrix(np.array([0, 0.4, 1.2]), np.zeros((3, 2))),
         r"got tasks \[0.4, 1.2\]",
     ),
-    (lambda: networks.mlp(10), "sizes must be several whole numbers, got 10"),  # type: ignore[arg-type]
+    (lambda: networks.mlp(10), r"several whole numbers, as in \(100, 10\), got 10"),  # type: ignore[arg-type]
     (lambda: networks.convnet(5, 64), "features must be several"),  # type: ignore[arg-type]
     (
         lambda: networks.by_task(networks.mlp((3, 2)), 2, ["layer_0"]).init(jax.random.key(0)),

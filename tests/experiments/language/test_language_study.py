@@ -110,8 +110,8 @@ def test_a_byte_sees_only_earlier_bytes():
     [
         (["--steps", "0"], "--steps must be a whole number"),
         (["--width", "10"], "--width must be a multiple of 4"),
-        (["--replay-share", "2"], "--replay-share must be in"),
-        (["--reptile-rate", "-1"], "--reptile-rate must be in"),
+        (["--replay-share", "2"], "--replay-share must be a number from 0 to 1"),
+        (["--reptile-rate", "-1"], "--reptile-rate must be a number from 0 to 1"),
         (["--learning-rate", "-1"], "--learning-rate must be a finite number"),
         (["--replay-share", "0.01"], "--replay-share must be 0 or at least 0.25, got 0.01"),
         (["--capacity", "1", "--replay-share", "0.5"], "--capacity must be at least 2"),

@@ -120,10 +120,10 @@ def test_chosen_rates_are_the_best_of_the_sweeps():
         (["--num-batches", "3"], "--replays must be a multiple of --num-batches, got 4 and 3"),
         (["--agent", "dqn", "--num-batches", "2"], "--num-batches is not used by dqn"),
         (["--agent", "dqn", "--beta", "0.5"], r"--beta is not used by dqn \(it uses --alpha\)"),
-        (["--beta", "1.5"], r"--beta must be in \[0, 1\]"),
+        (["--beta", "1.5"], "--beta must be a number from 0 to 1"),
         (["--alpha", "-1"], "--alpha must be a finite number"),
-        (["--epsilon", "2"], "--epsilon must be in"),
-        (["--discount", "nan"], "--discount must be in"),
+        (["--epsilon", "2"], "--epsilon must be a number from 0 to 1, got"),
+        (["--discount", "nan"], "--discount must be a number from 0 to 1, got"),
         (["--hidden", "0"], "each of --hidden must be a whole number"),
         (
             ["--capacity", "2000000000"],

@@ -116,7 +116,7 @@ def test_a_seed_is_the_same_alone_and_among_others(finished, tmp_path, unrendere
         (["--evaluate-every", "0"], "--evaluate-every must be"),
         (["--method", "mer", "--alpha", "-1"], "alpha must be a finite number of at least 0"),
         (["--method", "mer", "--alpha", "nan"], "alpha must be a finite number"),
-        (["--method", "mer", "--beta", "2"], "beta must be in [0, 1], got 2"),
+        (["--method", "mer", "--beta", "2"], "beta must be a number from 0 to 1, got 2"),
         (["--method", "mer", "--batch-size", "0"], "batch_size must be a whole number"),
         (["--method", "online", "--beta", "0.5"], "--beta is not used by online (it uses --alpha)"),
         (["--method", "mer", "--alpha", "0.1", "0.10000001"], "--alpha must differ in six digits"),

@@ -51,7 +51,7 @@ def scores(rng, tasks=2, seeds=3):
     }  # fmt: skip
 
 
-def write(folder, cell, settings, rng=None):
+def write(folder, cell, settings, rng=None, **given):
     """Writes a record of a cell with random values."""
     is_game, rng = "game" in cell.flags, rng or np.random.default_rng(len(cell.name))
     names = ["retained_accuracy", "learning_accuracy", "bti"]
@@ -68,7 +68,7 @@ def write(folder, cell, settings, rng=None):
         )
         for number, one in enumerate(settings)
     ]
-    config = cell.program.config(**cell.flags)
+    config = cell.program.config(**cell.flags | given)
     about = {
         "config": deciding(config),
         "command": "python",
@@ -84,8 +84,8 @@ def write(folder, cell, settings, rng=None):
 def draw(name, folder):
     """The table's lines and its digest."""
     main([name, "--only-draw", "--out", str(folder)])
-    text = (folder / f"{name}.md").read_text()
-    assert text.endswith(f"`python -m experiments.tables {name}`\n")
+    text, command = (folder / f"{name}.md").read_text().rsplit("\n\n", 1)
+    assert command == f"`python -m experiments.tables {name}`\n"
     for picture in folder.glob("*.png"):
         assert picture.read_bytes().startswith(b"\x89PNG")
     return text.splitlines(), json.loads((folder / f"{name}.json").read_text())
@@ -233,6 +233,30 @@ def test_a_sweep_marks_its_best(name, metric, tmp_path):
     assert sum("| diverged |" in line for line in lines) == 1
 
 
+def test_the_last_line_repeats_the_table(tmp_path):
+    """Also when it is only drawn. Cells of other flags need a command of their own."""
+    first, second, third, *_ = TABLES["alignment"].cells
+    reduced = {"tasks": 2, "examples_per_task": 50, "dataset": "mnist-5k", "data_dir": tmp_path}
+    given = "--dataset mnist-5k --tasks 2 --examples-per-task 50`"
+    for cell in TABLES["alignment"].cells:
+        write(tmp_path, cell, [{}], **reduced)
+    command = "`python -m experiments.tables alignment"
+
+    def last():
+        main(["alignment", "--only-draw", "--out", str(tmp_path)])
+        return (tmp_path / "alignment.md").read_text().splitlines()[-1]
+
+    assert last() == f"{command} {given}"
+    for cell in TABLES["alignment"].cells[2:]:
+        (tmp_path / "cells" / cell.name / "metrics.json").unlink()
+    assert last() == f"{command} --cells {first.name} {second.name} {given}"
+    write(tmp_path, third, [{}], seeds=9)
+    assert last() == (
+        f"{command} --cells {first.name} {second.name} {given}, "
+        f"{command} --cells {third.name} --seeds 9`"
+    )
+
+
 def test_the_tables_have_every_published_cell():
     have = {cell.name: cell.published for cell in supervised.CELLS}
     for (method, size), row in supervised.RETAINED_ACCURACY.items():
@@ -260,9 +284,8 @@ def recorded(table):
 
 @pytest.mark.parametrize("name", ["alignment", "ablation", "rl", "rl-sweeps", "sweeps"])
 def test_the_recorded_tables_are_of_the_recorded_cells(name):
-    texts = TABLES[name].page(recorded(TABLES[name]), lambda *args, **how: None)
-    written = (RESULTS / f"{name}.md").read_text()
-    assert written == "\n".join(texts).rstrip() + f" `python -m experiments.tables {name}`\n"
+    text = TABLES[name].text(name, recorded(TABLES[name]), lambda *args, **how: None)
+    assert (RESULTS / f"{name}.md").read_text() == text
 
 
 def test_chosen_settings_are_the_best_of_the_sweeps():
@@ -303,6 +326,8 @@ def toys(monkeypatch):
 
 def test_the_program_runs_what_is_missing(toys, tmp_path, capsys):
     main(["rl", "--cells", "toy/2", "--seeds", "2", "--out", str(tmp_path)])
+    last = (tmp_path / "rl.md").read_text().splitlines()[-1]
+    assert last == "`python -m experiments.tables rl --cells toy/2 --seeds 2`"
     assert load(tmp_path / "cells/toy/2").seeds == [0, 1]
     assert not (tmp_path / "cells/toy/1").exists()
     main(["rl", "--seeds", "2", "--seed-batch", "2", "--out", str(tmp_path)])
@@ -311,6 +336,7 @@ def test_the_program_runs_what_is_missing(toys, tmp_path, capsys):
     assert said.count("toy/2, seed 0:") == 2  # progress and result
     lines = (tmp_path / "rl.md").read_text().splitlines()
     assert [line[:5] for line in lines[2:4]] == ["| 1 |", "| 2 |"]
+    assert lines[-1] == "`python -m experiments.tables rl --seeds 2`"
     assert (tmp_path / "toys.png").read_bytes() == b"drawn"
 
 
@@ -332,8 +358,22 @@ def test_the_program_stops_at_a_checkpoint(toys, tmp_path, monkeypatch, capsys):
         (["accuracy"], "invalid choice"),
         (["--seeds", "0"], "--seeds must be a whole number"),
         (["--seed-batch", "0"], "--seed-batch must be a whole number"),
-        (["--cells", "rotations/sgd"], "--cells: retained-accuracy has no rotations/sgd; it has"),
-        (["ablation", "--cells", "rotations/mer-200"], "ablation has no rotations/mer-200"),
+        (
+            ["--cells", "rotations/mer-201"],
+            "--cells: expected cells of retained-accuracy, got rotations/mer-201; nearest: "
+            "rotations/mer-200, rotations/mer-5120, rotations/er-200; to list a folder's cells "
+            "give its name: rotations, permutations, many-permutations\n",
+        ),
+        (
+            ["alignment", "--cells", "rotations/mer-5120", "rotations/"],
+            "--cells: expected cells of alignment, got the folder rotations; it has "
+            "rotations/er-5120 rotations/mer-5120\n",
+        ),
+        (
+            ["rl", "--cells", "x"],
+            "cells of rl, got x; to list a folder's cells give its name: cat",
+        ),
+        (["ablation", "--cells", "rotations/mer-200"], "ablation, got rotations/mer-200; near"),
         (["--only-draw", "--out", "{empty}"], "holds none of the table's cells"),
         (["rl", "--test-images", "3"], "--test-images is not used by catcher/dqn"),
         (["--cells", "rotations/online", "--data-dir", "{empty}"], "mnist.npz"),

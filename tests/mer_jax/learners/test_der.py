@@ -184,7 +184,7 @@ def test_a_network_that_learns_one_by_one_learns_the_same():
     ("call", "message"),
     [
         (lambda: mer_jax.der(MODEL.loss, optimizer=optax.sgd(0.1), alpha=1.0, **SIZES),  # type: ignore[arg-type]
-         "model must have `apply` and `loss`, .*: got DenseFirstLoss"),
+         "model must have `apply` and `loss`, .*, got DenseFirstLoss"),
         (lambda: mer_jax.der(MODEL, optimizer=optax.sgd(0.1), alpha=-1.0, **SIZES), "alpha must"),
         (lambda: mer_jax.der_plus_plus(
             MODEL, optimizer=optax.sgd(0.1), alpha=1.0, beta=-1.0, **SIZES), "beta must"),
@@ -192,7 +192,7 @@ def test_a_network_that_learns_one_by_one_learns_the_same():
         (lambda: mer_jax.der(
             MODEL, optimizer=optax.sgd(0.1), alpha=1.0, batch_size=0, capacity=3), "batch_size"),
         (lambda: mer_jax.der(MODEL, optimizer=optax.sgd(0.1), alpha=1.0, **SIZES).init(
-            MODEL.init(jax.random.key(0)), jnp.ones(6)), "a field `x`"),
+            MODEL.init(jax.random.key(0)), jnp.ones(6)), "examples must have a field `x`.*, got"),
         (lambda: mer_jax.der(
             BY_HAND._replace(apply=lambda w, x, task: w * x), optimizer=optax.sgd(0.1), alpha=1.0,
             **SIZES).init(jnp.float32(0), at(blobs(0, 1), 0)._replace(x=jnp.float32(1))),

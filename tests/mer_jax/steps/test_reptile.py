@@ -251,7 +251,11 @@ def test_what_else_the_inner_optimizer_is_told(plateau):
 
 @pytest.mark.parametrize(
     ("every", "rate", "says"),
-    [(0, 0.5, "every must be a whole number"), (2, 1.5, "rate must be in"), (2, -1, "rate must")],
+    [
+        (0, 0.5, "every must be a whole number"),
+        (2, 1.5, "rate must be a number from 0 to 1"),
+        (2, -1, "rate must"),
+    ],
 )
 def test_bad_pulls(every, rate, says):
     with pytest.raises(ValueError, match=says):
