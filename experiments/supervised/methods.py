@@ -189,6 +189,7 @@ der: alpha logit_weight batch_size
 der++: alpha logit_weight label_weight batch_size
   * rotations 500: 0.01 1.0 0.5 11
   * permutations 500: 0.03 1.0 0.5 11
+  * many-permutations 500: 0.01 0.3 0.5 11
 agem: alpha sample_size
   * rotations 5120,500,200: 0.001 256
   * permutations 5120,500,200: 0.01 256

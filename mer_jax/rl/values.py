@@ -91,5 +91,7 @@ def greedy(model: Model, params: Params) -> Callable[[jax.Array], jax.Array]:
 
 
 def _huber(values: jax.Array, judged: Judged) -> jax.Array:
-    value = values[judged.action].astype(judged.target.dtype)
+    # A sum rather than an index, whose gradient loses the sharding of the seeds in newer JAX.
+    is_taken = jnp.arange(values.shape[-1], dtype=jnp.int32) == judged.action
+    value = jnp.where(is_taken, values, 0).sum().astype(judged.target.dtype)
     return optax.losses.huber_loss(value, judged.target)

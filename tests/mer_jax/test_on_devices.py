@@ -67,6 +67,9 @@ def failed(tmp_path_factory):
 @pytest.mark.parametrize(("name", "way"), composing.cells(composing.ON_DEVICES))
 def test_seeds_on_devices(failed, name, way):
     found = failed.get(f"{name}, {way}")
+    if (name, way) == ("la_maml, second order", "mesh") and jax.__version_info__ >= (0, 11):
+        assert "is not found in mesh" in found, "JAX is mended: change this and docs/composing.md"
+        pytest.skip("JAX 0.11 loses the sharding of the gradient of what a scan closes over")
     assert found is None, found
 
 
