@@ -20,6 +20,7 @@ from typing import Any
 import jax
 import numpy as np
 
+import mer_jax
 from experiments.running import distributed, files
 from experiments.running.options import differing
 
@@ -32,10 +33,15 @@ SETTINGS = (
 """JAX's settings that change the bits of a run."""
 
 
+def version(name: str) -> str:
+    """The version of a package. Of this one, of the code that runs, installed or not."""
+    return mer_jax.__version__ if name == "mer_jax" else metadata.version(name)
+
+
 def arithmetic() -> dict[str, Any]:
     """Versions and settings that change the bits of a run."""
     names = ("mer_jax", "jax", "jaxlib", "flax", "optax")
-    known: dict[str, Any] = {name: metadata.version(name) for name in names}
+    known: dict[str, Any] = {name: version(name) for name in names}
     known["backend"] = jax.default_backend()
     known["XLA_FLAGS"] = os.environ.get("XLA_FLAGS")
     return known | {name: getattr(jax.config, name, None) for name in SETTINGS}

@@ -148,7 +148,7 @@ def environment() -> dict[str, Any]:
     versions = {}
     for name in ("mer_jax", "jax", "jaxlib", "flax", "optax", "numpy", "gymnax", "flashbax"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[name] = importlib.metadata.version(name)
+            versions[name] = checkpoints.version(name)
     return {
         "versions": versions,
         "arithmetic": checkpoints.arithmetic(),

@@ -14,6 +14,7 @@ import jax
 import numpy as np
 import pytest
 
+import mer_jax
 from experiments.running import devices, loop, record
 from experiments.running.checkpoints import Checkpoints, folder
 from experiments.running.files import locked
@@ -98,6 +99,8 @@ def test_a_run_leaves_a_record_a_table_and_a_picture(tmp_path, capsys):
     assert asked["command"] == "python -m tests.experiments.toy --seeds 2 --arms one two"
     assert content["config"] == asked["config"]
     assert content["versions"]["jax"] == jax.__version__
+    assert content["versions"]["mer_jax"] == mer_jax.__version__
+    assert content["arithmetic"]["mer_jax"] == mer_jax.__version__
     assert content["kind"] == "toy"
 
 
