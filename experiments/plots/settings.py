@@ -62,10 +62,10 @@ def against_memories(path: Path, panels: dict[str, list[Line]], title: str, unit
 
     Hollow marks are published means. Numbers that a seed diverged with are left out.
     """
-    sizes = sorted({size for lines in panels.values() for line in lines for size in line.points})
-    how: dict[str, Any] = {"sharey": True, "sharex": True}
+    how: dict[str, Any] = {"sharey": True}
     with figure(path, len(panels), (3.1, 3.8, 1.6, 0), 99, title, "right", **how) as axes:
         for axis, (name, lines) in zip(axes.flat, panels.items(), strict=True):
+            sizes = sorted({size for line in lines for size in line.points})
             for number, (arm, label, points) in enumerate(lines):
                 color, marker = look(arm, number)
                 aside = 0.3 * (number / max(1, len(lines) - 1) - 0.5)  # so that none hides another
@@ -77,6 +77,7 @@ def against_memories(path: Path, panels: dict[str, list[Line]], title: str, unit
                 theirs = [np.nan if mean is None else mean for _, mean in points.values()]
                 axis.plot(at, theirs, marker, ms=9, mfc="none", mec=color, ls="")
             axis.set(title=name, xlabel="memories")
+            axis.set_xlim(-0.5, len(sizes) - 0.5)
             axis.set_xticks(range(len(sizes)), [f"{size:,}" if size else "none" for size in sizes])
         axes[0, 0].set_ylabel(unit)
 

@@ -183,12 +183,12 @@ c-maml: alpha weight_rate glances num_replays incoming
   permutations 200: 0.03 0.1 5 10 10
   many-permutations 500: 0.03 0.15 5 10 10
 der: alpha logit_weight batch_size
-  * rotations 500: 0.03 3.0 11
-  * permutations 500: 0.01 0.3 11
+  * rotations 500,200: 0.03 3.0 11
+  * permutations 500,200: 0.01 0.3 11
   * many-permutations 500: 0.01 1.0 11
 der++: alpha logit_weight label_weight batch_size
-  * rotations 500: 0.01 1.0 0.5 11
-  * permutations 500: 0.03 1.0 0.5 11
+  * rotations 500,200: 0.01 1.0 0.5 11
+  * permutations 500,200: 0.03 1.0 0.5 11
   * many-permutations 500: 0.01 0.3 0.5 11
 agem: alpha sample_size
   * rotations 5120,500,200: 0.001 256
