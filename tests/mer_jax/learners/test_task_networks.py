@@ -104,7 +104,7 @@ def test_networks_of_tasks(make):
 
 
 def test_hidden_units_must_go_round():
-    with pytest.raises(ValueError, match="at least 7 units, got 6"):
+    with pytest.raises(ValueError, match="at least 7 units, one for each task, got 6"):
         networks.independent((8, 6, 6, 3), 7)
 
 
