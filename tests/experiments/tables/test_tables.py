@@ -282,7 +282,10 @@ def recorded(table):
     return table.rows(RESULTS)
 
 
-@pytest.mark.parametrize("name", ["after-mer", "alignment", "ablation", "rl", "rl-sweeps", "sweeps"])
+RECORDED = ("after-mer", "alignment", "ablation", "rl", "rl-sweeps", "sweeps")
+
+
+@pytest.mark.parametrize("name", RECORDED)
 def test_the_recorded_tables_are_of_the_recorded_cells(name):
     text = TABLES[name].text(name, recorded(TABLES[name]), lambda *args, **how: None)
     assert (RESULTS / f"{name}.md").read_text() == text
