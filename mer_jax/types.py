@@ -124,7 +124,8 @@ def task_of(example: Any) -> jax.Array:
     if not hasattr(example, "task"):
         raise ValueError(
             "examples must have a field `task`, as mer_jax.Example has, got "
-            f"{type(example).__name__}; add the field, or use a learner without task ids"
+            f"{type(example).__name__}; use a NamedTuple with that field, since a dictionary's key "
+            "is not enough, or a learner without task ids"
         )
     kind = jnp.result_type(example.task)
     if not jnp.issubdtype(kind, jnp.integer):

@@ -222,7 +222,7 @@ def sweep(
         raise ValueError(f"{flag(unused[0])} is not used by {method} (it uses {flags})")
     how, rows = "published", PUBLISHED.get((method, benchmark))
     if rows is None:
-        how = "chosen in experiments/results/sweeps"
+        how = "listed with a star in experiments/supervised/methods.py"
         rows = CHOSEN.get((method, benchmark), {None: {}})
     nearest = min(rows, key=lambda size: abs((size or 0) - capacity))
     known = rows[nearest] | ({"capacity": capacity} if "capacity" in uses else {})

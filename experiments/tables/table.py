@@ -21,6 +21,8 @@ FIRST_SEED = 100
 
 GIVEN = ("dataset", "seeds", "seed", "tasks", "examples_per_task", "test_images")
 """Names of flags that the program gives to all cells, and that influence the results."""
+SEEDS = ("seeds", "seed")
+REDUCED = "Made with the flags below: other data or shorter streams than those published."
 
 
 class Row(NamedTuple):
@@ -99,6 +101,9 @@ class Table(NamedTuple):
             is_part = (given or kinds[1:]) and len(cells) < len(self.cells)
             chosen = " ".join(["", "--cells", *cells]) if is_part else ""
             commands.append(f"`python -m experiments.tables {name}{chosen}{given}`")
+        smaller = [flag(name) for name in GIVEN if name not in SEEDS]
+        if any(f" {one} " in given for given, _ in kinds for one in smaller):
+            page += f"\n\n{REDUCED}"
         return f"{page}\n\n{', '.join(commands)}\n"
 
     def write(self, name: str, folder: Path) -> None:

@@ -247,6 +247,7 @@ def test_the_last_line_repeats_the_table(tmp_path):
         return (tmp_path / "alignment.md").read_text().splitlines()[-1]
 
     assert last() == f"{command} {given}"
+    assert "Made with the flags below" in (tmp_path / "alignment.md").read_text()
     for cell in TABLES["alignment"].cells[2:]:
         (tmp_path / "cells" / cell.name / "metrics.json").unlink()
     assert last() == f"{command} --cells {first.name} {second.name} {given}"
