@@ -36,9 +36,9 @@ def gaussians(
 ) -> Learner[GaussiansState, Info]:  # fmt: skip
     """Experience replay whose replays are drawn anew, pixel by pixel.
 
-    The mean and the variance of every pixel are kept for each class of each task, in float32. A
-    replay is of one of the examples seen so far, with equal probability: its class and task are
-    kept, and each pixel is normally distributed, within 0 and 255.
+    The state has the mean and the variance of every pixel for each class of each task, in float32.
+    A replay takes the class and the task of one of the examples seen so far, each with equal
+    probability. Its pixels are independent and normally distributed, rounded to 0, 1, ..., 255.
 
     Args:
       model: the number of its logits is the number of classes C.
@@ -65,8 +65,9 @@ def gaussians(
         seen, mean, spread = state.seen, state.mean, state.spread
         drawn = jax.random.categorical(draw_key, jnp.log(seen), shape=(batch_size - 1,))
         noise = jax.random.normal(noise_key, (batch_size - 1, *example.x.shape))
-        wide = jax.vmap(jnp.multiply)(1 / jnp.maximum(seen[drawn], 1), spread[drawn])
-        x = jnp.clip(mean[drawn] + jnp.sqrt(wide) * noise, 0, 255).astype(example.x.dtype)
+        variance = jax.vmap(jnp.multiply)(1 / jnp.maximum(seen[drawn], 1), spread[drawn])
+        pixels = jnp.round(mean[drawn] + jnp.sqrt(variance) * noise)
+        x = jnp.clip(pixels, 0, 255).astype(example.x.dtype)
         task, y = jnp.divmod(drawn.astype(jnp.int32), classes)
         batch = jax.tree.map(
             lambda one, more: jnp.concatenate([one[None], more]), example, Example(x, y, task)

@@ -91,11 +91,8 @@ class Table(NamedTuple):
 
     def text(self, name: str, rows: list[Row], draw: Draw) -> str:
         """The page. Its last line is the command that repeats it, one for each set of flags."""
-        page, kinds, commands = (
-            "\n".join(self.page(rows, draw)).rstrip(),
-            grouped(rows, Row.given),
-            [],
-        )
+        page = "\n".join(self.page(rows, draw)).rstrip()
+        kinds, commands = grouped(rows, Row.given), []
         for given, same in kinds:
             cells = dict.fromkeys(row.cell.name for row in same)
             is_part = (given or kinds[1:]) and len(cells) < len(self.cells)
