@@ -56,8 +56,9 @@ class Config(Data):
         super().check()
         self.positive("seeds", "seed_batch")
         known = [cell.name for cell in TABLES[self.table].cells]
-        for wrong in [name for name in self.cells if name not in known]:
-            raise ValueError(f"--cells: expected cells of {self.table}, got {_told(wrong, known)}")
+        if wrong := [name for name in self.cells if name not in known]:
+            told = _told(wrong[0], known)
+            raise ValueError(f"--cells: expected cells of {self.table}, got {told}")
 
 
 def _told(wrong: str, known: list[str]) -> str:
