@@ -68,6 +68,38 @@ def test_nothing_is_learned_of_what_is_missing(lengths):
     np.testing.assert_array_equal(last.rows[-1]["accuracy"], [[0.5, 1.0]])
 
 
+@pytest.mark.parametrize("task", [0, 1, 2])
+def test_a_task_is_evaluated_on_its_own_images(task):
+    """Labels are the answers on images as one task shows them: plain, permuted, or with empty pixels.
+
+    Only that task then has no errors. The network takes in the change of the images at once, and
+    `show` changes them one by one.
+    """
+    rng = np.random.default_rng(0)
+    plain = np.arange(784, dtype=np.int32)
+    tasks = benchmarks.Tasks(
+        np.stack([plain, np.int32(rng.permutation(784)), plain]),
+        np.stack([plain >= 0, plain >= 0, plain % 2 == 0]).astype(np.uint8),
+        np.zeros(3, np.float32),
+        np.zeros((3, 1), np.int32),
+        None,
+    )
+    base = Base(rng.integers(0, 256, (60, 784), np.uint8), np.zeros(60, np.int32))
+    tasks, base = jax.tree.map(jnp.asarray, (tasks, base))
+    params = MODEL.init(jax.random.key(1))
+    params["layers_1"]["kernel"] = jnp.asarray(rng.normal(size=(8, 5)), jnp.float32)
+
+    @jax.vmap
+    def answer(row):
+        return jnp.argmax(MODEL.apply(params, benchmarks.show(base, tasks, Visit(task, row)).x))
+
+    base = base._replace(labels=jax.jit(answer)(jnp.arange(60)))
+    assert len(np.unique(base.labels)) > 1
+    found = jax.jit(lambda: accuracies(MODEL, params, tasks, base, jnp.arange(3)))()["accuracy"]
+    assert found[task] == 1
+    assert (np.delete(np.asarray(found), task) < 0.9).all()
+
+
 def test_accuracy_is_split_by_whether_the_memory_holds_the_class():
     """Labels are the answers but for one of each task. The memory has two of the four classes."""
     rng = np.random.default_rng(0)
