@@ -70,7 +70,7 @@ def test_nothing_is_learned_of_what_is_missing(lengths):
 
 @pytest.mark.parametrize("task", [0, 1, 2])
 def test_a_task_is_evaluated_on_its_own_images(task):
-    """Labels are the answers on images as one task shows them: plain, permuted, or with empty pixels.
+    """Labels are the answers on a task's images, which are plain, permuted, or half empty.
 
     Only that task then has no errors. The network takes in the change of the images at once, and
     `show` changes them one by one.
