@@ -58,7 +58,8 @@ def _read(paths: Iterable[Path]) -> list[bytes]:
 
 
 def _domain(name: str, texts: list[bytes], source: str, *sizes: int) -> Domain:
-    different = [*dict.fromkeys(filter(None, texts))]
+    # Many licences are one text with other names at its end.
+    different = [*{text[:200]: text for text in filter(None, texts)}.values()]
     shuffled = [different[i] for i in np.random.default_rng(0).permutation(len(different))]
     parts = [text for i, text in enumerate(shuffled) if i % 5], shuffled[::5]
     cut: list[np.ndarray] = []

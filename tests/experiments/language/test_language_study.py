@@ -45,7 +45,7 @@ def test_a_run_and_its_resume(tmp_path, monkeypatch):
     losses = both.array("losses")
     assert losses.shape == (2, 5, 4)
     # Before anything is learned all bytes are about as likely, 8 bits each.
-    assert abs(losses[:, 0] - 8).max() < 1
+    assert abs(losses[:, 0].mean(-1) - 8).max() < 1  # over the kinds of text
     assert (losses[:, -1] < losses[:, 0]).all()
     assert [domain["name"] for domain in known.about["domains"]][:2] == ["Python", "C"]
     assert (out / "losses.png").read_bytes().startswith(b"\x89PNG")
