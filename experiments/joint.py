@@ -11,7 +11,7 @@ import numpy as np
 
 from experiments.plots import stream
 from experiments.running.batches import Arm, Setting, Study
-from experiments.running.options import Data, Run, flag
+from experiments.running.options import Data, Run, Whole, flag
 from experiments.running.problem import Own, Problem, every, is_finite
 from experiments.running.program import Program, Say, main
 from experiments.supervised.problem import functions, keys
@@ -40,7 +40,7 @@ class Config(Run, Data):
 
     tasks: int = 15
     """Number of alphabets."""
-    memories: int | None = None
+    memories: Whole = None
     """Learn only a sample of so many of their drawings, as a reservoir has it. By default all."""
     passes: int = 20
     """Number of times that each drawing is seen."""

@@ -80,7 +80,7 @@ class Play(options.Flags):
     """Frames between two evaluations on all tasks."""
     episodes: int = 5
     """Episodes of each task in an evaluation. The last evaluation has four times as many."""
-    max_frames: int | None = None
+    max_frames: options.Whole = None
     """Frames after which such an episode ends. By default 1000 (Catcher) or 2000 (Flappy Bird)."""
     replays: int = 16
     """Replays after each frame. DQN-MER adds the newest transition to each of its batches."""
@@ -107,12 +107,12 @@ class Config(options.Run, Play):
     The agent is not told the task. Every so often it plays all of them greedily, without learning.
     """
 
-    alpha: tuple[float, ...] = ()
+    alpha: options.Rates = ()
     """Learning rate of SGD. Several values, here or of --beta or --gamma, are a sweep: every
     combination is learned with every seed."""
-    beta: tuple[float, ...] = ()
+    beta: options.Rates = ()
     """DQN-MER's within-batch Reptile rate, in [0, 1]."""
-    gamma: tuple[float, ...] = ()
+    gamma: options.Rates = ()
     """DQN-MER's across-batch Reptile rate, in [0, 1]."""
     films: bool = True
     """Write a GIF of each task, played by the first seed's agent in the end."""

@@ -5,9 +5,16 @@ import math
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import tyro
 
 from experiments.running import devices
+
+# The help of such a flag tells what holds if it is not given, so no default is shown.
+Whole = Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")]
+File = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="")]
+Rates = Annotated[tuple[float, ...], tyro.conf.arg(metavar="FLOAT ...", help_behavior_hint="")]
 
 
 def flag(name: str) -> str:
@@ -87,10 +94,10 @@ class Seeds(Flags):
     """Number of seeds, learned side by side. Each has its own network and its own stream."""
     seed: int = 0
     """The first seed."""
-    seed_batch: int | None = None
+    seed_batch: Whole = None
     """Runs (seeds times settings) that are learned at once. By default as many as fit into half of
     the memory. Finished runs are saved."""
-    checkpoint_every: int | None = None
+    checkpoint_every: Whole = None
     """Examples, frames, batches or passes between two checkpoints. By default one a minute."""
     resume: bool = False
     """Resume the unfinished run in --out, which the same command began."""
@@ -133,7 +140,7 @@ class Run(Out, Seeds):
 class Data(Flags):
     """Where data sets are."""
 
-    data_dir: Path | None = None
+    data_dir: File = None
     """Folder with the data sets' files, such as mnist.npz. By default MER_JAX_DATA_DIR."""
 
 
@@ -146,9 +153,9 @@ class Distributed(Flags):
     all. On a cluster that JAX knows nothing more is needed, elsewhere the next three flags."""
     coordinator: str | None = None
     """HOST:PORT of the first process, for --distributed."""
-    num_processes: int | None = None
+    num_processes: Whole = None
     """Number of processes, for --distributed."""
-    process_id: int | None = None
+    process_id: Whole = None
     """Number of this process, from 0, for --distributed."""
     wait_seconds: int = 60
     """Seconds that a process waits for the others at the start, for --distributed."""

