@@ -137,10 +137,11 @@ def accuracy(
     Args:
       apply: `apply(params, x, task) -> logits [C]`, on one example.
       params: the parameters of the network.
-      references: pytree of `[n, ...]`, the examples, or the arguments of `make`.
+      references: pytree of `[n, ...]`, the test examples. With `make`, its arguments.
       make: `make(reference) -> Example`, called block by block.
       block_size: number of examples that are made and classified at once, which bounds the memory.
-        On a CPU, 1 suits convolutional networks, and examples that do not count then take no time.
+        A CPU evaluates convolutional networks fastest with 1, and then skips examples that do not
+        count.
       present: `[n]` bool, True for the examples that count. None counts all, at no cost.
     Returns:
       `[]` float32. NaN if a parameter is not finite, or a logit of an example that counts. The

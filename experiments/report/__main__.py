@@ -83,7 +83,7 @@ def load(folders: Sequence[Path]) -> dict[str, Record]:
         if paths.count(path) > 1:
             raise ValueError(f"DIR: {path} is named more than once")
         if not (path / "metrics.json").exists():
-            raise ValueError(f"{path} has no metrics.json; give the folder that a run wrote")
+            raise ValueError(f"{path} has no metrics.json; give a run's folder, or a cell's")
     depths = itertools.count(1)
     depth = next(n for n in depths if len({path.parts[-n:] for path in paths}) == len(paths))
     names = [os.fsencode("/".join(path.parts[-depth:])).decode(errors="replace") for path in paths]

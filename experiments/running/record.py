@@ -57,8 +57,9 @@ class Result(NamedTuple):
         return bool(np.isfinite(self.array(metric)).all())
 
     def to_json(self) -> dict[str, Any]:
-        """As a JSON object."""
-        named = {"name": self.name, "title": self.title, "settings": self.settings}
+        """As a JSON object. Whole settings are whole numbers."""
+        settings = {n: int(v) if float(v).is_integer() else v for n, v in self.settings.items()}
+        named = {"name": self.name, "title": self.title, "settings": settings}
         return named | {"seconds": self.seconds} | self.about | {"per_seed": self.per_seed}
 
 

@@ -19,8 +19,9 @@ RATES = ("alpha", "beta", "gamma", "s", "strength", "margin", "ridge", "alignmen
          "weight_rate", "logit_weight", "label_weight")  # fmt: skip
 """Settings that may be traced, so that a sweep over them is one program. The others are sizes."""
 
-RENAMED = {"alignment": "alpha", "logit_weight": "alpha", "label_weight": "beta"}
-"""Arguments of learners that take the learning rate as a part of their optimizer."""
+RENAMED = {"alpha": "alpha_init", "alignment": "alpha", "logit_weight": "alpha",
+           "label_weight": "beta"}  # fmt: skip
+"""Settings that learners know by another name."""
 
 
 class Method(NamedTuple):
@@ -47,11 +48,9 @@ class Method(NamedTuple):
         if "every" in settings:
             rate, every = settings.pop("gamma"), settings.pop("every")
             settings["optimizer"] = mer_jax.reptile(settings["optimizer"], every, rate)
-        if "alpha_init" in takes:
-            settings["alpha_init"] = settings.pop("alpha")
         settings.pop("incoming", None)  # of the stream
         for name, theirs in RENAMED.items():
-            if name in settings:
+            if name in settings and theirs in takes:
                 settings[theirs] = settings.pop(name)
         if "num_tasks" in takes:
             settings["num_tasks"] = num_tasks
@@ -61,7 +60,7 @@ class Method(NamedTuple):
                 raise ValueError(f"the memory is shared out among the tasks: {wrong}")
             settings["num_memories"] = capacity // num_tasks
         learns = model if "model" in takes else model.loss
-        return self.learner(learns, augment=augment, **settings)
+        return self.learner(learns, **settings | ({"augment": augment} if augment else {}))
 
 
 GLANCE = "glances num_replays incoming capacity"

@@ -64,8 +64,8 @@ class Learning(Flags):
     """Also record transfer and interference: the dot product of the gradient on each incoming
     example with that on a random earlier one. It takes a third longer."""
     alpha: Rates = ()
-    """Learning rate of the SGD steps, for la-maml the initial one. Several values, here or of
-    --beta, --gamma, --s, are a sweep: every combination is learned with every seed, all in one
+    """Learning rate of SGD for every --method, for la-maml the initial one. Several values, here or
+    of --beta, --gamma, --s, are a sweep: every combination is learned with every seed, all in one
     program."""
     beta: Rates = ()
     """MER's within-batch Reptile rate, in [0, 1]."""
@@ -147,6 +147,8 @@ class Config(Distributed, Data, Run, Learning):
         names = {name for method in METHODS.values() for name in method.settings} - {"capacity"}
         found = {}
         for name in sorted(names):
+            if not hasattr(self, name):
+                raise ValueError(f"{name} of METHODS has no flag: add it to {__name__}.Learning")
             if (value := getattr(self, name)) not in (None, ()):
                 found[name] = value if isinstance(value, tuple) else (value,)
         return found

@@ -148,10 +148,8 @@ def check_same(out: Path, known: Record | None, config: Any, study: Study | None
     changed = differing({n: was[n] for n in now}, now, flag)
     seeds = [*range(config.seed, config.seed + len(known.seeds))]
     if not changed and (wrong := [one for one in known.results if one.seeds != seeds]):
-        counts = (
-            f"expected seeds {seeds[0]} to {seeds[-1]} of {wrong[0].name}, got {wrong[0].seeds}"
-        )
-        raise ValueError(f"{out}/metrics.json: {counts}; delete it to run it again")
+        got = f"{wrong[0].seeds} of {wrong[0].name}; delete it to run it again"
+        raise ValueError(f"{out}/metrics.json: expected seeds {seeds[0]} to {seeds[-1]}, got {got}")
     if study and not changed:
         settings = [setting.settings for arm in study.arms for setting in arm.settings]
         if len(settings) != len(known.results):

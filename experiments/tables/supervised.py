@@ -91,9 +91,10 @@ def _accuracies(metric: str, rows: list[Row], draw: Draw) -> list[str]:
     title = f"{name} against memories{', hollow: published' if is_retained else ''}"
     by_benchmark = {on: [*by_arm.values()] for on, by_arm in panels.items()}
     draw(f"{file}.png", against_memories, panels=by_benchmark, title=title, unit=f"{name}, %")
-    if results := [row.result for row in rows if row.cell.name in SHOWN]:
-        title = "Rotations, 500 memories: accuracy on each task, mean over seeds"
-        draw("rotations-500.png", accuracy_over_stream, results=results, title=title)
+    shown = [row for row in rows if row.cell.name in SHOWN]
+    if any(row.cell.heads[2] for row in shown):  # not of methods without memories alone
+        how = {"title": "Rotations, 500 memories: accuracy on each task, mean over seeds"}
+        draw("rotations-500.png", accuracy_over_stream, results=[r.result for r in shown], **how)
     return [markdown(table, caption)]
 
 

@@ -60,8 +60,9 @@ def gem(
       optimizer: any optax transformation. It receives the projected gradient.
       num_tasks: N. Examples need a field `task` in `[0, N)`. Other ids make the loss NaN.
       num_memories: n, number of stored examples of each task.
-      margin: smallest multiple of each other task's gradient that a projection adds, at least 0. It
-        may be traced. GEM's code calls it memory strength.
+      margin: lower bound of the coefficients of the quadratic program, at least 0. A projection
+        adds each other task's gradient times its coefficient. 0 is plain GEM. It may be traced.
+        GEM's code calls it memory strength.
       ridge: value added to the diagonal of the products of the other tasks' gradients, at least 0,
         so that small gradients count less. It may be traced. Later versions of GEM's code use
         0.001.

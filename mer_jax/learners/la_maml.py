@@ -50,7 +50,7 @@ def la_maml_update(
     clip: Any = 2.0,
     second_order: bool = False,
 ) -> tuple[Params, Params, jax.Array]:
-    """One glance, the deterministic half of La-MAML.
+    """One glance of La-MAML: an update on a batch whose replays are drawn already.
 
     Fast weights start at `params` and take one SGD step on each example of the batch, with a
     learning rate for each parameter. The meta-loss after a step is the mean loss on the meta-batch.
@@ -60,14 +60,16 @@ def la_maml_update(
       loss_fn: `loss_fn(params, example) -> []`.
       params: any pytree of floating-point arrays, theta. Leaves of fewer than 32 bits are rounded
         once, at the end.
-      rates: like `params`, the learning rates alpha before relu. They may have more bits.
+      rates: like `params`, the learning rates alpha. A negative one acts as 0. Their dtypes may be
+        wider than those of `params`.
       batch: pytree of `[B, ...]`, the incoming examples in order.
       meta_batch: pytree of `[M, ...]`, usually the replays and the batch.
       weights: `[M]`, weights in the mean of the meta-batch, not all 0. A weight of 0 leaves
         an example out.
       alpha_rate: learning rate of the rates, at least 0. 0 leaves them unchanged.
       weight_rate: learning rate of the parameters, at least 0. None takes the new `relu(rates)`.
-      clip: largest global norm of each of the two gradients. These three may be traced.
+      clip: largest global norm of each of the two gradients. It may be traced, as may `alpha_rate`
+        and `weight_rate`.
       second_order: if True, differentiate through the gradients of the SGD steps.
     Returns:
       The parameters, the rates, and the mean of the B meta-losses, `[]`.

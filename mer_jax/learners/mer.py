@@ -52,7 +52,8 @@ def mer_update(
 ) -> tuple[Params, jax.Array]:
     """The deterministic half of MER: SGD through the batches, and the two Reptile steps.
 
-    Algorithms 6 and 7 are the case s = 1, with their gamma given as `beta` and with `gamma=1`.
+    For algorithms 6 and 7, pass one batch, their gamma as `beta`, and `gamma=1`. In algorithm 7 the
+    incoming example has the weight s.
 
     Args:
       loss_fn: `loss_fn(params, example) -> []`.
@@ -118,6 +119,8 @@ def mer(
       augment: `augment(key, example)` returns the example that the loss sees, with a new key for
         each row of a batch. Stored examples stay unchanged. For dropout, return `(key, example)`.
         See also `mer_jax.data.augment`.
+    Returns:
+      A `Learner` with state `MERState`. Its loss is the incoming example's before the first step.
     Raises:
       ValueError: If a size is not a whole number of at least 1, or if a rate is outside its range.
     Example:
@@ -138,11 +141,8 @@ def mer(
     """
     num_batches = _checks.positive_int("num_batches", num_batches)
     batch_size = _checks.positive_int("batch_size", batch_size)
-    rates = dict(
-        alpha=_checks.rate("alpha", alpha),
-        beta=_checks.rate("beta", beta, largest=1),
-        gamma=_checks.rate("gamma", gamma, largest=1),
-    )
+    rates = {"alpha": _checks.rate("alpha", alpha), "beta": _checks.rate("beta", beta, largest=1)}
+    rates["gamma"] = _checks.rate("gamma", gamma, largest=1)
 
     def train(loss_on: LossFn, at: _Step, params: Params) -> _Trained:
         batches, weights = replay_batches(at.key, at.memory, at.example, num_batches, batch_size)

@@ -38,9 +38,11 @@ class ByTaskState(NamedTuple):
 def independent(
     loss_fn: LossFn, *, optimizer: optax.GradientTransformation, augment: Augment | None = None
 ) -> Learner[ByTaskState, Info]:
-    """A separate network for each task, initialized from the previous task's trained network.
+    """A separate network for each task.
 
-    `init` takes `TaskParams` with N networks, such as those of `mer_jax.networks.independent`.
+    `init` takes `TaskParams` with N networks, such as those of `mer_jax.networks.independent`. The
+    first task of a stream trains its own. Each later task begins from the trained network of the
+    task before it.
 
     Args:
       loss_fn: `loss_fn(params, example) -> []`, with `params` the network of one task.

@@ -27,8 +27,8 @@ def mix(
     Returns:
       The batch `[B, ...]`, new examples first, and the new state of the reservoir.
     Raises:
-      ValueError: If `replay_share` is not a plain number in [0, 1], or asks for less than a replay
-        or for more than the capacity. If rows are not like the reservoir's.
+      ValueError: If `replay_share` is not a plain number in [0, 1]. If it is above 0 and gives no
+        replay, or more than the capacity. If rows have other shapes or dtypes than the reservoir's.
     Example:
       >>> memory = reservoir.reservoir(100).init(jnp.int32(0))
       >>> for number in range(3):

@@ -68,11 +68,14 @@ class Reservoir(NamedTuple):
     """The functions of a memory, see `reservoir` and `fifo`.
 
     init: `init(example) -> state`, an empty memory.
-    add: `add(key, state, example, offered=True) -> state`.
-    sample: `sample(key, state, n) -> (examples [n, ...], valid [n])`.
-    add_batch: `add_batch(key, state, batch, offered=None) -> state`.
-    sample_and_add: `sample_and_add(key, state, example, n) -> (examples, valid, state)`.
-    after: `after(state, result) -> state`, for writes in place.
+    add: `add(key, state, example, offered=True) -> state`. Without `offered` nothing is stored.
+    sample: `sample(key, state, n) -> (examples [n, ...], valid [n])`. It may draw an example twice.
+      Only as many rows are valid as examples are stored.
+    add_batch: `add_batch(key, state, batch, offered=None) -> state`, with `offered` `[N]`.
+    sample_and_add: `sample_and_add(key, state, example, n) -> (examples, valid, state)`: `sample`
+      and then `add`.
+    after: `after(state, result) -> state`, the same memory, for use once `result` is computed. What
+      is added to it is then written in place.
     """
 
     init: Init

@@ -78,8 +78,8 @@ def reptile(
     Args:
       inner: any optax transformation, with or without extra arguments.
       every: number of steps from one Reptile step to the next.
-      rate: fraction of the way from the anchor, in [0, 1]. It may be traced. At 1, as a plain
-        number, the result is the inner optimizer, bit for bit.
+      rate: fraction of the way from the anchor that is kept, in [0, 1]. It may be traced. The plain
+        number 1 gives the inner optimizer, bit for bit.
     Raises:
       ValueError: If `inner` is not an optax transformation, or if `every` or `rate` is out of
         range. In `update`, if the parameters are missing.

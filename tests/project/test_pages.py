@@ -66,7 +66,11 @@ def test_models_of_several_libraries():
         loss = np.asarray(names.pop("info").loss)
         assert loss.shape == (500,)
         assert loss[-100:].mean() < 0.9 * loss[:100].mean(), program
-    assert len(rest) == 2
+    assert len(rest) == 3
+    rate = optax.sgd(lambda step: 0.3 / (1 + 0.001 * step))
+    er = mer_jax.er(names["loss"], optimizer=rate, batch_size=11, capacity=100)
+    state, _ = names["learn"](er, jnp.zeros((8, 3)), names["stream"])
+    same(state.params, names["state"].params, rtol=1e-4, atol=1e-5)
     assert names["logits"].shape == (3,)
     exec(start.replace("jax.jit(", "traced("), names)
     for program in (linen, equinox, haiku):

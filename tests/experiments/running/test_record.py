@@ -34,6 +34,12 @@ def test_what_is_written_is_read(tmp_path):
     np.testing.assert_array_equal(again.results[0].array("score"), [1.0, np.nan])
     assert not again.results[0].is_finite("score")
     assert again.table() == [["", "Score", "Seconds"], ["A", "1 of 2 diverged", "1"]]
+    content["results"][0]["settings"] = {"alpha": 0.5, "batch_size": 11}
+    path.write_text(json.dumps(content))
+    record.load(path).write(path)
+    assert json.loads(path.read_text()) == content
+    sizes = json.loads(path.read_text())["results"][0]["settings"]
+    assert [type(size) for size in sizes.values()] == [float, int]
 
 
 def test_more_seeds_are_appended():

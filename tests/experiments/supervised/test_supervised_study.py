@@ -197,6 +197,14 @@ def test_published_settings_fit_their_methods():
     assert choice.about["settings_source"] == "given"
 
 
+def test_an_own_method_needs_flags_and_no_augment(monkeypatch):
+    own = methods.Method(lambda loss, *, optimizer, decay: decay, ("alpha", "decay"), "Own")
+    monkeypatch.setitem(methods.METHODS, "own", own)
+    with pytest.raises(ValueError, match=r"^decay of METHODS has no flag: add it to .*Learning$"):
+        study.Config().given()
+    assert own.make(dense((784, 16, 10))[0]("online", 2), 2, alpha=0.1, decay=0.5) == 0.5
+
+
 def test_what_nobody_chose_must_be_given():
     with pytest.raises(ValueError, match="nothing was published of agem on clocks: give --alpha"):
         methods.sweep("agem", "clocks", 500, {"sample_size": (10,)})

@@ -95,7 +95,7 @@ def test_a_cell_with_other_seeds_or_results_is_refused(tmp_path):
         learn(tmp_path, 3)
     one.per_seed["seed"] = [4, 6]
     known.write(path)
-    with pytest.raises(ValueError, match=r"json: expected seeds 4 to 5 of one, got \[4, 6\];"):
+    with pytest.raises(ValueError, match=r"json: expected seeds 4 to 5, got \[4, 6\] of one;"):
         learn(tmp_path, 3)
 
 

@@ -122,6 +122,12 @@ def test_accuracies_stand_beside_what_was_published(tmp_path):
     assert sorted(path.name for path in tmp_path.glob("*.png")) == sorted(names)
 
 
+def test_no_picture_of_memories_without_a_method_that_has_some(tmp_path):
+    write(tmp_path, cell_of(TABLES["retained-accuracy"], "rotations/online"), [{"alpha": 0.1}])
+    draw("retained-accuracy", tmp_path)
+    assert [path.name for path in tmp_path.glob("*.png")] == ["retained-accuracy.png"]
+
+
 def test_alignment_stands_beside_what_was_published(tmp_path):
     (result,) = write(tmp_path, supervised.WATCHED[0], [{}])
     (line,), digest = draw("alignment", tmp_path)[0][2:3], draw("alignment", tmp_path)[1]
