@@ -10,7 +10,7 @@ from experiments.running.record import markdown
 from experiments.supervised.methods import METHODS
 from experiments.tables.cells import Cell
 from experiments.tables.supervised import WATCHED, cell
-from experiments.tables.table import Draw, Row, Table, grouped, num_seeds
+from experiments.tables.table import Draw, Row, Table, num_seeds
 
 _watched = functools.partial(cell, "rotations", group="questions", seeds=3, watch=True)
 _cell = functools.partial(cell, "rotations", group="questions/memory", seeds=3)
@@ -51,10 +51,12 @@ READINGS = {
 }
 """The gradient g is on the incoming example and h on a random earlier one, θ' follows the step."""
 PRODUCTS = {
-    "same cosine": "Cosine within tasks", "other cosine": "Cosine across tasks",
-    "same dot": "Dot product within tasks", "other dot": "Dot product across tasks",
-    "other below_zero": "Below zero across tasks, %",
+    "same cosine": "Cosine within tasks", "same cosine range": "Its range",
+    "other cosine": "Cosine across tasks", "other cosine range": "Range of cosines across tasks",
+    "other dot range": "Range of dot products", "other mean_dot_after": "After the step, mean",
+    "other below_zero": "Below zero, %",
 }  # fmt: skip
+SHOWN, UNIT = "other cosine range", "retained accuracy, %"
 QUESTIONS = {
     "Factors of MER": list(dict.fromkeys(one for cells in FACTORS.values() for one in cells)),
     "Other methods": REGULARISED,
@@ -66,14 +68,16 @@ QUESTIONS = {
 def value(row: Row, name: str) -> float:
     """A metric's mean over seeds, or "same" or "other" and a product: the mean over all tasks.
 
-    Of five quantiles it is the median.
+    Of five quantiles it is the median, or with "range" the way from the first to the last.
     """
-    which, _, name_by_task = name.partition(" ")
-    if not name_by_task:
+    if " " not in name:
         return row.result.spread(name).mean
-    by_task = row.result.per_seed["by_task"][which][name_by_task]
-    known = [one[2] if isinstance(one, list) else one for seed in by_task for one in seed]
-    return float(np.nanmean(np.array(known, np.float64)))
+    which, product, *width = name.split()
+    by_task = row.result.per_seed["by_task"][which][product]
+    values = np.array([one for seed in by_task for one in seed if one is not None], np.float64)
+    if values.ndim == 2:
+        values = values[:, 4] - values[:, 0] if width else values[:, 2]
+    return float(values.mean())
 
 
 def label(row: Row) -> str:
@@ -90,20 +94,16 @@ def _page(rows: list[Row], draw: Draw) -> list[str]:
     texts = []
     if watched:
         heads = ["Method", "Memories", "Settings", "Retained accuracy", *PRODUCTS.values()]
-        table = [heads] + [
-            _line(row, *(f"{value(row, n):.4f}" for n in PRODUCTS)) for row in watched
-        ]
+        lines = [_line(row, *(f"{value(row, n):.2g}" for n in PRODUCTS)) for row in watched]
         caption = (
-            "Rotations, published or chosen settings but for those named. In %, mean ± standard "
-            f"deviation over {num_seeds(watched)} seeds. Products of the gradients on the incoming "
-            "example and on a random earlier one: medians, averaged over tasks and seeds."
+            f"Rotations, published or chosen settings but for those named, {num_seeds(watched)} "
+            "seeds. Products of the gradients on the incoming example and on a random earlier one: "
+            "means over tasks and seeds. A range holds nine in ten."
         )
-        texts += [markdown(table, caption), *_correlations(of)]
+        texts += [markdown([heads, *lines], caption), _correlations(of)]
         draw("open-questions-factors.png", by_factor, panels=_panels(of["Factors of MER"]))
-        points = [(r.cell.flags["method"][0], r.cell.heads[1], value(r, "other cosine"),
-                   value(r, "retained_accuracy")) for r in watched]  # fmt: skip
-        title = "Every setting: alignment of gradients and what is retained"
-        units = "median cosine across tasks", "retained accuracy, %"
+        points = [_point(row, value(row, SHOWN)) for row in watched]
+        title, units = "Alignment of gradients and what is retained", (PRODUCTS[SHOWN], UNIT)
         draw("open-questions-methods.png", scatter, points=points, title=title, units=units)
     if of["No stored examples"]:
         texts += _without_examples(of["Stored examples"] + of["No stored examples"], draw)
@@ -114,7 +114,11 @@ def _line(row: Row, *more: str) -> list[str]:
     return [*row.cell.heads[1:], label(row), row.text("retained_accuracy"), *more]
 
 
-def _correlations(of: dict[str, list[Row]]) -> list[str]:
+def _point(row: Row, x: float) -> tuple[str, str, float, float]:
+    return row.cell.flags["method"][0], row.cell.heads[1], x, value(row, "retained_accuracy")
+
+
+def _correlations(of: dict[str, list[Row]]) -> str:
     """How retained accuracy goes with each product, by rank, over all settings."""
     from scipy import stats  # takes a second
 
@@ -122,10 +126,12 @@ def _correlations(of: dict[str, list[Row]]) -> list[str]:
     groups["All"] = [row for rows in groups.values() for row in rows]
     table = [["Settings", "Number", *PRODUCTS.values()]]
     for title, rows in groups.items():
+        rows = [row for row in rows if row.result.is_finite("retained_accuracy")]
         retained = [value(row, "retained_accuracy") for row in rows]
         found = [stats.spearmanr(retained, [value(r, n) for r in rows]).statistic for n in PRODUCTS]
         table.append([title, str(len(rows)), *(f"{rank:+.2f}" for rank in found)])
-    return [markdown(table, "Spearman's rank correlation of retained accuracy with each product.")]
+    caption = "Spearman's rank correlation with retained accuracy, of settings that never diverged."
+    return markdown(table, caption)
 
 
 def _panels(rows: list[Row]) -> dict[str, list[tuple[float, Any]]]:
@@ -134,9 +140,8 @@ def _panels(rows: list[Row]) -> dict[str, list[tuple[float, Any]]]:
     panels = {}
     for factor, cells in FACTORS.items():
         name = names.get(factor, "capacity")
-        found = [
-            (r.result.settings[name], r.result.per_seed["by_task"]) for r in rows if r.cell in cells
-        ]
+        own = [row.result for row in rows if row.cell in cells]
+        found = [(one.settings[name], one.per_seed["by_task"]) for one in own]
         panels[factor] = sorted(found, key=lambda pair: pair[0])
     return panels
 
@@ -150,31 +155,26 @@ def _without_examples(rows: list[Row], draw: Draw) -> list[str]:
     for row in rows:
         kept = (row.result.about["bytes_per_run"] - network) / 1000
         table.append(_line(row, "" if np.isnan(kept) else f"{kept:.0f}"))
-        points.append((row.cell.flags["method"][0], row.cell.heads[1], max(kept, 1),
-                       value(row, "retained_accuracy")))  # fmt: skip
-    title, units = "Without stored examples", ("kB beside the network", "retained accuracy, %")
+        points.append(_point(row, max(kept, 1)))
+    title, units = "Without stored examples", ("kB beside the network", UNIT)
     draw("open-questions-memory.png", scatter, points=points, title=title, units=units, log=True)
     caption = (
-        f"Rotations, in %, mean ± standard deviation over {num_seeds(rows)} seeds. MER with one "
-        "memory trains on batches of the incoming example alone. Gaussians: mean and variance of "
-        "every pixel for each class of each task."
+        f"Rotations, in %, {num_seeds(rows)} seeds. MER with one memory trains on the incoming "
+        "example alone. Gaussians: mean and variance of each pixel, class and task."
     )
     return [markdown(table, caption)]
 
 
 def _readings(rows: list[Row]) -> list[str]:
     """Every reading of the published mean dot product, a line each."""
-    columns = {
-        row.cell.heads[:2]: row for _, same in grouped(rows, lambda r: r.cell) for row in same
-    }
+    columns = {row.cell.heads[:2]: row for row in rows}
     table = [["Reading", *(f"{method}, {on}" for on, method in columns)]]
     for reading, (name, digits) in READINGS.items():
         table.append([reading, *(f"{value(row, name):+.{digits}f}" for row in columns.values())])
     table.append(["Published", *(row.published(3, "+") for row in columns.values())])
     caption = (
         "g: gradient of the loss on the incoming example; h: on a random earlier one; θ: before "
-        "the step on the incoming example, θ': after it. Over the stream, 5,120 memories; of the "
-        "readings by task, the mean over tasks."
+        "the step on the incoming example, θ': after it; 5,120 memories. By task: the mean of all."
     )
     return [markdown(table, caption)] if rows else []
 

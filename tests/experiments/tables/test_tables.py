@@ -173,7 +173,9 @@ def test_open_questions_are_answered_by_every_setting(tmp_path):
     lines, _ = draw("open-questions", tmp_path)
     text = swept[1].spread("retained_accuracy").text()
     mean = np.mean(swept[1].per_seed["retained_accuracy"]) / 100
-    assert any(line.startswith(f"| MER | 500 | beta 0.1 | {text} | {mean:.4f} |") for line in lines)
+    assert any(
+        line.startswith(f"| MER | 500 | beta 0.1 | {text} | {mean:.2g} | 2 |") for line in lines
+    )
     assert any(line.startswith("| Factors of MER | 3 | +1.00 |") for line in lines)
     assert sum(line.startswith("| Gaussians |  | alpha 0.") for line in lines) == 2
     assert [line.split(" | ")[-1] for line in lines if line.startswith("| Gauss")] == ["0 |", "4 |"]
