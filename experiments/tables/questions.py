@@ -151,13 +151,11 @@ def _without_examples(rows: list[Row], draw: Draw) -> list[str]:
     sizes = {row.cell.flags["method"][0]: row.result.about["bytes_per_run"] for row in rows}
     network = sizes.get("online", np.nan)  # it keeps nothing else
     table = [["Method", "Memories", "Settings", "Retained accuracy", "kB beside the network"]]
-    points = []
-    for row in rows:
-        kept = (row.result.about["bytes_per_run"] - network) / 1000
-        table.append(_line(row, "" if np.isnan(kept) else f"{kept:.0f}"))
-        points.append(_point(row, max(kept, 1)))
+    kept = [(row, (row.result.about["bytes_per_run"] - network) / 1000) for row in rows]
+    table += [_line(row, "" if np.isnan(size) else f"{size:.0f}") for row, size in kept]
+    points = [_point(row, max(size, 1)) for row, size in kept]
     title, units = "Without stored examples", ("kB beside the network", UNIT)
-    draw("open-questions-memory.png", scatter, points=points, title=title, units=units, log=True)
+    draw("open-questions-memory.png", scatter, points=points, title=title, units=units)
     caption = (
         f"Rotations, in %, {num_seeds(rows)} seeds. MER with one memory trains on the incoming "
         "example alone. Gaussians: mean and variance of each pixel, class and task."
