@@ -132,75 +132,87 @@ mer: alpha beta gamma batch_size num_batches
   permutations 5120: 0.03 0.03 1 101 10 | 500: 0.03 0.03 1 26 10 | 200: 0.03 0.03 1 11 10
   many-permutations 5120: 0.1 0.01 1 6 10 | 500: 0.03 0.03 1 6 10
   * omniglot 5120: 0.01 0.5 1 26 1 | 500: 0.1 0.03 1 11 10
+  * split 500: 0.1 0.01 1 11 10
 mer-big-batch: alpha gamma batch_size
   rotations 5120: 0.03 0.1 101 | 500: 0.1 0.03 11 | 200: 0.1 0.03 26
   permutations 5120: 0.03 0.1 51 | 500: 0.03 0.3 11 | 200: 0.1 0.03 6
   many-permutations 5120: 0.03 0.1 26 | 500: 0.1 0.03 6
   * omniglot 5120: 0.03 0.5 26
+  * split 500: 0.03 0.3 26
 mer-current-rate: alpha gamma batch_size s
   rotations 5120: 0.03 0.03 101 5 | 500,200: 0.03 0.03 51 5
   permutations 5120: 0.01 0.1 101 10 | 500: 0.01 0.1 26 10 | 200: 0.03 0.1 6 2
   many-permutations 5120: 0.03 0.03 101 10 | 500: 0.03 0.03 6 10
 mer-current-rate: alpha gamma s batch_size
   * omniglot 5120: 0.01 0.3 5 26
+  * split 500: 0.03 0.1 5 26
 er: alpha batch_size
   rotations 5120: 0.1 26 | 500: 0.1 6 | 200: 0.1 11
   permutations 5120: 0.1 26 | 500,200: 0.1 11
   many-permutations 5120,500: 0.1 26
   * omniglot 5120: 0.1 26
+  * split 500: 0.2 26
 er-by-task: alpha batch_size
   rotations 5120: 0.03 101 | 500: 0.01 101 | 200: 0.01 51
   permutations 5120,500: 0.01 26 | 200: 0.01 11
   many-permutations 5120: 0.003 11 | 500: 0.01 6
   * omniglot 5120: 0.01 26
+  * split 500: 0.03 26
 gem: alpha margin ridge
   rotations 5120: 0.01 1 0 | 500,200: 0.01 0 0
   permutations 5120,500: 0.01 1 0 | 200: 0.01 0 0
   many-permutations 5120: 0.01 0 0 | 500: 0.003 0.1 0
   * omniglot 5120: 0.03 0.5 0
+  * split 500: 0.01 0.5 0
 ewc: alpha num_memories strength
   rotations -: 0.001 10 100
   permutations -: 0.01 10 10
   many-permutations -: 0.003 10 1
-  * omniglot -: 0.03 10 10
+  * omniglot,split -: 0.03 10 10
 independent: alpha
   rotations,permutations,many-permutations -: 0.01
   * omniglot -: 0.03
+  * split -: 0.01
 online: alpha
   rotations -: 0.0003
   permutations,many-permutations -: 0.003
-  * omniglot -: 0.03
+  * omniglot,split -: 0.03
 la-maml: alpha alpha_rate glances num_replays incoming
   rotations,permutations 200: 0.15 0.3 5 10 10
   many-permutations 500: 0.1 0.1 10 10 10
+  * split 500: 0.15 0.1 5 10 10
 sync: alpha alpha_rate weight_rate glances num_replays incoming
   rotations 200: 0.15 0.1 0.3 5 10 10
   permutations 200: 0.15 0.1 0.1 5 10 10
   many-permutations 500: 0.03 0.1 0.03 10 10 10
+  * split 500: 0.1 0.1 0.3 5 10 10
 c-maml: alpha weight_rate glances num_replays incoming
   rotations 200: 0.1 0.1 5 10 10
   permutations 200: 0.03 0.1 5 10 10
   many-permutations 500: 0.03 0.15 5 10 10
+  * split 500: 0.1 0.1 5 10 10
 der: alpha logit_weight batch_size
+  * split 500: 0.01 1.0 26
   * rotations 500,200: 0.03 3.0 11
   * permutations 500,200: 0.01 0.3 11
   * many-permutations 500: 0.01 1.0 11
 der++: alpha logit_weight label_weight batch_size
+  * split 500: 0.01 1.0 0.5 26
   * rotations 500,200: 0.01 1.0 0.5 11
   * permutations 500,200: 0.03 1.0 0.5 11
   * many-permutations 500: 0.01 0.3 0.5 11
 agem: alpha sample_size
-  * rotations 5120,500,200: 0.001 256
+  * rotations,split 5120,500,200: 0.001 256
   * permutations 5120,500,200: 0.01 256
   * many-permutations 5120,500: 0.01 256
   * omniglot 5120: 0.1 50
 exact-alignment: alpha alignment batch_size
-  * rotations 5120,500,200: 0.03 0.01 26
+  * rotations,split 5120,500,200: 0.03 0.01 26
   * permutations 5120,500,200: 0.01 0.001 26
   * many-permutations 5120,500: 0.01 0.01 26
   * omniglot 5120: 0.03 0.01 11
 task-input: alpha
-  * rotations,permutations,many-permutations -: 0.01
+  * rotations,permutations,many-permutations,split -: 0.01
   * omniglot -: 0.03
 """)
 
