@@ -144,8 +144,8 @@ def test_a_seed_is_the_same_alone_and_among_others(finished, tmp_path, unrendere
             "every class needs a test image, got none of [",
         ),
         (
-            ["--benchmark", "split", "--method", "der"],
-            "nothing was published of der on split: give",
+            ["--benchmark", "split", "--method", "er-reptile"],
+            "nothing was published of er-reptile on split: give",
         ),
         (["--method", "gem", "--capacity", "19"], "capacity must be at least 20, got 19"),
         (["--method", "la-maml", "--incoming", "7"], "--incoming 7 does not divide a chunk of 100"),
