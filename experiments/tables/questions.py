@@ -90,11 +90,11 @@ def label(row: Row) -> str:
 def _page(rows: list[Row], draw: Draw) -> list[str]:
     """A table for each question with a picture, and one of all readings of what was published."""
     of = {title: [r for r in rows if r.cell in cells] for title, cells in QUESTIONS.items()}
-    watched = of["Factors of MER"] + of["Other methods"]
-    texts = []
+    watched, texts = of["Factors of MER"] + of["Other methods"], list[str]()
     if watched:
         heads = ["Method", "Memories", "Settings", "Retained accuracy", *PRODUCTS.values()]
-        lines = [_line(row, *(f"{value(row, n):.2g}" for n in PRODUCTS)) for row in watched]
+        shown = [[f"{value(r, n):.2g}".replace("nan", "") for n in PRODUCTS] for r in watched]
+        lines = [_line(row, *texts) for row, texts in zip(watched, shown, strict=True)]
         caption = (
             f"Rotations, published or chosen settings but for those named, {num_seeds(watched)} "
             "seeds. Products of the gradients on the incoming example and on a random earlier one: "
