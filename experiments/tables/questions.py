@@ -148,10 +148,10 @@ def _panels(rows: list[Row]) -> dict[str, list[tuple[float, Any]]]:
 
 def _without_examples(rows: list[Row], draw: Draw) -> list[str]:
     """Retained accuracy beside the bytes that a method keeps besides its network."""
-    sizes = {row.cell.flags["method"][0]: row.result.about["bytes_per_run"] for row in rows}
-    network = sizes.get("online", np.nan)  # it keeps nothing else
+    known = [(row, row.result.about["bytes_per_run"] / 2000) for row in rows]  # of two copies
+    arms = {row.cell.flags["method"][0]: size for row, size in known}
+    kept = [(row, size - arms.get("online", np.nan)) for row, size in known]  # it keeps nothing
     table = [["Method", "Memories", "Settings", "Retained accuracy", "kB beside the network"]]
-    kept = [(row, (row.result.about["bytes_per_run"] - network) / 1000) for row in rows]
     table += [_line(row, "" if np.isnan(size) else f"{size:.0f}") for row, size in kept]
     points = [_point(row, max(size, 1)) for row, size in kept]
     title, units = "Without stored examples", ("kB beside the network", UNIT)

@@ -166,3 +166,14 @@ def test_the_table_of_the_reproduction_has_the_numbers_of_the_results():
                 assert f"({mean:.2f} ± {spread:.2f})" in text
             compared += 1
     assert compared > 25
+
+
+def test_open_questions_have_the_recorded_numbers():
+    page = read("open-questions.md")
+    recorded = (RESULTS / "open-questions.md").read_text(encoding="utf-8")
+    numbers = re.findall(r"\d+\.\d+\s±\s\d+\.\d+", page)
+    assert len(numbers) > 12
+    assert not [one for one in numbers if " ".join(one.split()) not in recorded]
+    readings = [line for line in page.splitlines() if line.startswith(("| g(", "| cos(", "| Publ"))]
+    assert len(readings) == 8
+    assert not [line for line in readings if line not in recorded.splitlines()]

@@ -178,7 +178,7 @@ def test_open_questions_are_answered_by_every_setting(tmp_path):
     )
     assert any(line.startswith("| Factors of MER | 3 | +1.00 |") for line in lines)
     assert sum(line.startswith("| Gaussians |  | alpha 0.") for line in lines) == 2
-    assert [line.split(" | ")[-1] for line in lines if line.startswith("| Gauss")] == ["0 |", "4 |"]
+    assert [line.split(" | ")[-1] for line in lines if line.startswith("| Gauss")] == ["0 |", "2 |"]
     assert "| Published | -0.569 ± 0.077 |" in lines
     assert len([*tmp_path.glob("open-questions*.png")]) == 3
 
