@@ -68,7 +68,7 @@ class Reservoir(NamedTuple):
     """The functions of a memory, see `reservoir` and `fifo`.
 
     init: `init(example) -> state`, an empty memory.
-    add: `add(key, state, example, offered=True) -> state`. Without `offered` nothing is stored.
+    add: `add(key, state, example, offered=True) -> state`. If not offered, nothing is stored.
     sample: `sample(key, state, n) -> (examples [n, ...], valid [n])`. It may draw an example twice.
       Only as many rows are valid as examples are stored.
     add_batch: `add_batch(key, state, batch, offered=None) -> state`, with `offered` `[N]`.
