@@ -15,13 +15,14 @@ from experiments.tables.table import Draw, Row, Table, num_seeds
 _watched = functools.partial(cell, "rotations", group="questions", seeds=3, watch=True)
 _cell = functools.partial(cell, "rotations", group="questions/memory", seeds=3)
 PUBLISHED = _watched("mer", 500)
-"""β 0.01, γ 1, s 10, k 11."""
+SAME = {"alpha": (0.1,), "beta": (0.01,), "num_batches": (10,), "batch_size": (11,)}
+"""Its settings. γ is 1 with any number of memories."""
 FACTORS: dict[str, list[Cell]] = {
     "β": [PUBLISHED, _watched("mer", 500, beta=(0.003, 0.03, 0.1, 0.3, 1.0))],
     "γ": [PUBLISHED, _watched("mer", 500, gamma=(0.1, 0.3))],
     "s": [PUBLISHED, *(_watched("mer", 500, num_batches=(s,)) for s in (1, 2, 5))],
     "k": [PUBLISHED, *(_watched("mer", 500, batch_size=(k,)) for k in (2, 6, 26))],
-    "memories": [PUBLISHED, *(_watched("mer", size) for size in (200, 5120))],
+    "memories": [PUBLISHED, *(_watched("mer", size, **SAME) for size in (200, 5120))],
 }
 """Cells that differ from MER's published settings in one of them at most."""
 REGULARISED = [
