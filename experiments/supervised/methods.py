@@ -59,6 +59,8 @@ class Method(NamedTuple):
                 wrong = f"capacity must be at least {num_tasks}, got {capacity}"
                 raise ValueError(f"the memory is shared out among the tasks: {wrong}")
             settings["num_memories"] = capacity // num_tasks
+        if augment and "augment" not in takes:
+            raise ValueError("this method takes no augment; leave out --shift and --matrix")
         learns = model if "model" in takes else model.loss
         return self.learner(learns, **settings | ({"augment": augment} if augment else {}))
 

@@ -15,8 +15,8 @@ from experiments.tables.table import Draw, Row, Table, num_seeds
 _watched = functools.partial(cell, "rotations", group="questions", seeds=3, watch=True)
 _cell = functools.partial(cell, "rotations", group="questions/memory", seeds=3)
 PUBLISHED = _watched("mer", 500)
-SAME = {"alpha": (0.1,), "beta": (0.01,), "num_batches": (10,), "batch_size": (11,)}
-"""Its settings. γ is 1 with any number of memories."""
+SAME: dict[str, Any] = {"alpha": (0.1,), "beta": (0.01,), "num_batches": (10,), "batch_size": (11,)}
+"""Settings of that cell, beside γ 1."""
 FACTORS: dict[str, list[Cell]] = {
     "β": [PUBLISHED, _watched("mer", 500, beta=(0.003, 0.03, 0.1, 0.3, 1.0))],
     "γ": [PUBLISHED, _watched("mer", 500, gamma=(0.1, 0.3))],
@@ -42,13 +42,13 @@ NOT_STORED = [
     _cell("gaussians", alpha=(0.003, 0.01, 0.03, 0.1), batch_size=(11,)),
 ]  # fmt: skip
 READINGS = {
-    "g(θ) · h(θ), mean": ("mean_dot", 3),
-    "g(θ) · h(θ'), mean": ("mean_dot_after", 3),
-    "cos(g(θ), h(θ)), median": ("median_cosine", 4),
-    "g(θ) · h(θ), h of the same task, median": ("same dot", 3),
-    "g(θ) · h(θ), h of another task, median": ("other dot", 3),
-    "g(θ) · h(θ'), h of the same task, mean": ("same mean_dot_after", 3),
-    "g(θ) · h(θ'), h of another task, mean": ("other mean_dot_after", 3),
+    "g(θ) · h(θ), mean": "mean_dot",
+    "g(θ) · h(θ'), mean": "mean_dot_after",
+    "cos(g(θ), h(θ)), median": "median_cosine",
+    "g(θ) · h(θ), h of the same task, median": "same dot",
+    "g(θ) · h(θ), h of another task, median": "other dot",
+    "g(θ) · h(θ'), h of the same task, mean": "same mean_dot_after",
+    "g(θ) · h(θ'), h of another task, mean": "other mean_dot_after",
 }
 """The gradient g is on the incoming example and h on a random earlier one, θ' follows the step."""
 PRODUCTS = {
@@ -125,6 +125,7 @@ def _correlations(of: dict[str, list[Row]]) -> str:
 
     groups = {name: of[name] for name in ("Factors of MER", "Other methods")}
     groups["All"] = [row for rows in groups.values() for row in rows]
+    groups["All above 60 %"] = [r for r in groups["All"] if value(r, "retained_accuracy") > 60]
     table = [["Settings", "Number", *PRODUCTS.values()]]
     for title, rows in groups.items():
         rows = [row for row in rows if row.result.is_finite("retained_accuracy")]
@@ -168,8 +169,8 @@ def _readings(rows: list[Row]) -> list[str]:
     """Every reading of the published mean dot product, a line each."""
     columns = {row.cell.heads[:2]: row for row in rows}
     table = [["Reading", *(f"{method}, {on}" for on, method in columns)]]
-    for reading, (name, digits) in READINGS.items():
-        table.append([reading, *(f"{value(row, name):+.{digits}f}" for row in columns.values())])
+    for reading, name in READINGS.items():
+        table.append([reading, *(f"{value(row, name):+.2g}" for row in columns.values())])
     table.append(["Published", *(row.published(3, "+") for row in columns.values())])
     caption = (
         "g: gradient of the loss on the incoming example; h: on a random earlier one; θ: before "

@@ -22,7 +22,7 @@ FIRST_SEED = 100
 GIVEN = ("dataset", "seeds", "seed", "tasks", "examples_per_task", "test_images")
 """Names of flags that the program gives to all cells, and that influence the results."""
 SEEDS = ("seeds", "seed")
-REDUCED = "Made with the flags below: other data or shorter streams than those published."
+REDUCED = "Made with the flags below: other data or shorter streams than published, same rates."
 
 
 class Row(NamedTuple):

@@ -55,9 +55,10 @@ def der(
 
     Each step is on the loss of the incoming example plus `alpha` times the mean squared error
     between the logits of `batch_size - 1` replays and those in the reservoir. The mean is over
-    replays and logits. While fewer are stored, a draw has as many replays as are stored. The logits
-    in the reservoir are of the parameters before the step in which the example came, and are not
-    updated. Labels of replays and the field `task` are not used for learning.
+    replays and logits. While the reservoir holds fewer than `batch_size - 1` examples, there are as
+    many replays as examples. The logits in the reservoir are of the parameters before the step in
+    which the example came, and are not updated. Labels of replays and the field `task` are not used
+    for learning.
 
     Args:
       model: the network. `model.loss` is the loss of the incoming example and
@@ -119,7 +120,7 @@ def der_plus_plus(
       capacity: |M|, examples in the reservoir.
       augment: see `der`.
     Returns:
-      A learner, as `der`.
+      A learner with a `ReplayState`, as `der`.
     Raises:
       ValueError: as `der`, and if `beta` is negative.
 

@@ -25,7 +25,7 @@ def exact_alignment(
     """Gradient steps on equation 4, the objective that MER approximates, with second derivatives.
 
     The objective is `L(i) + L(j) - alpha grad L(i) . grad L(j)`. Here i is the incoming example and
-    j a replay. Each step uses the mean over the replays. Without replays the objective is `L(i)`.
+    j a replay. Each step uses the mean over j. Without replays the objective is `L(i)`.
 
     Args:
       loss_fn: `loss_fn(params, example) -> []`, twice differentiable.

@@ -202,7 +202,10 @@ def test_an_own_method_needs_flags_and_no_augment(monkeypatch):
     monkeypatch.setitem(methods.METHODS, "own", own)
     with pytest.raises(ValueError, match=r"^decay of METHODS has no flag: add it to .*Learning$"):
         study.Config().given()
-    assert own.make(dense((784, 16, 10))[0]("online", 2), 2, alpha=0.1, decay=0.5) == 0.5
+    model = dense((784, 16, 10))[0]("online", 2)
+    assert own.make(model, 2, alpha=0.1, decay=0.5) == 0.5
+    with pytest.raises(ValueError, match="takes no augment; leave out --shift and --matrix"):
+        own.make(model, 2, lambda key, example: example, alpha=0.1, decay=0.5)
 
 
 def test_what_nobody_chose_must_be_given():
