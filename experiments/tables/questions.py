@@ -78,7 +78,7 @@ def value(row: Row, name: str) -> float:
     values = np.array([one for seed in by_task for one in seed if one is not None], np.float64)
     if values.ndim == 2:
         values = values[:, 4] - values[:, 0] if width else values[:, 2]
-    return float(values.mean())
+    return float(values.mean()) if len(values) else np.nan
 
 
 def label(row: Row) -> str:
