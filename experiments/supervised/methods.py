@@ -21,7 +21,7 @@ RATES = ("alpha", "beta", "gamma", "s", "strength", "margin", "ridge", "alignmen
 
 RENAMED = {"alpha": "alpha_init", "alignment": "alpha", "logit_weight": "alpha",
            "label_weight": "beta"}  # fmt: skip
-"""Settings that learners know by another name."""
+"""Settings whose argument has another name."""
 
 
 class Method(NamedTuple):
