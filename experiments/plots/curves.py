@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ PRODUCTS = {
 }
 
 
+_note: ContextVar[str] = ContextVar("note", default="")
+
 # Okabe and Ito's colours, which colour-blind readers tell apart: one for each family of methods.
 LOOKS = {
     "mer": ("#D55E00", "o"), "mer-big-batch": ("#D55E00", "s"),
@@ -48,6 +51,16 @@ LOOKS = {
 def look(arm: str, number: int) -> tuple[Any, str]:
     """Colour and marker of a method, which is the given one of a picture."""
     return LOOKS.get(arm, (colormaps["tab10"](number % 10), "D"))
+
+
+@contextlib.contextmanager
+def noted(text: str) -> Iterator[None]:
+    """Context in which every picture has this line below its title."""
+    before = _note.set(text)
+    try:
+        yield
+    finally:
+        _note.reset(before)
 
 
 @contextlib.contextmanager
@@ -74,7 +87,7 @@ def figure(
         for axis in axes.flat[count:]:
             axis.set_axis_off()
         yield axes
-        figure.suptitle(title)
+        figure.suptitle("\n".join(filter(None, (title, _note.get()))))
         parts = [axis.get_legend_handles_labels() for axis in axes.flat]
         handles = {text: line for part in parts for line, text in zip(*part, strict=True)}
         place: Any = f"outside {legend} center"

@@ -1,4 +1,4 @@
-"""Bars and heat maps of settings, and heat maps of tasks."""
+"""Marks and heat maps of settings, and heat maps of tasks."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,42 +8,44 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.ticker import MaxNLocator
 
-from experiments.plots.curves import IMAGE, LOOKS, figure, look
+from experiments.plots.curves import IMAGE, figure, look
 from experiments.running.record import Result
 from experiments.running.statistics import Spread
 
-WIDEST = 24
-"""Inches that panels of bars may take side by side."""
 
+class Tried(NamedTuple):
+    """The settings of a method in a panel of `tried`.
 
-class Bar(NamedTuple):
-    """A bar. marked: whether it has the other colour."""
-
-    label: str
-    spread: Spread
-    marked: bool
-
-
-def bars(path: Path, panels: dict[str, list[Bar]], title: str, unit: str = "%") -> None:
-    """One panel of horizontal bars for each key, the longest bar on top.
-
-    The panels stand side by side if they fit. Bars of which a seed diverged are left out.
+    best: of the chosen one. None if all diverged.
     """
-    finite = [[bar for bar in bars if np.isfinite(bar.spread.mean)] for bars in panels.values()]
-    counts = [max(1, len(bars)) for bars in finite]
-    width = 2.7 + 0.06 * max((len(bar.label) for bars in finite for bar in bars), default=0)
-    columns = len(counts) if width * len(counts) <= WIDEST else 1
-    ratios = counts if columns == 1 else [max(counts)]
-    inches = (width, 0.9 + 0.22 * sum(ratios) / len(ratios), 1, 0.3)
-    how: dict[str, Any] = {"style": {"axes.grid.axis": "x"}, "height_ratios": ratios}
-    with figure(path, len(counts), inches, columns, title, **how) as axes:
-        for axis, name, bars in zip(axes.flat, panels, finite, strict=True):
-            bars.sort(key=lambda bar: bar.spread.mean)
-            for place, (_, spread, marked) in enumerate(bars):
-                color = LOOKS["mer"][0] if marked else "#777777"
-                axis.barh(place, spread.mean, xerr=spread.std, color=color, alpha=0.8)
-            axis.set_yticks(range(len(bars)), [bar.label for bar in bars], fontsize=8)
-            axis.set(title=name, xlabel=unit, ylim=(-0.8, len(bars) - 0.2))
+
+    arm: str
+    title: str
+    spreads: list[Spread]
+    best: Spread | None
+
+
+def tried(path: Path, panels: dict[str, list[Tried]], title: str, unit: str) -> None:
+    """One panel for each key, a line for each method, the best on top, a mark for each setting.
+
+    The chosen one is filled, with its standard deviation. Settings that diverged are left out.
+    """
+    counts = [len(lines) for lines in panels.values()]
+    rows = [max(counts[at : at + 3]) for at in range(0, len(counts), 3)]
+    inches = (4.3, 0.9 + 0.24 * sum(rows) / len(rows), 0, 0.3)
+    how: dict[str, Any] = {"style": {"axes.grid.axis": "x"}, "height_ratios": rows}
+    with figure(path, len(panels), inches, 3, title, **how) as axes:
+        places = zip(np.repeat(rows, 3), axes.flat, panels.items(), strict=False)
+        for most, axis, (name, lines) in places:
+            lines = sorted(lines, key=lambda one: one.best.mean if one.best else -np.inf)
+            for place, (arm, _, spreads, best) in enumerate(lines):
+                color, marker = look(arm, place)
+                mark: dict[str, Any] = {"color": color, "marker": marker, "ls": ""}
+                axis.plot([one.mean for one in spreads], [place] * len(spreads), mfc="none", **mark)
+                if best:
+                    axis.errorbar(best.mean, place, xerr=best.std, ms=8, **mark)
+            axis.set_yticks(range(len(lines)), [one.title for one in lines], fontsize=8)
+            axis.set(title=name, xlabel=unit, ylim=(len(lines) - most - 0.8, len(lines) - 0.2))
 
 
 class Line(NamedTuple):

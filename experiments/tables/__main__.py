@@ -62,7 +62,10 @@ class Config(Data):
 
 
 def _told(wrong: str, known: list[str]) -> str:
-    """A wrong name, with the nearest cells. Of a folder, with all of its cells."""
+    """A wrong name, with its table or the nearest cells. Of a folder, with all of its cells."""
+    for name, table in TABLES.items():
+        if wrong in [cell.name for cell in table.cells]:
+            return f"{wrong}, a cell of {name}; name that table instead"
     folders = dict.fromkeys(name.rpartition("/")[0] for name in known)
     if (folder := wrong.rstrip("/")) in folders:
         names = [name for name in known if name.rpartition("/")[0] == folder]

@@ -88,7 +88,7 @@ CELLS = [
 ]
 SWEEPS = functools.partial(
     sweep, "rl-sweeps.png", ("Game", "Agent"), ("late_score", "final_score"),
-    "Score in the last task of the sweeps; orange: chosen",
+    "Score in the last task of the sweeps; filled: chosen",
     "Sums of rewards over all tasks, mean ± standard deviation over 2 or 4 seeds from "
     f"{FIRST_SEED} on (Catcher, Flappy Bird); in the last task: the mean of all evaluations "
     "since it began; bold: the best by that, which the table of games uses.",

@@ -132,7 +132,7 @@ def _by_memory(rows: list[Row], draw: Draw) -> list[str]:
 
 SWEEPS = functools.partial(
     sweep, "sweeps.png", ("Benchmark", "Method"), ("retained_accuracy", "learning_accuracy"),
-    "Retained accuracy in the sweeps, %; orange: chosen",
+    "Retained accuracy in the sweeps, %; filled: chosen",
     f"In %, mean ± standard deviation over seeds from {FIRST_SEED} on (two for MNIST, one for "
     "Omniglot), on half of the stream of MNIST's benchmarks and 15 of Omniglot's "
     "alphabets, which each seed draws anew; bold: the best, which tables use.",
@@ -140,7 +140,7 @@ SWEEPS = functools.partial(
 AUGMENTED_SWEEPS = functools.partial(
     sweep, "augmented-sweeps.png", ("Augmentation", "Method"),
     ("retained_accuracy", "learning_accuracy"),
-    "Retained accuracy with augmented images, %; orange: chosen",
+    "Retained accuracy with augmented images, %; filled: chosen",
     f"In %, on 10 alphabets of Omniglot, seed {FIRST_SEED}. Each image is moved by up to `shift` "
     "pixels and mapped by a matrix whose entries differ from the identity by up to `matrix`, anew "
     "each time it is trained on; bold: the best of each method.",

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments.plots.settings import Bar, bars
+from experiments.plots.curves import noted
+from experiments.plots.settings import Tried, tried
 from experiments.running import files
 from experiments.running.batches import Setting
 from experiments.running.command_line import deciding
@@ -98,9 +99,7 @@ class Table(NamedTuple):
             is_part = (given or kinds[1:]) and len(cells) < len(self.cells)
             chosen = " ".join(["", "--cells", *cells]) if is_part else ""
             commands.append(f"`python -m experiments.tables {name}{chosen}{given}`")
-        smaller = [flag(name) for name in GIVEN if name not in SEEDS]
-        if any(f" {one} " in given for given, _ in kinds for one in smaller):
-            page += f"\n\n{REDUCED}"
+        page += f"\n\n{REDUCED}" if reduced(rows) else ""
         return f"{page}\n\n{', '.join(commands)}\n"
 
     def write(self, name: str, folder: Path) -> None:
@@ -115,7 +114,8 @@ class Table(NamedTuple):
         def draw(file: str, plot: Callable[..., object], **how: Any) -> None:
             files.write(folder / file, functools.partial(plot, **how))
 
-        files.write_text(folder / f"{name}.md", self.text(name, rows, draw))
+        with noted(f"reduced:{flags}" if (flags := reduced(rows)) else ""):
+            files.write_text(folder / f"{name}.md", self.text(name, rows, draw))
         digest = {}
         for cell, same in grouped(rows, lambda row: row.cell.name):
             results = [row.digest(self.more) for row in same]
@@ -127,6 +127,13 @@ def grouped(rows: list[Row], key: Callable[[Row], Any]) -> list[tuple[Any, list[
     """The keys, in the order in which they first appear, each with its rows."""
     keys = dict.fromkeys(map(key, rows))
     return [(one, [row for row in rows if key(row) == one]) for one in keys]
+
+
+def reduced(rows: list[Row]) -> str:
+    """Flags of other data or shorter streams than published, empty without any."""
+    smaller = [flag(name) for name in GIVEN if name not in SEEDS]
+    kinds = [given for given, _ in grouped(rows, Row.given)]
+    return ",".join(given for given in kinds if {*given.split()} & {*smaller})
 
 
 def num_seeds(rows: list[Row]) -> str:
@@ -157,18 +164,18 @@ def sweep(
     """A line for each setting. The best of each method by the first metric is bold."""
     units = [rows[0].record.metrics[metric] for metric in metrics]
     table = [[*heads, "Settings", *units]]
-    panels: dict[str, list[Bar]] = {}
+    panels: dict[str, list[Tried]] = {}
     for (place, *_), same in grouped(rows, lambda row: row.cell.heads):
         results = [row.result for row in same]
         chosen = best(results, *metrics)
         for one in results:
             known = {n: value for n, value in one.settings.items() if n != "capacity"}
-            varied = {n: v for n, v in known.items() if any(r.settings[n] != v for r in results)}
             mark = "**" if one is chosen else ""
             first, second = (one.spread(metric) for metric in metrics)
             bold = [f"{mark}{text}{mark}" for text in (Setting(known), first.text())]
             table.append([place, one.title, *bold, second.text()])
-            name = f"{one.title}, {Setting(varied)}" if varied else one.title
-            panels.setdefault(place, []).append(Bar(name, first, one is chosen))
-    draw(file, bars, panels=panels, title=title, unit=units[0])
+        spreads = [one.spread(metrics[0]) for one in results]
+        arm, of_best = results[0].about["arm"], chosen.spread(metrics[0]) if chosen else None
+        panels.setdefault(place, []).append(Tried(arm, results[0].title, spreads, of_best))
+    draw(file, tried, panels=panels, title=title, unit=units[0])
     return [markdown(table, caption)]

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
-from experiments.plots.settings import WIDEST, Bar, Line, against_memories, bars
+from experiments.plots.settings import Line, Tried, against_memories, tried
 from experiments.rl import CHOSEN as RATES
 from experiments.running.command_line import deciding
 from experiments.running.interrupt import stop
@@ -389,7 +390,10 @@ def test_the_program_stops_at_a_checkpoint(toys, tmp_path, monkeypatch, capsys):
             ["rl", "--cells", "x"],
             "cells of rl, got x; to list a folder's cells give its name: cat",
         ),
-        (["ablation", "--cells", "rotations/mer-200"], "ablation, got rotations/mer-200; near"),
+        (
+            ["ablation", "--cells", "rotations/mer-200"],
+            "ablation, got rotations/mer-200, a cell of retained-accuracy; name that table instead",
+        ),
         (["--only-draw", "--out", "{empty}"], "holds none of the table's cells"),
         (["rl", "--test-images", "3"], "--test-images is not used by catcher/dqn"),
         (["--cells", "rotations/online", "--data-dir", "{empty}"], "mnist.npz"),
@@ -420,17 +424,54 @@ def test_a_line_for_each_method_and_hollow_marks_for_what_was_published(tmp_path
         assert (pixels == [int(color[at : at + 2], 16) for at in (1, 3, 5)]).all(1).sum() > 50
 
 
-def test_bars_stand_side_by_side_unless_their_names_are_long(tmp_path):
-    """Of one that diverged there is none."""
-    some = [
-        Bar("MER 200", spread([75.0, 77.0]), True),
-        Bar("Online", spread([46.0]), False),
-        Bar("ER", spread([np.nan]), False),
+@pytest.fixture
+def saved(monkeypatch):
+    """The figures that are saved, by file name."""
+    figures, save = {}, Figure.savefig
+
+    def savefig(figure, path, **how):
+        figures[Path(path).name.removeprefix(".part-")] = figure
+        save(figure, path, **how)
+
+    monkeypatch.setattr(Figure, "savefig", savefig)
+    return figures
+
+
+def test_a_mark_for_each_setting_filled_where_it_was_chosen(tmp_path, saved):
+    """The best method is on top. A method of which all diverged keeps its line."""
+    few, many = spread([46.0, 50.0]), spread([75.0, 77.0])
+    lost = spread([np.nan])
+    lines = [
+        Tried("online", "Online", [few, lost], few),
+        Tried("mer", "MER 200", [few, many], many),
+        Tried("er", "ER", [lost], None),
     ]
-    bars(tmp_path / "bars.png", {"Rotations": some, "Permutations": some[2:]}, "title")
-    with Image.open(tmp_path / "bars.png") as picture:
-        assert picture.width > 2 * picture.height
-    long = [some[0]._replace(label="a method and its many settings " * 4)]
-    bars(tmp_path / "bars.png", dict.fromkeys(("one", "two", "three"), long), "title")
-    with Image.open(tmp_path / "bars.png") as picture:
-        assert picture.width < WIDEST * 150 / 2
+    tried(tmp_path / "tried.png", {"Rotations": lines}, "title", "%")
+    (axis,) = saved["tried.png"].axes
+    assert [text.get_text() for text in axis.get_yticklabels()] == ["ER", "Online", "MER 200"]
+    filled = {
+        (x, y): line.get_markerfacecolor() != "none"
+        for line in axis.lines
+        for x, y in zip(*line.get_data(), strict=True)
+        if line.get_marker() != "None" and np.isfinite(x)
+    }
+    assert filled == {(48, 1): True, (48, 2): False, (76, 2): True}
+
+
+def test_a_picture_of_a_reduced_table_says_so(tmp_path, saved):
+    """The note is gone with the next table."""
+    cell, *_ = games.CELLS
+    write(tmp_path / "short", cell, [{}], tasks=2)
+    write(tmp_path / "whole", cell, [{}])
+    for folder, note in (("short", "\nreduced: --tasks 2"), ("whole", "")):
+        main(["rl", "--only-draw", "--out", str(tmp_path / folder)])
+        assert saved["rl-catcher.png"].get_suptitle() == f"Catcher{note}"
+
+
+def test_a_picture_is_no_higher_than_a_page(tmp_path):
+    """Also with as many methods as the sweeps of split classes have."""
+    some = spread([75.0, 77.0])
+    lines = [Tried("er", f"method {n}", [some] * 6, some) for n in range(17)]
+    tried(tmp_path / "tried.png", dict.fromkeys("abcde", lines), "title", "%")
+    with Image.open(tmp_path / "tried.png") as picture:
+        assert picture.height < 1.3 * picture.width
