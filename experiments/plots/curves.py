@@ -211,6 +211,27 @@ def by_task(
         whole.supylabel(labels[1])
 
 
+def by_memory(path: Path, results: list[Result], title: str, labels: dict[str, str]) -> None:
+    """A panel for each part of a "memory", see `metrics.split`: a line for each result.
+
+    Args:
+      labels: `{part: label}` in percent. Parts that are not known have no marks.
+    """
+    with figure(path, len(labels), (4, 3.6, 1.6, 0), 3, title, "right", sharey=True) as axes:
+        for axis, (part, label) in zip(axes.flat, labels.items(), strict=True):
+            for number, result in enumerate(results):
+                values = np.array(result.per_seed["memory"][part], np.float64)  # [S, T]
+                mean = np.ma.masked_invalid(values).mean(0)
+                arm = result.about["arm"]
+                is_again = arm in [one.about["arm"] for one in results[:number]]
+                color, marker = look(arm, number)
+                how: Any = {"color": color, "marker": marker, "ls": "--" if is_again else "-"}
+                axis.plot(1 + np.arange(mean.size), mean, ms=4, label=result.title, **how)
+            axis.set(title=label, xlabel="tasks learned", ylim=(0, 103))
+            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes[0, 0].set_ylabel("%")
+
+
 def alignment(path: Path, panels: Mapping[tuple[str, str], Result]) -> None:
     """Transfer and interference: a column for each benchmark, one method beside the other.
 

@@ -126,14 +126,15 @@ def _read(text: str) -> tuple[Tables, Tables]:
 
 
 # batch_size counts the incoming example, so it is one more than the replays that the authors give.
-# A star marks the best of the sweeps in experiments/results/sweeps.md, with the number of memories
-# that comes nearest. The sweeps' seeds are none of those that are reported.
+# A star marks the best of the sweeps in experiments/results/sweeps.md or augmented-sweeps.md, with
+# the number of memories that comes nearest. The sweeps' seeds are none of those that are reported.
 PUBLISHED, CHOSEN = _read("""
 mer: alpha beta gamma batch_size num_batches
   rotations 5120: 0.03 0.03 1 101 10 | 500: 0.1 0.01 1 11 10 | 200: 0.1 0.01 1 11 5
   permutations 5120: 0.03 0.03 1 101 10 | 500: 0.03 0.03 1 26 10 | 200: 0.03 0.03 1 11 10
   many-permutations 5120: 0.1 0.01 1 6 10 | 500: 0.03 0.03 1 6 10
   * omniglot 5120: 0.01 0.5 1 26 1 | 500: 0.1 0.03 1 11 10
+  * omniglot-augmented 5120: 0.03 0.2 1 26 3
   * split 500: 0.1 0.01 1 11 10
 mer-big-batch: alpha gamma batch_size
   rotations 5120: 0.03 0.1 101 | 500: 0.1 0.03 11 | 200: 0.1 0.03 26
@@ -220,11 +221,13 @@ task-input: alpha
 
 
 def sweep(
-    method: str, benchmark: str, capacity: int, given: dict[str, tuple[float, ...]]
-) -> list[Setting]:
+    method: str, benchmark: str, capacity: int, given: dict[str, tuple[float, ...]],
+    is_augmented: bool = False,
+) -> list[Setting]:  # fmt: skip
     """Settings for every combination of the given values, published or chosen values for the rest.
 
-    A capacity without published values takes those of the nearest one that has some.
+    A capacity without published values takes those of the nearest one that has some. Augmented
+    images have chosen values of their own where a sweep of them is recorded.
 
     Raises:
       ValueError: if a setting is given that the method does not use, or a required one is missing.
@@ -233,6 +236,8 @@ def sweep(
     if unused := [name for name in given if name not in uses]:
         flags = ", ".join(map(flag, uses))
         raise ValueError(f"{flag(unused[0])} is not used by {method} (it uses {flags})")
+    augmented = f"{benchmark}-augmented"
+    benchmark = augmented if is_augmented and (method, augmented) in CHOSEN else benchmark
     how, rows = "published", PUBLISHED.get((method, benchmark))
     if rows is None:
         how = "listed with a star in experiments/supervised/methods.py"

@@ -167,11 +167,12 @@ def prepare(config: Config, say: Say) -> Study:
     between = config.evaluate_every or (1 if num_tasks <= 50 else 10)
     when = schedule(tasks, between, config.checkpoint_every)
     is_ragged, brings_classes = bool((tasks.images < 0).any()), tasks.tests is not None
-    unchanged = (lambda key, example: example) if config.shift or config.matrix else None
+    is_augmented = bool(config.shift or config.matrix)
+    unchanged = (lambda key, example: example) if is_augmented else None
     arms = []
     for name in config.method:
         model, method = network_of(name, num_tasks), METHODS[name]
-        settings = sweep(name, config.benchmark, config.capacity, config.given())
+        settings = sweep(name, config.benchmark, config.capacity, config.given(), is_augmented)
         for one in settings:
             method.make(model, num_tasks, unchanged, **one.settings)
         if when.chunk % (incoming := int(settings[0].settings.get("incoming", 1))):

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from experiments.plots.curves import by_memory
 from experiments.running.batches import Setting, combinations
 from experiments.running.record import markdown
 from experiments.tables.cells import Cell
 from experiments.tables.supervised import cell
-from experiments.tables.table import FIRST_SEED, Draw, Row, Table, sweep, swept
+from experiments.tables.table import FIRST_SEED, Draw, Row, Table, best, grouped, sweep, swept
 
 # Half of each benchmark's stream. Of Omniglot as many alphabets as show which methods retain.
 SHORT = {"rotations": {"tasks": 10}, "permutations": {"tasks": 10},
@@ -114,15 +115,26 @@ def _augmented() -> Iterator[Cell]:
                 yield dataclasses.replace(one, heads=(place, *one.heads[1:]))
 
 
+PARTS = {"held": "characters in memory", "if_held": "accuracy on them",
+         "if_not_held": "accuracy on the others"}  # fmt: skip
+
+
 def _by_memory(rows: list[Row], draw: Draw) -> list[str]:
-    """The sweep, and accuracies at its end by whether the memory holds the class."""
-    heads = {"held": "Held", "if_held": "Accuracy if held", "if_not_held": "If not held"}
-    table = [["Augmentation", "Method", "Settings", *heads.values()]]
-    for row in rows:
-        if memory := row.result.per_seed.get("memory"):
-            ends = [f"{np.mean([seed[-1] or 0 for seed in memory[name]]):.2f}" for name in heads]
-            known = Setting({n: v for n, v in row.result.settings.items() if n != "capacity"})
-            table.append([row.cell.heads[0], row.result.title, str(known), *ends])
+    """The sweep, and accuracies by whether the memory holds the class, at the end and before."""
+    heads = ["Augmentation", "Method", "Settings", "Held", "Accuracy if held", "If not held"]
+    table, known = [heads], [row for row in rows if "memory" in row.result.per_seed]
+    for row in known:
+        parts = [row.result.per_seed["memory"][name] for name in PARTS]
+        ends = [np.mean(np.array(part, np.float64)[:, -1]) for part in parts]
+        settings = {n: v for n, v in row.result.settings.items() if n != "capacity"}
+        texts = [f"{end:.2f}" if np.isfinite(end) else "" for end in ends]
+        table.append([row.cell.heads[0], row.result.title, str(Setting(settings)), *texts])
+    first = [row for row in known if row.cell.heads[0] == rows[0].cell.heads[0]]
+    for_each = grouped(first, lambda row: row.cell.heads)
+    chosen = [best([row.result for row in same], "retained_accuracy") for _, same in for_each]
+    if shown := [one for one in chosen if one]:
+        how = {"results": shown, "labels": PARTS}
+        draw("augmented-memory.png", by_memory, title="Characters with a drawing in memory", **how)
     caption = (
         "Test images at the end, in %: those of whose character the memory holds a drawing, the "
         "accuracy on them, and on the others."
