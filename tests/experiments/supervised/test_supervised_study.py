@@ -195,6 +195,12 @@ def test_published_settings_fit_their_methods():
     assert choice.about == {"settings_source": source}
     (choice,) = methods.sweep("online", "rotations", 1, {"alpha": (1,)})
     assert choice.about["settings_source"] == "given"
+    (plain,) = methods.sweep("mer", "omniglot", 5120, {})
+    (choice,) = methods.sweep("mer", "omniglot", 5120, {}, is_augmented=True)
+    assert "for omniglot-augmented with 5120 memories" in choice.about["settings_source"]
+    assert choice.settings != plain.settings
+    both = [methods.sweep("mer", "rotations", 200, {}, is_augmented=x) for x in (False, True)]
+    assert both[0] == both[1]  # without a sweep of augmented images
 
 
 def test_an_own_method_needs_flags_and_no_augment(monkeypatch):

@@ -96,6 +96,19 @@ def cell_of(table, name):
     return next(cell for cell in table.cells if cell.name == name)
 
 
+@pytest.fixture
+def saved(monkeypatch):
+    """The figures that are saved, by file name."""
+    figures, save = {}, Figure.savefig
+
+    def savefig(figure, path, **how):
+        figures[Path(path).name.removeprefix(".part-")] = figure
+        save(figure, path, **how)
+
+    monkeypatch.setattr(Figure, "savefig", savefig)
+    return figures
+
+
 def test_accuracies_stand_beside_what_was_published(tmp_path):
     cells = [
         cell_of(TABLES["retained-accuracy"], f"rotations/{name}")
@@ -185,14 +198,45 @@ def test_open_questions_are_answered_by_every_setting(tmp_path):
 
 
 def test_omniglot_has_a_table_for_each_number_of_alphabets(tmp_path):
-    for name in ("omniglot/mer-5120", "first-10/omniglot/gem-1020"):
+    """A method's row on augmented drawings follows that on drawings as they are."""
+    own, first = ("omniglot/mer-5120", "omniglot/mer-500"), "first-10/omniglot/gem-1020"
+    for name in (*own, "augmented/omniglot/mer-5120", first):
         write(tmp_path, cell_of(TABLES["omniglot"], name), [{}])
     lines, _ = draw("omniglot", tmp_path)
-    (mer,) = [line for line in lines if line.startswith("| MER | 5120 |")]
+    starts = [" ".join(line.split(" | ")[:3]) for line in lines if line.startswith("| MER |")]
+    assert starts == ["| MER 500 as they are", "| MER 5120 as they are", "| MER 5120 augmented"]
+    mer = next(line for line in lines if line.startswith("| MER | 5120 |"))
     assert mer.endswith("| 75.23 ± 0.52 | 1.0 (cuda) |")
     assert any(line.startswith("| GEM | 1020 |") and "| 18.03 ± 0.15 |" in line for line in lines)
     assert "Omniglot, all 50 alphabets; 2 seeds" in lines
-    assert len([*tmp_path.glob("omniglot*.png")]) == 3
+    names = {path.name for path in tmp_path.glob("omniglot*.png")}
+    each = {
+        "omniglot-50-as-they-are.png",
+        "omniglot-50-augmented.png",
+        "omniglot-10-as-they-are.png",
+    }
+    assert names == {"omniglot.png", *each}
+
+
+def test_accuracies_are_split_by_what_the_memory_holds(tmp_path, saved):
+    """Also along the stream, where it is drawn for the best setting of each method."""
+    cells = [cell for cell in TABLES["augmented-sweeps"].cells if cell.flags["method"] == ("mer",)]
+    for retained, last, cell in zip((70.0, 80.0), (60.0, 30.0), cells, strict=False):
+        write(tmp_path, cell, [{"alpha": 0.1, "capacity": 5}])
+        path = tmp_path / "cells" / cell.name / "metrics.json"
+        content = json.loads(path.read_text())
+        parts = {"held": [100.0, last], "if_held": [50.0, 40.0], "if_not_held": [None, 20.0]}
+        of_seeds = content["results"][0]["per_seed"]
+        of_seeds |= {"memory": {name: [row] * 2 for name, row in parts.items()}}
+        of_seeds["retained_accuracy"] = [retained] * 2
+        path.write_text(json.dumps(content))
+    lines, _ = draw("augmented-sweeps", tmp_path)
+    assert [line.split(" | ")[-3:] for line in lines if "| 40.00 |" in line] == [
+        ["60.00", "40.00", "20.00 |"],
+        ["30.00", "40.00", "20.00 |"],
+    ]
+    drawn = [axis.lines[0].get_ydata() for axis in saved["augmented-memory.png"].axes]
+    assert np.ma.stack(drawn).filled(-1).tolist() == [[100, 30], [50, 40], [-1, 20]]
 
 
 def test_games_are_compared_seed_by_seed(tmp_path):
@@ -308,9 +352,12 @@ def test_the_recorded_tables_are_of_the_recorded_cells(name):
 def test_chosen_settings_are_the_best_of_the_sweeps():
     """Of each method and benchmark that was swept, with the memories that come nearest."""
     tried = {}
-    for row in recorded(TABLES["sweeps"]):
+    for row in recorded(TABLES["sweeps"]) + recorded(TABLES["augmented-sweeps"]):
         flags = row.cell.flags
-        sizes = tried.setdefault((flags["method"][0], flags["benchmark"]), {})
+        if flags.get("shift", 2.0) != 2.0:  # the augmentation that was chosen
+            continue
+        benchmark = f"{flags['benchmark']}{'-augmented' if 'shift' in flags else ''}"
+        sizes = tried.setdefault((flags["method"][0], benchmark), {})
         sizes.setdefault(flags.get("capacity", 0), []).append(row.result)
     assert CHOSEN.keys() == tried.keys()
     for swept, sizes in tried.items():
@@ -422,19 +469,6 @@ def test_a_line_for_each_method_and_hollow_marks_for_what_was_published(tmp_path
     pixels = np.asarray(Image.open(file).convert("RGB")).reshape(-1, 3)
     for color in ("#D55E00", "#777777"):
         assert (pixels == [int(color[at : at + 2], 16) for at in (1, 3, 5)]).all(1).sum() > 50
-
-
-@pytest.fixture
-def saved(monkeypatch):
-    """The figures that are saved, by file name."""
-    figures, save = {}, Figure.savefig
-
-    def savefig(figure, path, **how):
-        figures[Path(path).name.removeprefix(".part-")] = figure
-        save(figure, path, **how)
-
-    monkeypatch.setattr(Figure, "savefig", savefig)
-    return figures
 
 
 def test_a_mark_for_each_setting_filled_where_it_was_chosen(tmp_path, saved):
