@@ -1,6 +1,7 @@
 """Settings times seeds, learned in batches of runs that fit into memory."""
 
 import itertools
+import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -174,7 +175,10 @@ def learn(study: Study, arm: Arm, config: Run, bars: Bars, title: str) -> Iterat
         seconds += took
         rows = {name: np.stack([row[name] for row in last.rows], axis=1) for name in last.rows[0]}
         found = {"seed": own.seed.tolist(), **study.measure(rows, last.infos, own)}
-        found["params_checksum"] = checkpoints.checksums(last.params, len(runs))
+        found["params_checksum"] = [
+            checkpoints.checksum(jax.tree.map(operator.itemgetter(row), last.params))
+            for row in range(len(runs))
+        ]
         measured = append(measured, found)
         leaves = runs[0] == 0 and arm is study.arms[0] and distributed.is_first()
         if study.leave and leaves:

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding
 
 from experiments.running import devices, distributed
-from experiments.running.checkpoints import Arrays, Checkpoints, check_finite, checksum
+from experiments.running.checkpoints import Arrays, Checkpoints, checksum
 from experiments.running.devices import SEED, SHARED
 from experiments.running.interrupt import asked_to_stop
 from experiments.running.problem import Own, Problem, Rows, Schedule, is_finite
@@ -37,7 +37,8 @@ class Runs(NamedTuple):
     def put(self, tree: Any) -> Any:
         """Arrays of the runs, `[R, ...]`, on the devices, `[R', ...]`."""
         # Every device learns equally many runs. Those added repeat some and are cut off again.
-        rows = devices.padded(self.num_runs, self.mesh)
+        size = -(-self.num_runs // self.mesh.size) * self.mesh.size
+        rows = np.resize(np.arange(self.num_runs), size)
         return devices.put(jax.tree.map(lambda leaf: leaf[rows], tree), self.mesh, SEED)
 
     def fetch(self, tree: Any) -> Any:
@@ -130,7 +131,8 @@ def compile_advance(runs: Runs, shapes: Any) -> Callable[..., Any]:
     Raises:
       ValueError: if it needs more than the memory.
     """
-    state = devices.placed(shapes, runs.mesh, SEED)
+    place = NamedSharding(runs.mesh, SEED)
+    state = jax.tree.map(lambda leaf: leaf.update(sharding=place, weak_type=False), shapes)
     program = runs.over(runs.problem.advance, own=2, donate=(0,))
     compiled = program.lower(state, runs.own, runs.shared, np.int32(0)).compile()
     if known := compiled.memory_analysis():  # of one device
@@ -205,10 +207,16 @@ def save(runs: Runs, loop: Progress, checkpoints: Checkpoints, may_diverge: bool
     """
     if not may_diverge:
         finite = runs.over(is_finite, own=1)(runs.problem.params(loop.state))
-        names = [f"seed {seed}" for seed in runs.fetch(runs.own.seed)]
-        task = (loop.place - 1) // runs.schedule.task_length + 1
-        where = f"after {loop.seen} {runs.schedule.unit}, in task {task}"
-        check_finite(loop.is_finite & runs.fetch(finite), names, where, checkpoints)
+        fine = loop.is_finite & runs.fetch(finite)
+        if lost := [f"seed {seed}" for seed in runs.fetch(runs.own.seed)[~fine]]:
+            task = (loop.place - 1) // runs.schedule.task_length + 1
+            where = f"after {loop.seen} {runs.schedule.unit}, in task {task}"
+            kept = checkpoints.saved_at
+            last = f"{checkpoints.folder}/{kept}" if kept else "none"
+            raise ValueError(
+                f"{', '.join(lost)}: no longer finite {where}; the last good checkpoint is {last}. "
+                "Choose a smaller learning rate, and another --out"
+            )
     loop = settle(loop)
     if loop.place < runs.schedule.total:
         checkpoints.save(loop.place, arrays(runs, loop))
