@@ -79,15 +79,15 @@ def learn(
     schedule: Schedule,
     own: Own,
     shared: Any,
-    checkpoints: Checkpoints | None = None,
-    may_diverge: bool = True,
+    checkpoints: Checkpoints,
+    may_diverge: bool,
 ) -> Iterator[Progress]:
     """Learns the stream in R runs side by side.
 
     Args:
       own: `[R, ...]`.
       shared: pytree of arrays that all runs read.
-      checkpoints: where the runs are saved and resumed from. None saves nothing.
+      checkpoints: where the runs are saved and resumed from.
       may_diverge: if False, raise `ValueError` at a checkpoint when a run is not finite.
     Yields:
       Progress after each chunk. The last has the networks.
@@ -98,7 +98,7 @@ def learn(
     if any(distributed.any_of(asked_to_stop())):
         raise KeyboardInterrupt
     with ThreadPoolExecutor(1) as aside:
-        place, stored = (checkpoints and checkpoints.newest()) or (0, {})
+        place, stored = checkpoints.newest() or (0, {})
         seen = {"place": place, "state": jax.process_count() > 1 and checksum(stored)}
         distributed.agree(seen, "checkpoints in --out, which must be one folder for all")
         mesh, num_runs = devices.mesh(len(own.seed)), len(own.seed)
@@ -112,14 +112,13 @@ def learn(
             loop = evaluate(runs, loop)
             yield loop
             loop = advance(runs, loop, program)
-            is_due = checkpoints is not None and checkpoints.due(loop.place)
-            is_due, stops = distributed.any_of(is_due, asked_to_stop())
-            if checkpoints and (is_due or stops or loop.place == schedule.total):
+            is_due, stops = distributed.any_of(checkpoints.due(loop.place), asked_to_stop())
+            if is_due or stops or loop.place == schedule.total:
                 loop = save(runs, loop, checkpoints, may_diverge)
             if stops and loop.place < schedule.total:
                 raise KeyboardInterrupt
         loop = settle(evaluate(runs, loop))
-        if checkpoints and checkpoints.lasting and checkpoints.saved_at < schedule.total:
+        if checkpoints.lasting and checkpoints.saved_at < schedule.total:
             checkpoints.save(loop.place, arrays(runs, loop))
         loop = loop._replace(params=runs.fetch(problem.params(loop.state)), state=None)
     yield loop

@@ -299,18 +299,19 @@ def test_help_explains_every_flag(capsys):
         assert text in said
 
 
-def learn(**changed):
+def learn(folder, **changed):
     """Ragged: seed 0 lacks the second half of its first task, and seed 1 of its second."""
     lengths = np.array([[10, 20, 20], [20, 10, 20]], np.int32)
     own = Own(np.arange(2, dtype=np.uint32), {"alpha": np.full(2, 0.5, np.float32)}, lengths)
     schedule = every("examples", 3, 20, 10, between=20)
     present = np.arange(20) < lengths[:, :, None]
     schedule = type(schedule)(**{**vars(schedule), "present": present, **changed})
-    return list(loop.learn(toy.problem(10, 20, False), schedule, own, np.float32(0.5)))
+    store = Checkpoints(folder, dict, None, False, print)
+    return list(loop.learn(toy.problem(10, 20, False), schedule, own, np.float32(0.5), store, True))
 
 
-def test_rows_come_in_order_and_what_is_missing_is_not_counted():
-    steps = learn()
+def test_rows_come_in_order_and_what_is_missing_is_not_counted(tmp_path):
+    steps = learn(tmp_path)
     assert [step.seen for step in steps] == [0, 10, 15, 25, 30, 40, 50, 50][: len(steps)]
     known = [len(step.rows) for step in steps]
     assert known == sorted(known)
@@ -318,17 +319,17 @@ def test_rows_come_in_order_and_what_is_missing_is_not_counted():
     assert steps[-1].params.shape == (2,)
 
 
-def test_a_chunk_that_no_run_has_is_not_learned():
+def test_a_chunk_that_no_run_has_is_not_learned(tmp_path):
     def present(lengths):
         return np.arange(20) < np.array(lengths, np.int32)[:, :, None]
 
-    steps = learn(present=present([[10, 20, 20], [10, 20, 20]]))
+    steps = learn(tmp_path, present=present([[10, 20, 20], [10, 20, 20]]))
     assert len(steps) == 7
     assert steps[1].seen == steps[2].seen == 10
 
 
-def test_a_schedule_evaluates_some_tasks_and_leaves_the_others_unknown():
-    *_, last = learn(evaluations={20: np.array([0, 1]), 60: np.arange(3)})
+def test_a_schedule_evaluates_some_tasks_and_leaves_the_others_unknown(tmp_path):
+    *_, last = learn(tmp_path, evaluations={20: np.array([0, 1]), 60: np.arange(3)})
     first, second = (row["error"] for row in last.rows)
     assert np.isnan(first[:, 2]).all()
     assert np.isfinite(first[:, :2]).all()
@@ -341,7 +342,7 @@ def test_a_batch_must_be_finite_or_may_diverge(tmp_path):
     arguments = toy.problem(10, 20, False), every("examples", 1, 20, 10, 20), own, np.float32(0)
     with pytest.raises(ValueError, match="no longer finite"):
         list(loop.learn(*arguments, store, may_diverge=False))
-    *_, last = loop.learn(*arguments)
+    *_, last = loop.learn(*arguments, store, may_diverge=True)
     assert not np.isfinite(last.params).all()
 
 
