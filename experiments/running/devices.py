@@ -9,8 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental import multihost_utils
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, PartitionSpec
 
 SEED = PartitionSpec("seed")
 SHARED = PartitionSpec()
@@ -73,20 +72,10 @@ def mesh(num_runs: int) -> Mesh:
     return Mesh(np.array(devices[:num_runs] if jax.process_count() == 1 else devices), ("seed",))
 
 
-def put(tree: Any, mesh: Mesh, spec: PartitionSpec) -> Any:
-    """Arrays that every host has in full, placed on the devices."""
-    return jax.device_put(tree, NamedSharding(mesh, spec))
-
-
 def copy(tree: Any) -> Any:
     """A copy that does not share memory with the original."""
     shardings = jax.tree.map(lambda leaf: leaf.sharding, tree)
     return jax.block_until_ready(jax.device_put(tree, shardings, may_alias=False))
-
-
-def fetch(array: jax.Array) -> np.ndarray:
-    """The whole array, on every host."""
-    return np.asarray(multihost_utils.process_allgather(array, tiled=True))
 
 
 def host_bytes() -> int:

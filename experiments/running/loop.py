@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding
 
 from experiments.running import devices, distributed
@@ -39,11 +40,13 @@ class Runs(NamedTuple):
         # Every device learns equally many runs. Those added repeat some and are cut off again.
         size = -(-self.num_runs // self.mesh.size) * self.mesh.size
         rows = np.resize(np.arange(self.num_runs), size)
-        return devices.put(jax.tree.map(lambda leaf: leaf[rows], tree), self.mesh, SEED)
+        place = NamedSharding(self.mesh, SEED)
+        return jax.device_put(jax.tree.map(lambda leaf: leaf[rows], tree), place)
 
     def fetch(self, tree: Any) -> Any:
-        """Arrays of the runs alone on the host, `[R, ...]`."""
-        return jax.tree.map(lambda leaf: devices.fetch(leaf)[: self.num_runs], tree)
+        """Arrays of the runs alone on every host, `[R, ...]`."""
+        whole = multihost_utils.process_allgather(tree, tiled=True)
+        return jax.tree.map(lambda leaf: leaf[: self.num_runs], whole)
 
     def start(self) -> Any:
         """The state at the start of the stream, `[R', ...]`."""
@@ -102,7 +105,7 @@ def learn(
         seen = {"place": place, "state": jax.process_count() > 1 and checksum(stored)}
         distributed.agree(seen, "checkpoints in --out, which must be one folder for all")
         mesh, num_runs = devices.mesh(len(own.seed)), len(own.seed)
-        shared = devices.put(shared, mesh, SHARED)
+        shared = jax.device_put(shared, NamedSharding(mesh, SHARED))
         runs = Runs(problem, schedule, mesh, own, shared, num_runs, aside)
         runs = runs._replace(own=runs.put(own))
         shapes = jax.eval_shape(runs.start)
