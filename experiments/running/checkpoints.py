@@ -32,15 +32,10 @@ SETTINGS = (
 """JAX's settings that change the bits of a run."""
 
 
-def version(name: str) -> str:
-    """The version of a package. Of this one, of the code that runs, installed or not."""
-    return mer_jax.__version__ if name == "mer_jax" else metadata.version(name)
-
-
 def arithmetic() -> dict[str, Any]:
     """Versions and settings that change the bits of a run."""
-    names = ("mer_jax", "jax", "jaxlib", "flax", "optax")
-    known: dict[str, Any] = {name: version(name) for name in names}
+    known: dict[str, Any] = {"mer_jax": mer_jax.__version__}  # of the code, installed or not
+    known |= {name: metadata.version(name) for name in ("jax", "jaxlib", "flax", "optax")}
     known["backend"] = jax.default_backend()
     known["XLA_FLAGS"] = os.environ.get("XLA_FLAGS")
     return known | {name: getattr(jax.config, name, None) for name in SETTINGS}
