@@ -134,8 +134,7 @@ def told(out: Path) -> Any:
         return {name: value for name, value in entries.items() if name not in VARYING}
 
     paths = sorted(out.rglob("metrics.json"))
-    texts = {f"{p.relative_to(out)}": json.dumps(files.read_json(p)) for p in paths}
-    return {name: json.loads(text, object_hook=lasting) for name, text in texts.items()}
+    return {f"{p.relative_to(out)}": json.loads(p.read_bytes(), object_hook=lasting) for p in paths}
 
 
 def kill_one(name: str, out: Path, rng: np.random.Generator, seconds: float) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import NamedSharding
 
 import mer_jax
 from experiments.bench.look_ahead import look_ahead_rows
@@ -150,7 +151,7 @@ def frames(env: Any, params: Any, num_games: int, length: int) -> Callable[[], A
     mesh = devices.mesh(count := len(jax.devices()))
     keys = jax.random.split(jax.random.key(0), (count, num_games // count))
     many = devices.over_seeds(jax.vmap(play), mesh, own=1)
-    return partial(many, devices.put(keys, mesh, devices.SEED))
+    return partial(many, jax.device_put(keys, NamedSharding(mesh, devices.SEED)))
 
 
 def game_rows(repeats: int) -> Iterator[Row]:

@@ -6,22 +6,20 @@ import jax.numpy as jnp
 import mer_jax
 
 
-def turning_points(key: jax.Array, num_tasks: int = 3, length: int = 200) -> mer_jax.Example:
+def turning_points(key: jax.Array) -> mer_jax.Example:
     """Points in two half-planes, which are turned by 90 degrees in every other task.
 
     Args:
       key: random key, consumed.
-      num_tasks: N.
-      length: number of points of each task.
     Returns:
-      An `Example` of `[num_tasks * length, ...]`, with `x` `[.., 2 + N]` float32.
+      An `Example` of `[600, ...]`, 200 points of each task, with `x` `[600, 5]` float32.
     """
-    tasks = jnp.repeat(jnp.arange(num_tasks, dtype=jnp.int32), length)
-    points = jax.random.normal(key, (num_tasks * length, 2))
+    tasks = jnp.repeat(jnp.arange(3, dtype=jnp.int32), 200)
+    points = jax.random.normal(key, (600, 2))
     turned = points @ jnp.float32([[0, 1], [-1, 0]])
     ahead = jnp.where((tasks % 2 == 0)[:, None], points, turned)
     # The task is part of the input, so that one network can learn all tasks.
-    x = jnp.concatenate([points, jax.nn.one_hot(tasks, num_tasks)], axis=1)
+    x = jnp.concatenate([points, jax.nn.one_hot(tasks, 3)], axis=1)
     return mer_jax.Example(x, (ahead[:, 0] > 0).astype(jnp.int32), tasks)
 
 

@@ -1,6 +1,7 @@
 """Settings times seeds, learned in batches of runs that fit into memory."""
 
 import itertools
+import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,19 +10,13 @@ import jax
 import numpy as np
 from rich.progress import Progress as Bars
 
-from experiments.running import (
-    checkpoints,
-    devices,
-    distributed,
-    files,
-    loop,
-    progress,
-    tensorboard,
-)  # fmt: skip
+from experiments.running import checkpoints, devices, distributed, files, loop
 from experiments.running.checkpoints import Checkpoints
 from experiments.running.options import Run, differing
 from experiments.running.problem import Own, Problem, Schedule, bytes_per_run
+from experiments.running.progress import follow
 from experiments.running.record import Record, Result, append, markdown, take
+from experiments.running.tensorboard import logged
 
 
 class Setting(NamedTuple):
@@ -174,12 +169,25 @@ def learn(study: Study, arm: Arm, config: Run, bars: Bars, title: str) -> Iterat
         seconds += took
         rows = {name: np.stack([row[name] for row in last.rows], axis=1) for name in last.rows[0]}
         found = {"seed": own.seed.tolist(), **study.measure(rows, last.infos, own)}
-        found["params_checksum"] = checkpoints.checksums(last.params, len(runs))
+        found["params_checksum"] = [
+            checkpoints.checksum(jax.tree.map(operator.itemgetter(row), last.params))
+            for row in range(len(runs))
+        ]
         measured = append(measured, found)
         leaves = runs[0] == 0 and arm is study.arms[0] and distributed.is_first()
         if study.leave and leaves:
             study.leave(config.out, *jax.tree.map(lambda leaf: leaf[0], (own, last.params)))
-        yield _results(arm, measured, round(seconds, 2), size)
+        yield [
+            Result(
+                name=result_name(arm, setting),
+                title=", ".join(filter(None, (arm.title, setting.label))),
+                settings=setting.settings,
+                seconds=round(seconds, 2),
+                per_seed=take(measured, slice(number, None, len(arm.settings))),
+                about={"arm": arm.name, **setting.about, "bytes_per_run": size},
+            )
+            for number, setting in enumerate(arm.settings[: len(measured["seed"])])
+        ]
 
 
 def _own(study: Study, arm: Arm, runs: Any) -> Own:
@@ -214,26 +222,11 @@ def _learn(
     steps = loop.learn(arm.problem, schedule, own, study.shared, store, may_diverge)
     if config.tensorboard and distributed.is_first():
         places = [schedule.seen(place) for place in schedule.evaluations]
-        steps = tensorboard.logged(steps, config.out / "tensorboard" / folder.name, places)
+        steps = logged(steps, config.out / "tensorboard" / folder.name, places)
 
     def tell(step: loop.Progress) -> tuple[int, str]:
         known = arm.problem.tell(step.rows) if step.rows else "learning"
         return step.seen, f"{schedule.unit}, {known}"
 
-    last = progress.follow(bars, title, schedule.seen(schedule.total), steps, tell)
+    last = follow(bars, title, schedule.seen(schedule.total), steps, tell)
     return own, last, store.seconds
-
-
-def _results(arm: Arm, measured: dict[str, Any], seconds: float, size: int) -> list[Result]:
-    """The results of the first runs, one for each setting that has any."""
-    return [
-        Result(
-            name=result_name(arm, setting),
-            title=", ".join(filter(None, (arm.title, setting.label))),
-            settings=setting.settings,
-            seconds=seconds,
-            per_seed=take(measured, slice(number, None, len(arm.settings))),
-            about={"arm": arm.name, **setting.about, "bytes_per_run": size},
-        )
-        for number, setting in enumerate(arm.settings[: len(measured["seed"])])
-    ]

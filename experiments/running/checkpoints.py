@@ -5,7 +5,6 @@ import functools
 import hashlib
 import json
 import logging
-import operator
 import os
 import re
 import sys
@@ -33,15 +32,10 @@ SETTINGS = (
 """JAX's settings that change the bits of a run."""
 
 
-def version(name: str) -> str:
-    """The version of a package. Of this one, of the code that runs, installed or not."""
-    return mer_jax.__version__ if name == "mer_jax" else metadata.version(name)
-
-
 def arithmetic() -> dict[str, Any]:
     """Versions and settings that change the bits of a run."""
-    names = ("mer_jax", "jax", "jaxlib", "flax", "optax")
-    known: dict[str, Any] = {name: version(name) for name in names}
+    known: dict[str, Any] = {"mer_jax": mer_jax.__version__}  # of the code, installed or not
+    known |= {name: metadata.version(name) for name in ("jax", "jaxlib", "flax", "optax")}
     known["backend"] = jax.default_backend()
     known["XLA_FLAGS"] = os.environ.get("XLA_FLAGS")
     return known | {name: getattr(jax.config, name, None) for name in SETTINGS}
@@ -128,7 +122,11 @@ class Checkpoints:
                     place = f"{self.folder}/{step}"
                     self.say(f"skipping the damaged checkpoint {place}: {_reason(error)}")
                     continue
-                self._check(told["identity"])
+                if changed := differing(told["identity"], self._identity):
+                    raise ValueError(
+                        f"{self.folder} was made with other values of {', '.join(changed)}; resume "
+                        "it with those, delete it to begin anew, or choose another --out"
+                    )
                 for damaged in steps[:number] if distributed.is_first() else ():
                     manager.delete(damaged)  # their places will be needed
                 self.saved_at = step
@@ -151,13 +149,6 @@ class Checkpoints:
         if told["at"] != step:
             raise ValueError(f"it was made at {told['at']}")
         return told, arrays
-
-    def _check(self, identity: dict[str, Any]) -> None:
-        if changed := differing(identity, self._identity):
-            raise ValueError(
-                f"{self.folder} was made with other values of {', '.join(changed)}; resume it with "
-                "those, delete it to begin anew, or choose another --out"
-            )
 
     def _manager(self) -> Any:
         import orbax.checkpoint as orbax  # takes a second
@@ -190,20 +181,6 @@ def _reason(error: Exception) -> str:
     return of_system[1].strip() if of_system else first
 
 
-def check_finite(is_finite: np.ndarray, runs: list[str], where: str, kept: Checkpoints) -> None:
-    """Raises `ValueError` unless all runs are finite, before they are saved.
-
-    Args:
-      is_finite: `[R]`. runs: their names. where: how far they are.
-    """
-    if lost := [run for run, fine in zip(runs, is_finite, strict=True) if not fine]:
-        last = f"{kept.folder}/{kept.saved_at}" if kept.saved_at else "none"
-        raise ValueError(
-            f"{', '.join(lost)}: no longer finite {where}; the last good checkpoint is {last}. "
-            "Choose a smaller learning rate, and another --out"
-        )
-
-
 def folder(out: Path) -> Path:
     """The folder of an unfinished run's checkpoints."""
     return out / "checkpoints"
@@ -227,8 +204,3 @@ def checksum(tree: Any) -> str:
         digest.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
         digest.update(array.data)
     return digest.hexdigest()
-
-
-def checksums(params: Any, num_runs: int) -> list[str]:
-    """A checksum of each run's network, of `[R, ...]`."""
-    return [checksum(jax.tree.map(operator.itemgetter(run), params)) for run in range(num_runs)]

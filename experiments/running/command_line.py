@@ -11,7 +11,6 @@ import sys
 import typing
 from collections.abc import Callable, Iterator, Sequence
 from itertools import takewhile
-from pathlib import Path
 from typing import Any, TypeVar
 
 import tyro
@@ -23,7 +22,7 @@ Config = TypeVar("Config")
 
 
 def parse(module: str, config: Callable[..., Config], args: Sequence[str] | None = None) -> Config:
-    """Reads flags into `config`, whose docstrings are the help text. Expands `~` in paths.
+    """Reads flags into `config`, whose docstrings are the help text. Expands `~`.
 
     Raises:
       ValueError: in one line, if a flag is wrong.
@@ -34,16 +33,15 @@ def parse(module: str, config: Callable[..., Config], args: Sequence[str] | None
             stream.reconfigure(errors="replace")
     if shutil.get_terminal_size().columns < 40:  # frames would be drawn for ever
         os.environ["COLUMNS"] = "40"
-    args, complaint = sys.argv[1:] if args is None else args, io.StringIO()
+    given, complaint = sys.argv[1:] if args is None else args, io.StringIO()
+    args = ["=".join(map(os.path.expanduser, arg.split("=", 1))) for arg in given]
     try:
         with contextlib.redirect_stderr(complaint):
-            given = tyro.cli(config, prog=f"python -m {module}", args=args)
+            return tyro.cli(config, prog=f"python -m {module}", args=args)
     except SystemExit as stop:
         if not stop.code:
             raise
         raise ValueError(_complaint(config, args, complaint.getvalue())) from None
-    paths = {name: _expanded(value) for name, value in vars(given).items()}
-    return dataclasses.replace(given, **paths)  # type: ignore[type-var]
 
 
 def _complaint(config: Any, args: Sequence[str], framed: str) -> str:
@@ -60,30 +58,17 @@ def _complaint(config: Any, args: Sequence[str], framed: str) -> str:
         given, is_joined, value = arg.partition("=")
         if kind and given.replace("_", "-") == name:
             others = takewhile(lambda one: not one.startswith("--"), args[number + 1 :])
-            wrong = [one for one in ([value] if is_joined else others) if not _is(kind, one)]
-            if wrong:
-                return f"{name}: expected {wanted[kind]}, got {wrong[0]}"
+            for one in [value] if is_joined else others:
+                try:
+                    kind(one)
+                except ValueError:
+                    return f"{name}: expected {wanted[kind]}, got {one}"
     return reason
 
 
 def types_in(annotation: Any) -> set[Any]:
     """A type and all types that it is made of."""
     return {annotation}.union(*map(types_in, typing.get_args(annotation)))
-
-
-def _is(kind: Callable[[str], object], text: str) -> bool:
-    try:
-        kind(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _expanded(value: Any) -> Any:
-    """A path, or each of several, with the home folder for `~`."""
-    if isinstance(value, tuple):
-        return tuple(map(_expanded, value))
-    return Path(os.path.expanduser(value)) if isinstance(value, Path) else value
 
 
 @contextlib.contextmanager

@@ -9,8 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental import multihost_utils
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, PartitionSpec
 
 SEED = PartitionSpec("seed")
 SHARED = PartitionSpec()
@@ -73,31 +72,10 @@ def mesh(num_runs: int) -> Mesh:
     return Mesh(np.array(devices[:num_runs] if jax.process_count() == 1 else devices), ("seed",))
 
 
-def padded(num_runs: int, mesh: Mesh) -> np.ndarray:
-    """The run of each row, such that every device has equally many rows. The last rows repeat."""
-    return np.resize(np.arange(num_runs), -(-num_runs // mesh.size) * mesh.size)
-
-
-def put(tree: Any, mesh: Mesh, spec: PartitionSpec) -> Any:
-    """Arrays that every host has in full, placed on the devices."""
-    return jax.device_put(tree, NamedSharding(mesh, spec))
-
-
-def placed(shapes: Any, mesh: Mesh, spec: PartitionSpec) -> Any:
-    """Shapes of arrays that will be placed so."""
-    sharding = NamedSharding(mesh, spec)
-    return jax.tree.map(lambda leaf: leaf.update(sharding=sharding, weak_type=False), shapes)
-
-
 def copy(tree: Any) -> Any:
     """A copy that does not share memory with the original."""
     shardings = jax.tree.map(lambda leaf: leaf.sharding, tree)
     return jax.block_until_ready(jax.device_put(tree, shardings, may_alias=False))
-
-
-def fetch(array: jax.Array) -> np.ndarray:
-    """The whole array, on every host."""
-    return np.asarray(multihost_utils.process_allgather(array, tiled=True))
 
 
 def host_bytes() -> int:
@@ -141,8 +119,8 @@ def over_seeds(
     Args:
       own: number of leading arguments with an axis of runs. The rest are shared.
       donate: arguments whose memory the results may reuse.
-      num_runs: number of runs that count. A core skips the rows after them (see `padded`), and
-        their results are zeros.
+      num_runs: number of runs that count. A core skips the rows after them, which make every
+        device have equally many, and their results are zeros.
     """
 
     def part(own_args: tuple[Any, ...], shared: tuple[Any, ...]) -> Any:
@@ -154,7 +132,7 @@ def over_seeds(
 
         if jax.default_backend() != "cpu":
             return jax.vmap(one)(own_args)
-        if num_runs % mesh.size == 0:  # then `padded` adds no rows
+        if num_runs % mesh.size == 0:  # then there are no rows to skip
             return jax.lax.map(one, own_args)
         here = len(jax.tree.leaves(own_args)[0])
         counts = jax.lax.axis_index("seed") * here + jnp.arange(here) < num_runs

@@ -17,8 +17,6 @@ from jax.experimental import multihost_utils
 
 from experiments.running.options import Distributed
 
-HEARTBEAT = 10
-"""Seconds without a sign of life after which a process counts as lost."""
 _JOINED = "all processes have joined"
 
 
@@ -98,7 +96,7 @@ def join(config: Distributed, say: Callable[[str], object]) -> None:
     try:
         jax.distributed.initialize(
             config.coordinator, config.num_processes, config.process_id,
-            initialization_timeout=config.wait_seconds, heartbeat_timeout_seconds=HEARTBEAT,
+            initialization_timeout=config.wait_seconds, heartbeat_timeout_seconds=10,
         )  # fmt: skip
     except (RuntimeError, ValueError) as error:
         reason = next(iter(str(error).splitlines()), "")
@@ -117,8 +115,6 @@ def agree(values: dict[str, Any], on: str) -> None:
     Raises:
       ValueError: in every process, with the names of those that differ.
     """
-    if jax.process_count() == 1:
-        return
     names = sorted(values)
     # All names together first, since arrays of another length cannot be exchanged.
     for group in ([names], [[name, values[name]] for name in names]):
@@ -133,6 +129,4 @@ def agree(values: dict[str, Any], on: str) -> None:
 
 def any_of(*conditions: bool) -> list[bool]:
     """Whether each condition holds in any process."""
-    if jax.process_count() == 1:
-        return [*conditions]
     return list(multihost_utils.process_allgather(np.array(conditions)).any(0))

@@ -12,8 +12,6 @@ from pathlib import Path
 from socket import gethostname
 from typing import Any
 
-from typing_extensions import TypedDict
-
 
 def write(path: Path, save: Callable[[Path], object]) -> None:
     """Calls `save` with another name in the same folder, which is made if need be, then renames.
@@ -51,10 +49,6 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     write_text(path, "{\n" + ",\n".join(lines) + "\n}\n")
 
 
-class Content(TypedDict):
-    """A JSON object of any keys."""
-
-
 class Object(dict[str, Any]):
     """A JSON object that raises `ValueError` with its place where a key is missing."""
 
@@ -69,7 +63,7 @@ class Object(dict[str, Any]):
         return Object({**self, **other}, self.where)
 
 
-def read_json(path: Path, schema: Any = Content) -> Any:
+def read_json(path: Path, schema: Any) -> Any:
     """Reads a JSON object.
 
     Args:

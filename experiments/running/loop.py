@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh, NamedSharding
 
 from experiments.running import devices, distributed
-from experiments.running.checkpoints import Arrays, Checkpoints, check_finite, checksum
+from experiments.running.checkpoints import Arrays, Checkpoints, checksum
 from experiments.running.devices import SEED, SHARED
 from experiments.running.interrupt import asked_to_stop
 from experiments.running.problem import Own, Problem, Rows, Schedule, is_finite
@@ -37,12 +38,15 @@ class Runs(NamedTuple):
     def put(self, tree: Any) -> Any:
         """Arrays of the runs, `[R, ...]`, on the devices, `[R', ...]`."""
         # Every device learns equally many runs. Those added repeat some and are cut off again.
-        rows = devices.padded(self.num_runs, self.mesh)
-        return devices.put(jax.tree.map(lambda leaf: leaf[rows], tree), self.mesh, SEED)
+        size = -(-self.num_runs // self.mesh.size) * self.mesh.size
+        rows = np.resize(np.arange(self.num_runs), size)
+        place = NamedSharding(self.mesh, SEED)
+        return jax.device_put(jax.tree.map(lambda leaf: leaf[rows], tree), place)
 
     def fetch(self, tree: Any) -> Any:
-        """Arrays of the runs alone on the host, `[R, ...]`."""
-        return jax.tree.map(lambda leaf: devices.fetch(leaf)[: self.num_runs], tree)
+        """Arrays of the runs alone on every host, `[R, ...]`."""
+        whole = multihost_utils.process_allgather(tree, tiled=True)
+        return jax.tree.map(lambda leaf: leaf[: self.num_runs], whole)
 
     def start(self) -> Any:
         """The state at the start of the stream, `[R', ...]`."""
@@ -78,15 +82,15 @@ def learn(
     schedule: Schedule,
     own: Own,
     shared: Any,
-    checkpoints: Checkpoints | None = None,
-    may_diverge: bool = True,
+    checkpoints: Checkpoints,
+    may_diverge: bool,
 ) -> Iterator[Progress]:
     """Learns the stream in R runs side by side.
 
     Args:
       own: `[R, ...]`.
       shared: pytree of arrays that all runs read.
-      checkpoints: where the runs are saved and resumed from. None saves nothing.
+      checkpoints: where the runs are saved and resumed from.
       may_diverge: if False, raise `ValueError` at a checkpoint when a run is not finite.
     Yields:
       Progress after each chunk. The last has the networks.
@@ -97,11 +101,11 @@ def learn(
     if any(distributed.any_of(asked_to_stop())):
         raise KeyboardInterrupt
     with ThreadPoolExecutor(1) as aside:
-        place, stored = (checkpoints and checkpoints.newest()) or (0, {})
+        place, stored = checkpoints.newest() or (0, {})
         seen = {"place": place, "state": jax.process_count() > 1 and checksum(stored)}
         distributed.agree(seen, "checkpoints in --out, which must be one folder for all")
         mesh, num_runs = devices.mesh(len(own.seed)), len(own.seed)
-        shared = devices.put(shared, mesh, SHARED)
+        shared = jax.device_put(shared, NamedSharding(mesh, SHARED))
         runs = Runs(problem, schedule, mesh, own, shared, num_runs, aside)
         runs = runs._replace(own=runs.put(own))
         shapes = jax.eval_shape(runs.start)
@@ -111,14 +115,13 @@ def learn(
             loop = evaluate(runs, loop)
             yield loop
             loop = advance(runs, loop, program)
-            is_due = checkpoints is not None and checkpoints.due(loop.place)
-            is_due, stops = distributed.any_of(is_due, asked_to_stop())
-            if checkpoints and (is_due or stops or loop.place == schedule.total):
+            is_due, stops = distributed.any_of(checkpoints.due(loop.place), asked_to_stop())
+            if is_due or stops or loop.place == schedule.total:
                 loop = save(runs, loop, checkpoints, may_diverge)
             if stops and loop.place < schedule.total:
                 raise KeyboardInterrupt
         loop = settle(evaluate(runs, loop))
-        if checkpoints and checkpoints.lasting and checkpoints.saved_at < schedule.total:
+        if checkpoints.lasting and checkpoints.saved_at < schedule.total:
             checkpoints.save(loop.place, arrays(runs, loop))
         loop = loop._replace(params=runs.fetch(problem.params(loop.state)), state=None)
     yield loop
@@ -130,7 +133,8 @@ def compile_advance(runs: Runs, shapes: Any) -> Callable[..., Any]:
     Raises:
       ValueError: if it needs more than the memory.
     """
-    state = devices.placed(shapes, runs.mesh, SEED)
+    place = NamedSharding(runs.mesh, SEED)
+    state = jax.tree.map(lambda leaf: leaf.update(sharding=place, weak_type=False), shapes)
     program = runs.over(runs.problem.advance, own=2, donate=(0,))
     compiled = program.lower(state, runs.own, runs.shared, np.int32(0)).compile()
     if known := compiled.memory_analysis():  # of one device
@@ -205,10 +209,16 @@ def save(runs: Runs, loop: Progress, checkpoints: Checkpoints, may_diverge: bool
     """
     if not may_diverge:
         finite = runs.over(is_finite, own=1)(runs.problem.params(loop.state))
-        names = [f"seed {seed}" for seed in runs.fetch(runs.own.seed)]
-        task = (loop.place - 1) // runs.schedule.task_length + 1
-        where = f"after {loop.seen} {runs.schedule.unit}, in task {task}"
-        check_finite(loop.is_finite & runs.fetch(finite), names, where, checkpoints)
+        fine = loop.is_finite & runs.fetch(finite)
+        if lost := [f"seed {seed}" for seed in runs.fetch(runs.own.seed)[~fine]]:
+            task = (loop.place - 1) // runs.schedule.task_length + 1
+            where = f"after {loop.seen} {runs.schedule.unit}, in task {task}"
+            kept = checkpoints.saved_at
+            last = f"{checkpoints.folder}/{kept}" if kept else "none"
+            raise ValueError(
+                f"{', '.join(lost)}: no longer finite {where}; the last good checkpoint is {last}. "
+                "Choose a smaller learning rate, and another --out"
+            )
     loop = settle(loop)
     if loop.place < runs.schedule.total:
         checkpoints.save(loop.place, arrays(runs, loop))

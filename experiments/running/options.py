@@ -87,8 +87,16 @@ class Flags:
 
 
 @dataclasses.dataclass(frozen=True)
-class Seeds(Flags):
-    """Which seeds, how many runs at once, and how they are saved and resumed."""
+class Out(Flags):
+    """Where the results go."""
+
+    out: Path = Path("runs")
+    """Folder for run.json and, in the end, metrics.json, table.md and pictures."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Run(Out):
+    """Flags of every program that learns."""
 
     seeds: int = 5
     """Number of seeds, learned side by side. Each has its own network and its own stream."""
@@ -101,6 +109,8 @@ class Seeds(Flags):
     """Examples, frames, batches or passes between two checkpoints. By default one a minute."""
     resume: bool = False
     """Resume the unfinished run in --out, which the same command began."""
+    tensorboard: bool = False
+    """Also write events for TensorBoard into --out/tensorboard. This needs tensorboardX."""
 
     def check(self) -> None:
         super().check()
@@ -109,31 +119,12 @@ class Seeds(Flags):
         last, seeds = 2**32 - self.seeds, f"--seeds {self.seeds}"
         if not 0 <= self.seed <= last:
             raise ValueError(f"--seed must be in [0, {last}] with {seeds}, got {self.seed}")
+        if self.tensorboard and find_spec("tensorboardX") is None:
+            raise ValueError("--tensorboard needs a package: pip install tensorboardX")
 
     def all_seeds(self) -> list[int]:
         """The seeds as numbers."""
         return list(range(self.seed, self.seed + self.seeds))
-
-
-@dataclasses.dataclass(frozen=True)
-class Out(Flags):
-    """Where the results go."""
-
-    out: Path = Path("runs")
-    """Folder for run.json and, in the end, metrics.json, table.md and pictures."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Run(Out, Seeds):
-    """Flags of every program that learns."""
-
-    tensorboard: bool = False
-    """Also write events for TensorBoard into --out/tensorboard. This needs tensorboardX."""
-
-    def check(self) -> None:
-        super().check()
-        if self.tensorboard and find_spec("tensorboardX") is None:
-            raise ValueError("--tensorboard needs a package: pip install tensorboardX")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,15 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from typing_extensions import TypedDict
 
-from experiments.running import (
-    batches,
-    checkpoints,
-    devices,
-    distributed,
-    files,
-    progress,
-    record,
-)  # fmt: skip
+from experiments.running import batches, checkpoints, devices, distributed, files, progress, record
 from experiments.running.batches import Study
 from experiments.running.command_line import command, deciding, errors, parse
 from experiments.running.files import locked

@@ -11,9 +11,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 T = TypeVar("T")
 
-SECONDS_A_LINE = 10
-"""Between two lines of progress where there is no terminal to draw a bar on."""
-
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
@@ -73,7 +70,7 @@ def follow(
             about = "compiling"
         bars.update(bar, completed=completed, about=about)
         if not bars.console.is_terminal and time.monotonic() >= next_line:
-            next_line = time.monotonic() + SECONDS_A_LINE
+            next_line = time.monotonic() + 10  # seconds between two lines
             bars.console.print(f"{title}: {completed} of {total} {about}")
     if bars.live.transient:
         bars.remove_task(bar)

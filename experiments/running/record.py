@@ -1,16 +1,17 @@
 """The record of a run: metrics.json, with each seed's values."""
 
 import contextlib
-import importlib.metadata
 import os
 import platform
 import subprocess
+from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+import mer_jax
 from experiments.running import checkpoints, files, schema
 from experiments.running.files import Object
 from experiments.running.statistics import Spread, spread
@@ -146,10 +147,10 @@ def take(values: Any, rows: slice) -> Any:
 
 def environment() -> dict[str, Any]:
     """Versions and machine, to repeat the run."""
-    versions = {}
-    for name in ("mer_jax", "jax", "jaxlib", "flax", "optax", "numpy", "gymnax", "flashbax"):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[name] = checkpoints.version(name)
+    versions = {"mer_jax": mer_jax.__version__}
+    for name in ("jax", "jaxlib", "flax", "optax", "numpy", "gymnax", "flashbax"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
     return {
         "versions": versions,
         "arithmetic": checkpoints.arithmetic(),

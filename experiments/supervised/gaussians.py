@@ -47,12 +47,9 @@ def gaussians(
       augment: see `mer_jax.mer`.
     """
 
-    def num_classes(params: Params, example: Example) -> int:
-        logits = jax.eval_shape(model.apply, params, example.x, example.task)
-        return int(logits.shape[-1])
-
     def init(params: Params, example: Example) -> GaussiansState:
-        rows = num_tasks * num_classes(params, example)
+        logits = jax.eval_shape(model.apply, params, example.x, example.task)
+        rows = num_tasks * logits.shape[-1]
         none = jnp.zeros((rows, *jnp.shape(example.x)))
         step = jnp.zeros((), jnp.int32)
         return GaussiansState(params, optimizer.init(params), step, jnp.zeros(rows), none, none)
@@ -61,8 +58,8 @@ def gaussians(
         key: jax.Array, state: GaussiansState, example: Example
     ) -> tuple[GaussiansState, Info]:
         draw_key, noise_key, augment_key = jax.random.split(key, 3)
-        classes = num_classes(state.params, example)
         seen, mean, spread = state.seen, state.mean, state.spread
+        classes = len(seen) // num_tasks
         drawn = jax.random.categorical(draw_key, jnp.log(seen), shape=(batch_size - 1,))
         noise = jax.random.normal(noise_key, (batch_size - 1, *example.x.shape))
         variance = jax.vmap(jnp.multiply)(1 / jnp.maximum(seen[drawn], 1), spread[drawn])
@@ -85,17 +82,11 @@ def gaussians(
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
 
-        kept = _with(example.task * classes + example.y, example.x, seen, mean, spread)
-        return GaussiansState(params, opt_state, state.step + 1, *kept), Info(loss)
+        # The statistics with one more example, by Welford's algorithm.
+        row = example.task * classes + example.y
+        seen, away = seen.at[row].add(1), example.x - mean[row]
+        mean = mean.at[row].add(away / seen[row])
+        spread = spread.at[row].add(away * (example.x - mean[row]))
+        return GaussiansState(params, opt_state, state.step + 1, seen, mean, spread), Info(loss)
 
     return Learner(init, update)
-
-
-def _with(
-    row: jax.Array, x: jax.Array, seen: jax.Array, mean: jax.Array, spread: jax.Array
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """The statistics with one more example, by Welford's algorithm."""
-    seen = seen.at[row].add(1)
-    away = x - mean[row]
-    mean = mean.at[row].add(away / seen[row])
-    return seen, mean, spread.at[row].add(away * (x - mean[row]))

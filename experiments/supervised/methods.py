@@ -98,10 +98,8 @@ METHODS = {
 }  # fmt: skip
 
 
-Rows = dict[int | None, dict[str, float]]
-"""Settings by the number of memories, None for a method without replay."""
-Tables = dict[tuple[str, str], Rows]
-"""`{(method, benchmark): rows}`."""
+Tables = dict[tuple[str, str], dict[int | None, dict[str, float]]]
+"""`{(method, benchmark): {memories: settings}}`. A method without replay has None memories."""
 
 
 def _read(text: str) -> tuple[Tables, Tables]:
@@ -114,7 +112,7 @@ def _read(text: str) -> tuple[Tables, Tables]:
             method, names = line.split(": ")
             continue
         benchmarks, cells = line.strip(" *").split(" ", 1)
-        rows: Rows = {}
+        rows: dict[int | None, dict[str, float]] = {}
         for capacities, words in (cell.split(": ") for cell in cells.split(" | ")):
             values = [float(word) if "." in word else int(word) for word in words.split()]
             row = dict(zip(names.split(), values, strict=True))

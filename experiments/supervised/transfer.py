@@ -7,8 +7,6 @@ from typing import Any
 import jax
 import numpy as np
 
-QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-
 
 def summary(infos: list[Any], num_tasks: int) -> dict[str, Any]:
     """The distribution of dot products and cosines of gradients, seed by seed.
@@ -33,7 +31,7 @@ def summary(infos: list[Any], num_tasks: int) -> dict[str, Any]:
     is_same = whole.past.task == np.arange(num_tasks)[:, None]
     known = ~np.isnan(dot)
     is_below = np.where(known, dot < 0, np.nan)
-    quantiles = functools.partial(np.quantile, q=QUANTILES)
+    quantiles = functools.partial(np.quantile, q=(0.05, 0.25, 0.5, 0.75, 0.95))
     statistics: dict[str, tuple[Callable[..., Any], np.ndarray]] = {
         "dot": (quantiles, dot),
         "cosine": (quantiles, cosine),

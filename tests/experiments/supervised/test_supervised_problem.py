@@ -8,6 +8,7 @@ import pytest
 
 import mer_jax
 from experiments.running import loop
+from experiments.running.checkpoints import Checkpoints
 from experiments.running.problem import Own
 from experiments.supervised import metrics, transfer
 from experiments.supervised.problem import accuracies, problem, schedule
@@ -36,7 +37,7 @@ def tasks_of(lengths):
 
 
 @pytest.mark.parametrize("lengths", [(20, 40), (20, 20)], ids=["different", "both short"])
-def test_nothing_is_learned_of_what_is_missing(lengths):
+def test_nothing_is_learned_of_what_is_missing(lengths, tmp_path):
     """As long a stream, one learner step for each image that is there. -1 is no image."""
     rng = np.random.default_rng(0)
     base = Base(rng.integers(0, 256, (63, 784), np.uint8), rng.integers(0, 5, 63).astype(np.int32))
@@ -60,7 +61,8 @@ def test_nothing_is_learned_of_what_is_missing(lengths):
     own = Own(np.uint32([3]), {"alpha": np.float32([0.1])}, tasks)
     when = schedule(tasks, 1, None)
     part = problem(MODEL, "online", 2, (), when.chunk, is_ragged=True, is_watched=True)
-    *_, last = loop.learn(part, when, own, (base, base))
+    store = Checkpoints(tmp_path, dict, None, False, print)
+    *_, last = loop.learn(part, when, own, (base, base), store, may_diverge=False)
     losses = np.concatenate([info.loss for info in last.infos], axis=1)
     assert losses.shape == (1, 80)
     assert np.isnan(losses[0, ~present.ravel()]).all()
