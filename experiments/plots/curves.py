@@ -127,12 +127,16 @@ def _panel(axis: Axes, result: Result) -> None:
     for task in range(num_tasks):
         # Dotted before the task has been seen, and from its own training on a line.
         known = np.flatnonzero(~np.isnan(line := R[:, :, task].mean(0)))
-        for part, style, width in ((known <= task, ":", 0.5), (known >= task, "-", 0.8)):
-            at = known[part]
-            axis.plot(examples[at], line[at], style, color=colors[task], lw=width)
+        for part, style, name in (
+            (known <= task, ":", "before it was learned"),
+            (known >= task, "-", "after"),
+        ):
+            how: Any = {"lw": 0.8 if style == "-" else 0.5, "label": f"a task, {name}"}
+            axis.plot(examples[at := known[part]], line[at], style, color=colors[task], **how)
     whole, seen = seen_so_far(R)
     if whole:
-        band(axis, examples[whole], seen, "black", 0.25, lw=2, label="mean of tasks seen")
+        spread = " ± standard deviation" if len(seen) > 1 else ""
+        band(axis, examples[whole], seen, "black", 0.25, lw=2, label=f"tasks seen, mean{spread}")
     end = f"{seen[:, -1].mean():.1f} % retained" if num_tasks in whole else "diverged"
     axis.set(title=f"{result.title}: {end}", xlabel="examples seen", ylim=(0, 100))
 

@@ -141,7 +141,8 @@ def run(
             if not distributed.is_first():
                 continue
             if draws:
-                text = markdown(record.table(study.digits), study.caption)
+                caption = f"{study.caption} Seconds: wall time of all its seeds and settings."
+                text = markdown(record.table(study.digits), caption)
                 files.write_text(config.out / "table.md", text)
                 study.draw(record, config.out)
             record.write(config.out / "metrics.json")

@@ -11,11 +11,11 @@ import tyro
 
 from experiments.running import devices, pool, progress
 from experiments.running.command_line import errors, parse
-from experiments.running.options import Data, Whole
+from experiments.running.options import Data, Whole, flag
 from experiments.running.program import running
 from experiments.tables import games, methods, questions, supervised, sweeps
 from experiments.tables.cells import jobs
-from experiments.tables.table import GIVEN
+from experiments.tables.table import GIVEN, OUT
 
 TABLES = supervised.TABLES | methods.TABLES | questions.TABLES | sweeps.TABLES | games.TABLES
 MODULE = "experiments.tables"
@@ -23,19 +23,23 @@ MODULE = "experiments.tables"
 
 @dataclasses.dataclass(frozen=True)
 class Config(Data):
-    """Makes one of the paper's tables: runs the cells that are missing, and draws it."""
+    """Makes a table of this repository: runs the cells that are missing, and draws it."""
 
     table: Annotated[Literal[*TABLES], tyro.conf.Positional] = "retained-accuracy"  # type: ignore
-    """Accuracies of all methods at the end or right after each task (from the same runs), transfer
-    and interference of ER and MER, the effect of MER's hyper-parameters, Omniglot, all methods on
-    split classes, the methods after MER, the open questions of MER's poster, games, or the sweeps
-    over hyper-parameters that were not published."""
-    cells: tuple[str, ...] = ()
+    """retained-accuracy and learning-accuracy have all methods on the paper's benchmarks, at the
+    end and right after each task. alignment has transfer and interference of ER and MER, ablation
+    MER's hyper-parameters, omniglot the alphabets, split all methods on split classes, after-mer
+    the methods after MER, open-questions those of MER's poster, and rl the games. sweeps,
+    augmented-sweeps and rl-sweeps have the settings that were tried."""
+    cells: Annotated[tuple[str, ...], tyro.conf.arg(metavar="CELL ...", help_behavior_hint="")] = ()
     """Run only these cells, such as rotations/mer-200. By default all. The name of a folder,
     such as rotations, lists its cells and runs nothing."""
     only_draw: bool = False
-    """Run nothing. Draw the table from the cells that have a record."""
-    dataset: Literal["mnist-5k", "digits", "mnist", "fashion_mnist", "omniglot"] | None = None
+    """Run nothing. Draw the table from the cells that have a record, with their own flags."""
+    dataset: Annotated[
+        Literal["mnist-5k", "digits", "mnist", "fashion_mnist", "omniglot"] | None,
+        tyro.conf.arg(help_behavior_hint=""),
+    ] = None
     """Images, as for experiments.supervised. By default MNIST, or Omniglot for its cells."""
     seeds: Whole = None
     """Number of seeds of each cell. By default 5, and fewer in omniglot and sweeps."""
@@ -49,12 +53,16 @@ class Config(Data):
     """Test images of a task. By default all."""
     seed_batch: Whole = None
     """Seeds that are learned before they are saved. By default one on a CPU, and elsewhere all."""
-    out: Path = Path("experiments/results")
-    """Folder for the tables and, below it, cells."""
+    out: Path = OUT
+    """Folder for the tables and, below it, cells. Relative to the working directory."""
 
     def check(self) -> None:
         super().check()
         self.positive("seeds", "seed_batch")
+        if self.only_draw and (
+            given := [name for name in ("cells", *GIVEN) if getattr(self, name)]
+        ):
+            raise ValueError(f"--only-draw draws what is recorded: leave out {flag(given[0])}")
         known = [cell.name for cell in TABLES[self.table].cells]
         if wrong := [name for name in self.cells if name not in known]:
             told = _told(wrong[0], known)
@@ -94,6 +102,11 @@ def main(args: Sequence[str] | None = None) -> None:
         pool.run([job for one in missing for job in jobs(one, given, config.out, at_once)], console)
         table.write(config.table, config.out)
     console.print(f"{config.out}: {config.table}.md, .json and pictures")
+    cells = {cell.name for table in TABLES.values() for cell in table.cells}
+    for path in sorted((config.out / "cells").rglob("metrics.json")):
+        name = path.parent.relative_to(config.out / "cells")
+        if not cells & {f"{name}", f"{name.parent}"}:
+            console.print(f"cells/{name} is in no table: METHODS or its settings lack its method")
 
 
 if __name__ == "__main__":

@@ -77,9 +77,9 @@ def _accuracies(metric: str, rows: list[Row], draw: Draw) -> list[str]:
         theirs = row.cell.published if is_retained else None
         curve = panels.setdefault(on, {}).setdefault(arm, Line(arm, method, {}))
         curve.points[int(size or 0)] = row.result.spread(metric), theirs and theirs[0]
-    table = [["Method", "Memories", *map(heading, BENCHMARKS)]]
+    table = [["Method", "Memories", *panels]]
     for line, entries in lines.items():
-        table.append([*line, *(entries.get(on, "") for on in table[0][2:])])
+        table.append([*line, *(entries.get(on, "") for on in panels)])
     beside = "what was published" if is_retained else "BTI, what is retained less what was learned"
     minutes = sum(row.result.seconds for row in rows if row.cell.published) / 60
     caption = (

@@ -2,6 +2,7 @@
 
 import functools
 import re
+import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,7 +24,8 @@ FIRST_SEED = 100
 GIVEN = ("dataset", "seeds", "seed", "tasks", "examples_per_task", "test_images")
 """Names of flags that the program gives to all cells, and that influence the results."""
 SEEDS = ("seeds", "seed")
-REDUCED = "Made with the flags below: other data or shorter streams than published, same rates."
+OUT = Path("experiments/results")
+REDUCED = "Made with the flags below, on other data or shorter streams than published."
 
 
 class Row(NamedTuple):
@@ -90,15 +92,16 @@ class Table(NamedTuple):
                     rows.append(Row(cell, record, result))
         return rows
 
-    def text(self, name: str, rows: list[Row], draw: Draw) -> str:
+    def text(self, name: str, rows: list[Row], draw: Draw, folder: Path = OUT) -> str:
         """The page. Its last line is the command that repeats it, one for each set of flags."""
         page = "\n".join(self.page(rows, draw)).rstrip()
+        out = "" if folder == OUT else f" --out {shlex.quote(str(folder))}"
         kinds, commands = grouped(rows, Row.given), []
         for given, same in kinds:
             cells = dict.fromkeys(row.cell.name for row in same)
             is_part = (given or kinds[1:]) and len(cells) < len(self.cells)
             chosen = " ".join(["", "--cells", *cells]) if is_part else ""
-            commands.append(f"`python -m experiments.tables {name}{chosen}{given}`")
+            commands.append(f"`python -m experiments.tables {name}{chosen}{given}{out}`")
         page += f"\n\n{REDUCED}" if reduced(rows) else ""
         return f"{page}\n\n{', '.join(commands)}\n"
 
@@ -115,7 +118,7 @@ class Table(NamedTuple):
             files.write(folder / file, functools.partial(plot, **how))
 
         with noted(f"reduced:{flags}" if (flags := reduced(rows)) else ""):
-            files.write_text(folder / f"{name}.md", self.text(name, rows, draw))
+            files.write_text(folder / f"{name}.md", self.text(name, rows, draw, folder))
         digest = {}
         for cell, same in grouped(rows, lambda row: row.cell.name):
             results = [row.digest(self.more) for row in same]

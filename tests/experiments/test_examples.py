@@ -1,6 +1,8 @@
 """The examples run, learn what they should, and stay short."""
 
 import runpy
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -35,6 +37,17 @@ def test_the_first_task_is_kept():
     known = np.asarray(names_after("own_scan")["metrics"]["task 0"])
     assert known[0] < 0.8 < known[199]
     assert known[-1] > 0.8
+
+
+def test_a_method_of_ones_own_is_compared_with_the_others(tmp_path):
+    """In a process of its own, since the flags are made from METHODS when they are imported."""
+    flags = "--method er decaying-er --seeds 1 --tasks 2 --examples-per-task 100 --test-images 50"
+    command = [sys.executable, "-m", "experiments.examples.own_method", *flags.split()]
+    subprocess.run([*command, "--out", str(tmp_path)], check=True, capture_output=True)
+    er, own = record.load(tmp_path / "metrics.json").results
+    assert (er.title, own.title) == ("ER", "ER, falling rate")
+    assert own.settings == {"alpha": 0.1, "batch_size": 11, "capacity": 200}
+    assert own.per_seed["params_checksum"] != er.per_seed["params_checksum"]
 
 
 def test_an_experiment_in_one_file(tmp_path, monkeypatch):

@@ -70,7 +70,7 @@ def test_what_was_made_otherwise_is_refused(tmp_path, monkeypatch):
         ValueError, match=r"one was made with other values of --length \(20 there, 40"
     ):
         learn(tmp_path, 1, length=40)
-    with pytest.raises(ValueError, match=r"other values of --seed \(4 there, 3 here\); delete it"):
+    with pytest.raises(ValueError, match=r"other values of --seed \(4 there, 3 here\); choose"):
         learn(tmp_path, 2, seed=3)
     jax.config.update("jax_random_seed_offset", 3)  # as JAX_RANDOM_SEED_OFFSET does
     try:

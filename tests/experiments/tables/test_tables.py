@@ -1,5 +1,6 @@
 """Tables: what they show of records, and their program."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -86,7 +87,7 @@ def draw(name, folder):
     """The table's lines and its digest."""
     main([name, "--only-draw", "--out", str(folder)])
     text, command = (folder / f"{name}.md").read_text().rsplit("\n\n", 1)
-    assert command == f"`python -m experiments.tables {name}`\n"
+    assert command == f"`python -m experiments.tables {name} --out {folder}`\n"
     for picture in folder.glob("*.png"):
         assert picture.read_bytes().startswith(b"\x89PNG")
     return text.splitlines(), json.loads((folder / f"{name}.json").read_text())
@@ -117,10 +118,10 @@ def test_accuracies_stand_beside_what_was_published(tmp_path):
     online, mer, er = (write(tmp_path, cell, [{"alpha": 0.1}])[0] for cell in cells)
     lines, digest = draw("retained-accuracy", tmp_path)
     assert (
-        f"| Online |  | {online.spread('retained_accuracy').text()} (46.40 ± 0.78), 1.0 min |  |  |"
+        f"| Online |  | {online.spread('retained_accuracy').text()} (46.40 ± 0.78), 1.0 min |"
         in lines
     )
-    assert f"| ER | 500 | {er.spread('retained_accuracy').text()}, 1.0 min |  |  |" in lines
+    assert f"| ER | 500 | {er.spread('retained_accuracy').text()}, 1.0 min |" in lines
     (shown,) = digest["rotations/mer-500"]["results"]
     assert shown["retained_accuracy"] == mer.spread("retained_accuracy")._asdict()
     assert shown["published"] == [81.82, 0.52]
@@ -131,7 +132,7 @@ def test_accuracies_stand_beside_what_was_published(tmp_path):
     assert "(2 min in all for" in lines[-1]
     lines, _ = draw("learning-accuracy", tmp_path)
     texts = [mer.spread(name).text() for name in ("learning_accuracy", "bti")]
-    assert f"| MER | 500 | {texts[0]} ({texts[1]}), 1.0 min |  |  |" in lines
+    assert f"| MER | 500 | {texts[0]} ({texts[1]}), 1.0 min |" in lines
     names = ("learning-accuracy.png", "retained-accuracy.png", "rotations-500.png")
     assert sorted(path.name for path in tmp_path.glob("*.png")) == sorted(names)
 
@@ -294,7 +295,8 @@ def test_the_last_line_repeats_the_table(tmp_path):
     """Also when it is only drawn. Cells of other flags need a command of their own."""
     first, second, third, *_ = TABLES["alignment"].cells
     reduced = {"tasks": 2, "examples_per_task": 50, "dataset": "mnist-5k", "data_dir": tmp_path}
-    given = "--dataset mnist-5k --tasks 2 --examples-per-task 50`"
+    out = f"--out {tmp_path}"
+    given = f"--dataset mnist-5k --tasks 2 --examples-per-task 50 {out}`"
     for cell in TABLES["alignment"].cells:
         write(tmp_path, cell, [{}], **reduced)
     command = "`python -m experiments.tables alignment"
@@ -311,7 +313,7 @@ def test_the_last_line_repeats_the_table(tmp_path):
     write(tmp_path, third, [{}], seeds=9)
     assert last() == (
         f"{command} --cells {first.name} {second.name} {given}, "
-        f"{command} --cells {third.name} --seeds 9`"
+        f"{command} --cells {third.name} --seeds 9 {out}`"
     )
 
 
@@ -391,7 +393,7 @@ def toys(monkeypatch):
 def test_the_program_runs_what_is_missing(toys, tmp_path, capsys):
     main(["rl", "--cells", "toy/2", "--seeds", "2", "--out", str(tmp_path)])
     last = (tmp_path / "rl.md").read_text().splitlines()[-1]
-    assert last == "`python -m experiments.tables rl --cells toy/2 --seeds 2`"
+    assert last == f"`python -m experiments.tables rl --cells toy/2 --seeds 2 --out {tmp_path}`"
     assert load(tmp_path / "cells/toy/2").seeds == [0, 1]
     assert not (tmp_path / "cells/toy/1").exists()
     main(["rl", "--seeds", "2", "--seed-batch", "2", "--out", str(tmp_path)])
@@ -400,7 +402,7 @@ def test_the_program_runs_what_is_missing(toys, tmp_path, capsys):
     assert said.count("toy/2, seed 0:") == 2  # progress and result
     lines = (tmp_path / "rl.md").read_text().splitlines()
     assert [line[:5] for line in lines[2:4]] == ["| 1 |", "| 2 |"]
-    assert lines[-1] == "`python -m experiments.tables rl --seeds 2`"
+    assert lines[-1] == f"`python -m experiments.tables rl --seeds 2 --out {tmp_path}`"
     assert (tmp_path / "toys.png").read_bytes() == b"drawn"
 
 
@@ -442,6 +444,8 @@ def test_the_program_stops_at_a_checkpoint(toys, tmp_path, monkeypatch, capsys):
             "ablation, got rotations/mer-200, a cell of retained-accuracy; name that table instead",
         ),
         (["--only-draw", "--out", "{empty}"], "holds none of the table's cells"),
+        (["--only-draw", "--tasks", "3"], "draws what is recorded: leave out --tasks"),
+        (["--only-draw", "--cells", "rotations/er-200"], "recorded: leave out --cells"),
         (["rl", "--test-images", "3"], "--test-images is not used by catcher/dqn"),
         (["--cells", "rotations/online", "--data-dir", "{empty}"], "mnist.npz"),
     ],
@@ -490,6 +494,16 @@ def test_a_mark_for_each_setting_filled_where_it_was_chosen(tmp_path, saved):
         if line.get_marker() != "None" and np.isfinite(x)
     }
     assert filled == {(48, 1): True, (48, 2): False, (76, 2): True}
+
+
+def test_a_record_that_no_table_has_is_named(tmp_path, capsys):
+    """Such as that of a method of one's own which is no longer registered."""
+    cell, *_ = games.CELLS
+    write(tmp_path, cell, [{}])
+    write(tmp_path, dataclasses.replace(cell, name="catcher/own"), [{}])
+    main(["rl", "--only-draw", "--out", str(tmp_path)])
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == "cells/catcher/own is in no table: METHODS or its settings lack its method"
 
 
 def test_a_picture_of_a_reduced_table_says_so(tmp_path, saved):
