@@ -36,9 +36,23 @@ def test_quickstart():
     assert loss[-50:].mean() < loss[:50].mean() / 2
     assert names["accuracy"] > 0.7
     names = pages.run(DOCS / "quickstart.md", start=3, names=names)
-    assert names["state"].step == 503
-    same(names["restored"], names["state"])
+    assert names["restored"].step == 503
+    assert names["R"].shape == (3, 2)
+    assert names["R"][2].min() > 70 > names["R"][0].max()
     assert (names["retained"], names["learned"], names["bti"]) == (75, 85, -10)
+
+
+def test_a_state_is_saved_and_restored():
+    """Of the page's network, and of one that nnx has split."""
+    save = next(one for one in pages.programs(DOCS / "quickstart.md") if "to_bytes" in one)
+    model = nnx.Linear(8, 3, rngs=nnx.Rngs(0))
+    _, params = nnx.split(model, nnx.Param)
+    learner = mer_jax.online(lambda params, example: 0.0, optimizer=optax.adam(0.1))
+    for of in (params, {"w": jnp.ones((2, 3), jnp.bfloat16)}):
+        names = {"jax": jax, "state": learner.init(of, jnp.zeros(8))}
+        exec(save, names)
+        assert jax.tree.structure(names["restored"]) == jax.tree.structure(names["state"])
+        same(names["restored"], names["state"])
 
 
 def test_mer_explained_is_the_library():
