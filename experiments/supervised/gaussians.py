@@ -34,17 +34,19 @@ def gaussians(
     model: Model, *, optimizer: optax.GradientTransformation, num_tasks: int, batch_size: int,
     augment: Augment | None = None,
 ) -> Learner[GaussiansState, Info]:  # fmt: skip
-    """Experience replay whose replays are drawn anew, pixel by pixel.
+    """Experience replay of generated examples. No example is stored.
 
-    The state has the mean and the variance of every pixel for each class of each task, in float32.
-    A replay takes the class and the task of one of the examples seen so far, each with equal
-    probability. Its pixels are independent and normally distributed, rounded to 0, 1, ..., 255.
+    The state has the mean and the variance of every pixel in float32, for each class of each task.
+    A replay takes the class and the task of a random past example. Its pixels are independent and
+    normally distributed. They are rounded and clipped to 0, 1, ..., 255.
 
     Args:
-      model: the number of its logits is the number of classes C.
-      num_tasks: N. It needs the tasks' numbers in training.
-      batch_size: the incoming example and its replays, all of which count the same in the loss.
+      model: network and loss. The number of its logits is the number of classes C.
+      num_tasks: N. An example needs a field `task` in `[0, N)`.
+      batch_size: examples in a batch, the incoming one included. All have equal weight.
       augment: see `mer_jax.mer`.
+    Returns:
+      A `Learner`. `info.loss` is the incoming example's loss before the step.
     """
 
     def init(params: Params, example: Example) -> GaussiansState:
