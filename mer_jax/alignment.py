@@ -75,7 +75,8 @@ class WatchedState(NamedTuple, Generic[StateT]):
     """State of a learner under `watch`.
 
     learner: the state of the wrapped learner.
-    past: `ReservoirState` of past examples, separate from the learner's memory.
+    past: `ReservoirState` of past examples, separate from the learner's memory. Under `la_maml` its
+      rows are batches, so `init` needs a batch as example.
     """
 
     learner: StateT

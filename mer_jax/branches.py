@@ -1,8 +1,8 @@
 """Branches that stay branches under a `vmap`.
 
 Under a `vmap` over conditions, `lax.cond` becomes a select. Both sides are computed for every
-member of the batch, and each member gets a copy of all that a branch reads. With a condition shared
-by the whole batch, `lax.cond` stays a branch.
+member of the batch. Each member gets a copy of all that a branch reads. With a condition shared by
+the whole batch, `lax.cond` stays a branch.
 """
 
 from collections.abc import Callable

@@ -274,6 +274,13 @@ def stack(draws: list[Tasks]) -> Tasks:
       `Tasks` with arrays `[len(draws), ...]`.
     Raises:
       ValueError: If `draws` is empty.
+    Example:
+      >>> import numpy as np
+      >>> from mer_jax.data import benchmarks
+      >>> seeds = [np.random.default_rng(seed) for seed in range(3)]
+      >>> tasks = benchmarks.stack([benchmarks.rotations(rng, 60, 2, 5) for rng in seeds])
+      >>> print(tasks.images.shape)
+      (3, 2, 5)
     """
     if not draws:
         raise ValueError("draws must hold one draw at least, got none")

@@ -68,8 +68,7 @@ class Reservoir(NamedTuple):
     """The functions of a memory, see `reservoir` and `fifo`.
 
     init: `init(example) -> state`, an empty memory.
-    add: `add(key, state, example, offered=True) -> state`. If `offered` is False, the state stays
-      as it is.
+    add: `add(key, state, example, offered=True) -> state`. If not offered, nothing is stored.
     sample: `sample(key, state, n) -> (examples [n, ...], valid [n])`. It may draw an example twice.
       Only as many rows are valid as examples are stored.
     add_batch: `add_batch(key, state, batch, offered=None) -> state`, with `offered` `[N]`.
@@ -90,9 +89,9 @@ class Reservoir(NamedTuple):
 def reservoir(capacity: int) -> Reservoir:
     """A reservoir: a uniform sample, without replacement, of all examples offered so far.
 
-    All tasks share the capacity. It is not a field of the state, but the leading axis of
-    `state.examples`. A compiled step that draws and then adds can write a donated reservoir in
-    place. For this, use `sample_and_add`, or `after` with the result of the drawn examples.
+    All tasks share the capacity. It is the leading axis of `state.examples`. A compiled step that
+    draws and then adds can write a donated reservoir in place. For this, use `sample_and_add`, or
+    give `after` the result computed from the draws.
 
     Args:
       capacity: number of examples that the reservoir holds, at least 1 and below 2^31.
@@ -124,6 +123,9 @@ def reservoir(capacity: int) -> Reservoir:
       >>> first, second = (f(jax.random.key(0), state, jnp.int32(7)) for f in (step, the_same))
       >>> bool(first[0] == second[0]), bool((first[1].examples == second[1].examples).all())
       (True, True)
+
+    References:
+      Vitter (1985), "Random Sampling with a Reservoir", Algorithm R.
     """
     capacity = _checks.positive_int("capacity", capacity)
 
@@ -155,8 +157,6 @@ def add(key: jax.Array, state: ReservoirState, example: Any, offered: Any = True
       The `ReservoirState` after the offer.
     Raises:
       ValueError: While tracing, if `example` is not like a row.
-    References:
-      Vitter (1985), "Random Sampling with a Reservoir", Algorithm R.
     """
     check_row(state, example)
     n, room, is_offered = state.num_seen, capacity(state), _checks.one_offered(offered)

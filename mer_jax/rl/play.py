@@ -60,10 +60,21 @@ def start(key: jax.Array, agent: Agent, env: Any, env_params: Any, params: Param
       env_params: the environment's parameters. May be traced.
       params: the initial parameters of the network, such as `model.init(key)`.
     Returns:
-      A `PlayState`. See the example of `play`.
+      A `PlayState`.
     Raises:
       ValueError: If the environment's actions are not discrete. If the network does not give one
         value for each action.
+    Example:
+      >>> import jax
+      >>> from mer_jax.rl import Catcher, dqn_mer, q_network, start
+      >>> env, model, key = Catcher(), q_network((4, 3)), jax.random.key(0)
+      >>> agent = dqn_mer(
+      ...     model, alpha=0.1, beta=0.1, gamma=1.0, num_batches=1, batch_size=8, capacity=100,
+      ...     discount=0.99, epsilon=lambda step: 0.1, target_every=100,
+      ... )
+      >>> state = start(key, agent, env, env.default_params, model.init(key))
+      >>> print(state.obs.shape, state.episode_return)
+      (4,) 0.0
     """
     obs, game = env.reset(key, env_params)
     _check_actions(agent, env, env_params, params, obs)
@@ -178,9 +189,18 @@ def evaluate(
       num_episodes: number of episodes, which run in parallel.
       max_frames: number of frames after which an episode ends, if it has not ended before.
     Returns:
-      A `Played`. See the example of `play`.
+      A `Played`.
     Raises:
       ValueError: If `num_episodes` or `max_frames` is not a whole number of at least 1.
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from mer_jax.rl import Catcher, evaluate
+      >>> env, no_action = Catcher(), lambda obs: jnp.int32(2)
+      >>> params, key = env.default_params, jax.random.key(0)
+      >>> played = evaluate(key, no_action, env, params, num_episodes=2, max_frames=3)
+      >>> print(played.score)
+      [0. 0.]
     """
     num_episodes = _checks.positive_int("num_episodes", num_episodes)
     max_frames = _checks.positive_int("max_frames", max_frames)
@@ -190,18 +210,9 @@ def evaluate(
         return (number < max_frames) & any_in_batch(~over.all())
 
     def frame(carry: tuple[Any, ...]) -> tuple[Any, ...]:
-        number, (obs, games, played, over) = carry
-        keys = jax.random.split(jax.random.fold_in(play_key, number), num_episodes)
-        actions = jax.vmap(policy)(obs)
-        after_obs, after, reward, terminal, _ = jax.vmap(env.step_env, (0, 0, 0, None))(
-            keys, games, actions, env_params
-        )
-        reward = jnp.where(over, 0, jnp.asarray(reward, jnp.float32))
-        gains = played.gains + (reward > 0).astype(jnp.int32)
-        cut_short = jax.vmap(env.is_truncated, (0, None))(after, env_params)
-        over = over | jnp.asarray(terminal, bool) | jnp.asarray(cut_short, bool)
-        obs, games = _like((obs, games), (after_obs, after))
-        return number + 1, (obs, games, Played(played.score + reward, gains), over)
+        number, games = carry
+        frame_key = jax.random.fold_in(play_key, number)
+        return number + 1, _evaluated_frame(frame_key, policy, env, env_params, *games)
 
     reset_key, play_key = jax.random.split(key)
     obs, games = jax.vmap(env.reset_env, (0, None))(
@@ -215,6 +226,24 @@ def evaluate(
     all_games = _varying_as_after(lambda games: frame((first, games))[1], all_games)
     played: Played = jax.lax.while_loop(unfinished, frame, (first, all_games))[1][2]
     return played
+
+
+def _evaluated_frame(
+    key: jax.Array, policy: Callable[[jax.Array], jax.Array], env: Any, env_params: Any,
+    obs: Any, games: Any, played: Played, over: jax.Array,
+) -> tuple[Any, Any, Played, jax.Array]:  # fmt: skip
+    """One frame of all episodes of `evaluate`. Finished episodes count no more."""
+    keys = jax.random.split(key, len(over))
+    actions = jax.vmap(policy)(obs)
+    after_obs, after, reward, terminal, _ = jax.vmap(env.step_env, (0, 0, 0, None))(
+        keys, games, actions, env_params
+    )
+    reward = jnp.where(over, 0, jnp.asarray(reward, jnp.float32))
+    gains = played.gains + (reward > 0).astype(jnp.int32)
+    cut_short = jax.vmap(env.is_truncated, (0, None))(after, env_params)
+    over = over | jnp.asarray(terminal, bool) | jnp.asarray(cut_short, bool)
+    obs, games = _like((obs, games), (after_obs, after))
+    return obs, games, Played(played.score + reward, gains), over
 
 
 def _check_actions(agent: Agent, env: Any, env_params: Any, params: Params, obs: Any) -> None:
