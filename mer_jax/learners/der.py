@@ -56,7 +56,7 @@ def der(
     The objective is the incoming example's loss plus `alpha` times the error of the replays'
     logits. This error is the mean squared difference to the logits in the reservoir. The mean is
     over up to `batch_size - 1` replays and over logits. Logits are stored with the example, from
-    the parameters before its update. Labels and task ids of replays are not used.
+    the parameters before its update. Labels of replays are not used.
 
     Args:
       model: the network. `model.loss(params, example)` gives the loss of the incoming example.
@@ -65,8 +65,8 @@ def der(
       alpha: weight of the error of the logits, at least 0. May be traced.
       batch_size: k, number of examples in a batch, the incoming one included.
       capacity: |M|, number of examples that the reservoir holds.
-      augment: `augment(key, example)`, see `mer`. Its result needs the field `x`. The stored logits
-        are those of the augmented example. For dropout, use
+      augment: `augment(key, example)`, see `mer`. Its result needs the fields of `Example`. The
+        stored logits are those of the augmented example. For dropout, use
         `lambda key, e: e._replace(x=(key, e.x))`.
     Returns:
       A `Learner` with state `ReplayState` and info `Info`. Rows of its reservoir are `Dark`.
