@@ -12,33 +12,40 @@ from mer_jax.augmentation import Augment, augmented
 from mer_jax.losses import one_number
 from mer_jax.replay.reservoir import ReservoirState, reservoir
 from mer_jax.task_params import TaskParams, of_task
-from mer_jax.types import Learner, LossFn, Params, State, Told, exportable, task_of
+from mer_jax.types import InfoT, Learner, LossFn, Params, StateT, exportable, task_of
 
 _UNUSED = 2**31 - 1
-"""A number larger than those that learners fold into keys."""
+"""A number larger than those that learners fold into keys.
+
+For small n, `fold_in(key, n)` may equal `split(key)[n]`."""
 
 
 def gradient_alignment(
     loss_fn: LossFn, params: Params, example_a: Any, example_b: Any
 ) -> jax.Array:
-    """The dot product of the gradients on two examples, `[]`.
+    """Dot product of the loss gradients on two examples.
 
-    Above 0 a gradient step on one example improves the other (transfer). Below 0 it harms the other
-    (interference).
+    A positive product is transfer: a small gradient step on one example lowers the other's loss. A
+    negative product is interference: the step raises the other's loss.
 
     Args:
-      loss_fn: `loss_fn(params, example) -> []`.
-      params: any pytree of floating-point arrays.
-      example_a, example_b: two examples.
+      loss_fn: `loss_fn(params, example) -> []`. It receives `params` unchanged. For `TaskParams` it
+        must therefore select the network of `example.task`.
+      params: pytree of floating-point arrays.
+      example_a: one example, without a batch axis.
+      example_b: another example of the same structure.
     Returns:
-      `[]`, of at least float32.
+      The dot product, `[]`, in float32 or wider.
     Raises:
-      ValueError: While tracing, if the loss is not a single number.
+      ValueError: While tracing, if the loss is not one floating-point number.
     Example:
+      >>> from mer_jax import gradient_alignment
       >>> def loss(w, x):
       ...     return (w - x) ** 2 / 2
-      >>> print(gradient_alignment(loss, 1.0, 3.0, 5.0), gradient_alignment(loss, 1.0, 3.0, 0.0))
-      8.0 -2.0
+      >>> print(gradient_alignment(loss, 1.0, 3.0, 5.0))  # transfer
+      8.0
+      >>> print(gradient_alignment(loss, 1.0, 3.0, 0.0))  # interference
+      -2.0
 
     References:
       Riemer et al. (2019), equations 1 and 2.
@@ -64,14 +71,15 @@ def _of_all_tasks(loss_fn: LossFn) -> LossFn:
 
 
 @exportable
-class WatchedState(NamedTuple, Generic[State]):
+class WatchedState(NamedTuple, Generic[StateT]):
     """State of a learner under `watch`.
 
-    learner: the state of the learner itself.
-    past: a reservoir of its past examples.
+    learner: the state of the wrapped learner.
+    past: `ReservoirState` of past examples, separate from the learner's memory. Under `la_maml` its
+      rows are batches, so `init` needs a batch as example.
     """
 
-    learner: State
+    learner: StateT
     past: ReservoirState
 
     @property
@@ -81,7 +89,7 @@ class WatchedState(NamedTuple, Generic[State]):
 
     @property
     def step(self) -> jax.Array:
-        """The number of examples learned from."""
+        """The number of updates so far."""
         return self.learner.step
 
 
@@ -89,13 +97,14 @@ class WatchedState(NamedTuple, Generic[State]):
 class WatchedInfo(NamedTuple):
     """Alignment of the gradients on the incoming example and on a past example.
 
-    loss: `[]`, the loss on the incoming example before the step.
-    past: the past example, drawn from all past examples.
-    dot: `[]`, the dot product of the two gradients before the step.
-    cosine: `[]`, their cosine, 0 if one gradient is 0.
-    dot_after: `[]`, the dot product of the incoming example's gradient before the step and the past
-      example's gradient after it. It is below 0 if the step went too far for the past example.
-    has_past: `[]` bool, False at the first example, where the three numbers are 0.
+    loss: `[]`, the loss on the incoming example before the update.
+    past: the past example, drawn uniformly from the separate reservoir.
+    dot: `[]`, the dot product of the two gradients before the update.
+    cosine: `[]`, the cosine of the angle between them. It is 0 if one gradient is 0.
+    dot_after: `[]`, the dot product with the past example's gradient after the update. The incoming
+      example's gradient is the one before the update. A negative value means that a longer step
+      would raise the past example's loss.
+    has_past: `[]` bool, False at the first update. The three numbers are then 0.
     """
 
     loss: jax.Array
@@ -107,52 +116,79 @@ class WatchedInfo(NamedTuple):
 
 
 def watch(
-    learner: Learner[State, Told], loss_fn: LossFn, capacity: int, augment: Augment | None = None
-) -> Learner[WatchedState[State], WatchedInfo]:
-    """A learner whose info also measures transfer and interference during training.
+    learner: Learner[StateT, InfoT], loss_fn: LossFn, capacity: int, augment: Augment | None = None
+) -> Learner[WatchedState[StateT], WatchedInfo]:
+    """Wraps a learner to measure transfer and interference at each update.
 
-    The learner itself draws and learns as it does without `watch`.
+    Each update compares the gradient on the incoming example with the gradient on a past example.
+    The state and the random draws of the wrapped learner do not change. `WatchedInfo` replaces its
+    info, of which only `loss` remains.
 
     Args:
-      learner: any learner. With `map_examples`, watch its result, so that references are stored.
-      loss_fn: `loss_fn(params, example) -> []`, whose gradients are compared. If the parameters are
-        `TaskParams`, it takes the network of one task. Parameters that belong to different tasks
-        are different coordinates of the gradients.
-      capacity: size of the reservoir from which the past example is drawn. The learner does not
-        train on it. At the length of the stream, the draw is from all past examples.
-      augment: see `mer`. It changes both examples before their gradients are compared.
+      learner: any learner. Pass the result of `map_examples`, so that only references are stored.
+      loss_fn: `loss_fn(params, example) -> []`, whose gradients are compared. `example` is the
+        argument of `update`. Under `map_examples` it is a reference, and under `la_maml` a batch.
+        If the parameters are `TaskParams`, `loss_fn` takes those of one task. Separate parameters
+        of two tasks do not contribute to their dot product.
+      capacity: number of past examples in a separate reservoir. The learner does not train on them.
+        A capacity of at least the stream's length stores all past examples.
+      augment: `augment(key, example) -> example`. It changes both examples before the gradients.
     Returns:
-      A `Learner` with state `WatchedState` and info `WatchedInfo`.
+      A `Learner` with state `WatchedState` and info `WatchedInfo`. `info.dot` and `info.cosine`,
+      `[]`, compare the gradients before the update. `info.dot_after`, `[]`, takes the past
+      example's gradient after it. All three are 0 where `info.has_past` is False.
     Raises:
       ValueError: If `capacity` is not a whole number of at least 1.
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> import optax
+      >>> from mer_jax import map_examples, online, watch
+      >>> loss, data = lambda w, x: (w - x) ** 2, jnp.array([1.0, 3.0])
+      >>> learner = map_examples(online(loss, optimizer=optax.sgd(0.25)), lambda i: data[i])
+      >>> watched = watch(learner, lambda w, i: loss(w, data[i]), capacity=2)
+      >>> state = watched.init(0.0, 0)
+      >>> for step in range(2):
+      ...     state, info = watched.update(jax.random.key(step), state, step)
+      >>> print(info.past, info.dot, info.dot_after)
+      0 5.0 -7.5
+
     References:
-      Riemer et al. (2019), whose table of mean dot products is the mean of `dot`.
+      Riemer et al. (2019), the table of mean dot products.
     """
     memory = reservoir(capacity)
 
-    def init(params: Params, example: Any) -> WatchedState[State]:
+    def init(params: Params, example: Any) -> WatchedState[StateT]:
         return WatchedState(learner.init(params, example), memory.init(example))
 
     def update(
-        key: jax.Array, state: WatchedState[State], example: Any
-    ) -> tuple[WatchedState[State], WatchedInfo]:
-        # A separate key, so that the learner draws what it draws without `watch`. For small n,
-        # `fold_in(key, n)` may equal `split(key)[n]`.
+        key: jax.Array, state: WatchedState[StateT], example: Any
+    ) -> tuple[WatchedState[StateT], WatchedInfo]:
+        # A separate key, so that the learner draws what it draws without `watch`.
         watch_key = jax.random.fold_in(key, _UNUSED)
         drawn, valid, kept = memory.sample_and_add(watch_key, state.past, example, 1)
         past, has_past = jax.tree.map(lambda rows: rows[0], (drawn, valid))
         shown = augmented(augment, watch_key, example)
         shown_past = augmented(augment, jax.random.fold_in(watch_key, 0), past)
-        gradient = _gradient(_of_all_tasks(loss_fn), state.params)
-        ours, theirs = gradient(state.params, shown), gradient(state.params, shown_past)
         new, info = learner.update(key, state.learner, example)
-        dot, dot_after = (
-            jnp.where(has_past, optax.tree.vdot(ours, gradient_of_past), 0)
-            for gradient_of_past in (theirs, gradient(new.params, shown_past))
-        )
-        lengths = optax.tree.norm(ours) * optax.tree.norm(theirs)
-        cosine = jnp.where(lengths > 0, dot / jnp.where(lengths > 0, lengths, 1), 0)
-        told = WatchedInfo(info.loss, past, dot, cosine, dot_after, has_past)
-        return WatchedState(new, kept), told
+        products = _compared(loss_fn, state.params, new.params, shown, shown_past, has_past)
+        return WatchedState(new, kept), WatchedInfo(info.loss, past, *products, has_past)
 
     return Learner(init, update)
+
+
+def _compared(
+    loss_fn: LossFn, before: Params, after: Params, incoming: Any, past: Any, has_past: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The fields `dot`, `cosine` and `dot_after` of a `WatchedInfo`."""
+    gradient = _gradient(_of_all_tasks(loss_fn), before)
+    ours, theirs, theirs_after = (
+        gradient(params, example)
+        for params, example in ((before, incoming), (before, past), (after, past))
+    )
+    dot, dot_after = (
+        jnp.where(has_past, optax.tree.vdot(ours, grads), 0) for grads in (theirs, theirs_after)
+    )
+    lengths = optax.tree.norm(ours) * optax.tree.norm(theirs)
+    cosine = jnp.where(lengths > 0, dot / jnp.where(lengths > 0, lengths, 1), 0)
+    return dot, cosine, dot_after

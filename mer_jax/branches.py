@@ -1,8 +1,8 @@
 """Branches that stay branches under a `vmap`.
 
 Under a `vmap` over conditions, `lax.cond` becomes a select. Both sides are computed for every
-member of the batch, and each member gets a copy of all that a branch reads. With a condition shared
-by the whole batch, `lax.cond` stays a branch.
+member of the batch. Each member gets a copy of all that a branch reads. With a condition shared by
+the whole batch, `lax.cond` stays a branch.
 """
 
 from collections.abc import Callable
@@ -46,7 +46,7 @@ def largest_in_batch(number: jax.Array) -> jax.Array:
 
 
 def where_needed(condition: jax.Array, change: Callable[[Tree], Tree], value: Tree) -> Tree:
-    """`change(value)` where the condition holds, else `value`.
+    """Computes `change(value)` where a condition holds, else returns `value`.
 
     `change` is computed only if the condition holds in some member of the batch.
 
@@ -57,6 +57,9 @@ def where_needed(condition: jax.Array, change: Callable[[Tree], Tree], value: Tr
     Returns:
       A pytree like `value`.
     Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from mer_jax.branches import where_needed
       >>> def halved_if_even(n):
       ...     return where_needed(n % 2 == 0, lambda n: n // 2, n)
       >>> print(jax.vmap(halved_if_even)(jnp.arange(5)))

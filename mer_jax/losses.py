@@ -74,7 +74,7 @@ class DenseFirstLoss:
     """A loss function of a network that begins with a dense layer.
 
     It is called as `loss_fn(params, example)`. The fields separate the first layer from the rest of
-    the network, so that learners can use the Gram form of SGD, which is faster.
+    the network. Learners can then use the Gram form of SGD, which is faster.
 
     inputs: `inputs(example) -> [d]`, the inputs of the first layer.
     split: `split(params) -> (kernel [d, h], bias [h], rest)`.

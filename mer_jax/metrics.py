@@ -1,12 +1,9 @@
 """Metrics of continual learning, from the accuracy on every task over time.
 
-All metrics take `R [..., T + 1, T]`. `R[i, j]` is the accuracy on the j-th task after training on i
-tasks. Row 0 is the untrained network, and row T is the end. Accuracies may be fractions or percent.
-Leading axes, such as seeds, stay in the result. An R of another shape raises a `ValueError`.
-
->>> R = np.array([[10.0, 20.0], [80.0, 30.0], [60.0, 90.0]])  # two tasks
->>> print(retained_accuracy(R), learning_accuracy(R), backward_transfer(R), forward_transfer(R))
-75.0 85.0 -10.0 5.0
+All metrics take `R [..., T + 1, T]`. `R[..., i, j]` is the accuracy on the j-th task after training
+on i tasks. Row 0 is the untrained network, and row T is the end. Accuracies may be fractions or
+percent. Leading axes, such as seeds, stay in the result. An R of another shape raises a
+`ValueError`.
 """
 
 import jax
@@ -16,11 +13,11 @@ from jax.typing import ArrayLike
 
 
 def accuracy_matrix(training: ArrayLike, accuracies: ArrayLike) -> np.ndarray:
-    """The accuracy matrix R from a log of evaluations.
+    """Accuracy matrix R from a log of evaluations.
 
-    The log has a row for each evaluation. A task may be evaluated any number of times while it is
-    trained. The last evaluation counts. The columns of R are in the order of training. The authors'
-    code leaves them in the order of task ids.
+    The log has a row for each evaluation. A task may be evaluated several times during its
+    training. Only the last of these evaluations counts. The columns of R are in the order of
+    training. The authors' code has them in the order of task ids.
 
     Args:
       training: `[rows]`, the id of the task in training at each evaluation. The first row is the
@@ -32,6 +29,7 @@ def accuracy_matrix(training: ArrayLike, accuracies: ArrayLike) -> np.ndarray:
       ValueError: If a task was not trained exactly once, without interruption. If `training` does
         not have one entry for each row.
     Example:
+      >>> from mer_jax import accuracy_matrix
       >>> training = [0, 1, 1, 0]  # Task 1 is trained first, and evaluated twice.
       >>> accuracies = [[10, 10], [10, 50], [20, 90], [80, 70]]
       >>> print(accuracy_matrix(training, accuracies))
@@ -57,64 +55,96 @@ def accuracy_matrix(training: ArrayLike, accuracies: ArrayLike) -> np.ndarray:
 
 
 def retained_accuracy(R: ArrayLike) -> jax.Array:
-    """Retained accuracy (RA): the mean accuracy over all tasks at the end.
+    """Retained accuracy (RA): the mean of the last row of R.
+
+    This is the mean accuracy over all tasks after training on all tasks.
 
     Args:
-      R: `[..., T + 1, T]`, see `accuracy_matrix`.
+      R: `[..., T + 1, T]`. `R[..., i, j]` is the accuracy on task j after training on i tasks.
     Returns:
-      `[...]`.
+      `[...]`, in the unit of R.
     Raises:
       ValueError: If R does not have one row more than columns.
+    Example:
+      >>> from mer_jax import retained_accuracy
+      >>> R = [[10, 20], [80, 30], [60, 90]]
+      >>> print(retained_accuracy(R))
+      75.0
+
     References:
-      Riemer et al. (2019).
+      Riemer et al. (2019), "Learning to Learn without Forgetting by Maximizing Transfer and
+      Minimizing Interference".
     """
     return _whole(R)[..., -1, :].mean(-1)
 
 
 def learning_accuracy(R: ArrayLike) -> jax.Array:
-    """Learning accuracy (LA): the mean over tasks of the accuracy right after training on the task.
+    """Learning accuracy (LA): the mean accuracy on each task directly after its training.
 
     Args:
-      R: `[..., T + 1, T]`, see `accuracy_matrix`.
+      R: `[..., T + 1, T]`. `R[..., i, j]` is the accuracy on task j after training on i tasks.
     Returns:
-      `[...]`.
+      `[...]`, in the unit of R.
     Raises:
       ValueError: If R does not have one row more than columns.
+    Example:
+      >>> from mer_jax import learning_accuracy
+      >>> R = [[10, 20], [80, 30], [60, 90]]
+      >>> print(learning_accuracy(R))
+      85.0
+
     References:
-      Riemer et al. (2019).
+      Riemer et al. (2019), "Learning to Learn without Forgetting by Maximizing Transfer and
+      Minimizing Interference".
     """
     return _diagonal(_whole(R)[..., 1:, :]).mean(-1)
 
 
 def backward_transfer(R: ArrayLike) -> jax.Array:
-    """Backward transfer and interference: BTI = RA - LA.
+    """Backward transfer and interference (BTI): RA minus LA.
 
-    Above 0 later tasks improved earlier ones (transfer). Below 0 they harmed them (interference).
+    A positive value is transfer: later tasks raised the accuracy on earlier tasks. A negative value
+    is interference: later tasks lowered it.
 
     Args:
-      R: `[..., T + 1, T]`, see `accuracy_matrix`.
+      R: `[..., T + 1, T]`. `R[..., i, j]` is the accuracy on task j after training on i tasks.
     Returns:
-      `[...]`.
+      `[...]`, in the unit of R.
     Raises:
       ValueError: If R does not have one row more than columns.
+    Example:
+      >>> from mer_jax import backward_transfer
+      >>> R = [[10, 20], [80, 30], [60, 90]]
+      >>> print(backward_transfer(R))
+      -10.0
+
     References:
-      Riemer et al. (2019).
+      Riemer et al. (2019), "Learning to Learn without Forgetting by Maximizing Transfer and
+      Minimizing Interference".
     """
     return retained_accuracy(R) - learning_accuracy(R)
 
 
 def forward_transfer(R: ArrayLike) -> jax.Array:
-    """The accuracy on a task just before its training, minus that of the untrained network.
+    """Forward transfer (FWT): the mean effect of earlier tasks on a task not yet trained.
 
-    It is the mean over all T tasks, as in the authors' code. The first task contributes 0.
-    Lopez-Paz and Ranzato leave the first task out and divide by T - 1.
+    The effect is the accuracy just before training on the task, minus that of the untrained
+    network. A positive value means that earlier tasks helped. The mean is over all T tasks, as in
+    the authors' code. The first task contributes 0. Lopez-Paz and Ranzato leave out the first task
+    and divide by T - 1.
 
     Args:
-      R: `[..., T + 1, T]`, see `accuracy_matrix`.
+      R: `[..., T + 1, T]`. `R[..., i, j]` is the accuracy on task j after training on i tasks.
     Returns:
-      `[...]`.
+      `[...]`, in the unit of R.
     Raises:
       ValueError: If R does not have one row more than columns.
+    Example:
+      >>> from mer_jax import forward_transfer
+      >>> R = [[10, 20], [80, 30], [60, 90]]
+      >>> print(forward_transfer(R))
+      5.0
+
     References:
       Lopez-Paz and Ranzato (2017), "Gradient Episodic Memory for Continual Learning", equation 4.
     """

@@ -9,30 +9,32 @@ import jax.numpy as jnp
 from mer_jax import _checks
 from mer_jax._meshes import varying_like
 from mer_jax.branches import where_needed
-from mer_jax.types import Learner, Params, State, Told
+from mer_jax.types import InfoT, Learner, Params, StateT
 
 
 def run(
-    key: jax.Array, learner: Learner[State, Told], state: State, stream: Any
-) -> tuple[State, Told]:
+    key: jax.Array, learner: Learner[StateT, InfoT], state: StateT, stream: Any
+) -> tuple[StateT, InfoT]:
     """Runs a learner over a stream, example by example, in one scan.
 
     Step n uses the key `fold_in(key, n)`, where n is `state.step`. A long stream may therefore be
-    run in pieces. With the same key for every piece, the result is bit for bit that of one run.
+    split into several calls with the same key. The result is bit for bit that of one call.
 
     Args:
-      key: random key, the same for every piece of a stream.
+      key: random key, the same for every part of a stream.
       learner: any learner whose state has a field `step`.
       state: the learner's state before the stream, from `learner.init` or from an earlier run.
       stream: pytree of `[T, ...]`, the T examples in order. It is usually an `Example`.
     Returns:
-      The state after the stream, and the infos of all steps, `[T, ...]`.
+      The state after the stream, and the infos of all updates, `[T, ...]`.
     Raises:
-      ValueError: If the state has no field `step`, or if the leaves of the stream do not share a
-        leading axis.
+      ValueError: If the state has no field `step`. If the leaves of the stream do not share a
+        length T.
     Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
       >>> import optax
-      >>> from mer_jax import online
+      >>> from mer_jax import online, run
       >>> learner = online(lambda w, x: (w - x) ** 2, optimizer=optax.sgd(0.25))
       >>> state, infos = run(jax.random.key(0), learner, learner.init(0.0, 1.0), jnp.ones(3))
       >>> print(state.params, infos.loss)
@@ -46,7 +48,7 @@ def run(
 
     _length(stream)
 
-    def step(state: State, example: Any) -> tuple[State, Told]:
+    def step(state: StateT, example: Any) -> tuple[StateT, InfoT]:
         return learner.update(jax.random.fold_in(key, state.step), state, example)
 
     # Inside `jax.shard_map` the state must vary as the examples and the draws do.
@@ -54,20 +56,25 @@ def run(
 
 
 def in_batches(stream: Any, batch_size: int) -> Any:
-    """A stream of batches, for learners whose `update` takes a batch.
+    """Splits a stream into consecutive batches.
 
-    >>> print(in_batches(jnp.arange(6), 2))
-    [[0 1]
-     [2 3]
-     [4 5]]
+    Learners such as `la_maml` take one batch per update.
 
     Args:
       stream: pytree of `[T, ...]`.
-      batch_size: B, examples in a batch. It divides T.
+      batch_size: B, number of examples in a batch. T must be a multiple of B.
     Returns:
-      The pytree of `[T / B, B, ...]`, in the same order.
+      Pytree of `[T // B, B, ...]`, in the same order.
     Raises:
-      ValueError: if the leaves have no length T in common, or `batch_size` does not divide it.
+      ValueError: If the leaves do not share a length T. If `batch_size` does not divide T, or is
+        not a whole number of at least 1.
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from mer_jax import in_batches
+      >>> print(in_batches(jnp.arange(6), 2))
+      [[0 1]
+       [2 3]
+       [4 5]]
     """
     batch_size, length = _checks.positive_int("batch_size", batch_size), _length(stream)
     if length % batch_size:
@@ -90,21 +97,25 @@ def _length(stream: Any) -> int:
     return int(lengths.pop()[0])
 
 
-def map_examples(learner: Learner[State, Told], make: Callable[[Any], Any]) -> Learner[State, Told]:
-    """A learner on a stream of references to examples, such as indices into a data set.
+def map_examples(
+    learner: Learner[StateT, InfoT], make: Callable[[Any], Any]
+) -> Learner[StateT, InfoT]:
+    """Lets a learner run on references to examples, such as indices into a data set.
 
-    Each step makes its example with `make(reference)` and learns from it. The examples of the
-    stream need not be in memory together.
+    Each update first makes its example with `make(reference)`. The examples of the stream need not
+    be in memory together.
 
     Args:
-      learner: any learner of examples.
+      learner: any learner.
       make: `make(reference) -> example`, a pure function.
     Returns:
       A `Learner` whose `init` and `update` take a reference in place of an example. States and
       infos are those of `learner`.
     Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
       >>> import optax
-      >>> from mer_jax import online
+      >>> from mer_jax import map_examples, online, run
       >>> data = jnp.array([5.0, 1.0])
       >>> learner = online(lambda w, x: (w - x) ** 2, optimizer=optax.sgd(0.25))
       >>> learner = map_examples(learner, lambda index: data[index])
@@ -113,10 +124,10 @@ def map_examples(learner: Learner[State, Told], make: Callable[[Any], Any]) -> L
       [ 1.   20.25]
     """
 
-    def init(params: Params, example: Any) -> State:
+    def init(params: Params, example: Any) -> StateT:
         return learner.init(params, jax.eval_shape(make, example))
 
-    def update(key: jax.Array, state: State, example: Any) -> tuple[State, Told]:
+    def update(key: jax.Array, state: StateT, example: Any) -> tuple[StateT, InfoT]:
         return learner.update(key, state, make(example))
 
     return Learner(init, update)
@@ -130,27 +141,27 @@ def accuracy(
     block_size: int = 1000,
     present: jax.Array | None = None,
 ) -> jax.Array:
-    """The accuracy of a network on a test set.
+    """Accuracy of a network on a test set.
 
     It is the fraction of examples whose largest logit is at the label.
 
     Args:
       apply: `apply(params, x, task) -> logits [C]`, on one example.
       params: the parameters of the network.
-      references: pytree of `[n, ...]`, the test examples. With `make`, its arguments.
-      make: `make(reference) -> Example`, called block by block.
-      block_size: number of examples that are made and classified at once, which bounds the memory.
-        A CPU evaluates convolutional networks fastest with 1, and then skips examples that do not
-        count.
-      present: `[n]` bool, True for the examples that count. None counts all, at no cost.
+      references: pytree of `[n, ...]`, the test examples. With `make`, references to them.
+      make: `make(reference) -> Example`.
+      block_size: number of examples that are made and classified at once. It bounds the memory. On
+        a CPU, 1 is fastest for convolutional networks. It also skips examples that are not present.
+      present: `[n]` bool, True for the examples that count. None counts all.
     Returns:
-      `[]` float32. NaN if a parameter is not finite, or a logit of an example that counts. The
-      accuracy of a diverged network is undefined.
+      `[]` float32. NaN if a parameter, or a logit of a present example, is not finite. The accuracy
+      of a diverged network is undefined.
     Raises:
-      ValueError: While tracing, if a label is not a single number, if the logits are not `[C]`, if
-        `present` is not `[n]`, or if `block_size` is not a whole number of at least 1.
+      ValueError: If `block_size` is not a whole number of at least 1. If `present` is not `[n]`.
+        While tracing, if a label is not a single number, or if the logits are not `[C]`.
     Example:
-      >>> from mer_jax import Example
+      >>> import jax.numpy as jnp
+      >>> from mer_jax import Example, accuracy
       >>> tests = Example(jnp.array([[1.0, 2.0], [3.0, 0.0]]), jnp.array([1, 1]), jnp.array([0, 0]))
       >>> print(accuracy(lambda params, x, task: params * x, jnp.float32(1), tests))
       0.5

@@ -48,9 +48,9 @@ class Example(NamedTuple):
 
 @exportable
 class Info(NamedTuple):
-    """Information about one step.
+    """Information about one update.
 
-    loss: `[]`, the loss on the incoming example before the step.
+    loss: `[]`, the loss on the incoming example before the update. For a batch it is the mean loss.
     """
 
     loss: jax.Array
@@ -65,7 +65,7 @@ class LearnerState(Protocol):
 
     @property
     def step(self) -> jax.Array:
-        """The number of examples learned from, `[]` int32."""
+        """The number of updates so far, `[]` int32."""
 
 
 class LearnerInfo(Protocol):
@@ -73,42 +73,46 @@ class LearnerInfo(Protocol):
 
     @property
     def loss(self) -> jax.Array:
-        """The loss on the incoming example before the step, `[]`."""
+        """The loss on the incoming example before the update, `[]`."""
 
 
-State = TypeVar("State", bound=LearnerState)
-StateGiven = TypeVar("StateGiven", bound=LearnerState, covariant=True)
-Told = TypeVar("Told", bound=LearnerInfo)
-ToldGiven = TypeVar("ToldGiven", bound=LearnerInfo, covariant=True)
+StateT = TypeVar("StateT", bound=LearnerState)
+StateT_co = TypeVar("StateT_co", bound=LearnerState, covariant=True)
+InfoT = TypeVar("InfoT", bound=LearnerInfo)
+InfoT_co = TypeVar("InfoT_co", bound=LearnerInfo, covariant=True)
 
 
-class Init(Protocol[StateGiven]):
+class Init(Protocol[StateT_co]):
     """Signature of `Learner.init`."""
 
-    def __call__(self, params: Params, example: Any) -> StateGiven: ...
+    def __call__(self, params: Params, example: Any) -> StateT_co: ...
 
 
-class Update(Protocol[State, ToldGiven]):
+class Update(Protocol[StateT, InfoT_co]):
     """Signature of `Learner.update`."""
 
-    def __call__(self, key: jax.Array, state: State, example: Any) -> tuple[State, ToldGiven]: ...
+    def __call__(self, key: jax.Array, state: StateT, example: Any) -> tuple[StateT, InfoT_co]: ...
 
 
-class Learner(NamedTuple, Generic[State, Told]):
-    """A continual learner as two pure functions.
+class Learner(NamedTuple, Generic[StateT, InfoT]):
+    """A continual learner as a pair of pure functions.
 
-    Each state is a NamedTuple of arrays with the fields `params` and `step`. `step` is `[]` int32,
-    the number of examples learned from. Each info has the field `loss`. The other fields differ
-    between learners. In a type annotation, `Learner[MERState, Info]` names the types of the state
-    and of the info.
+    An update takes one example. An update of `la_maml` takes a batch.
 
-    init: `init(params, example) -> state`. Only the structure, shapes and dtypes of `example` are
-      read, so it may be a `jax.ShapeDtypeStruct`. The state holds copies of `params`.
-    update: `update(key, state, example) -> (state, info)`, one step on one incoming example.
+    A state is a NamedTuple with at least the fields `params` and `step`. `step` is `[]` int32, the
+    number of updates so far. An info has at least the field `loss`, `[]`. It is the loss on the
+    incoming example before the update. For a batch it is the mean loss.
+
+    `Learner[MERState, Info]` is a type annotation. It names the types of state and info.
+
+    init: `init(params, example) -> state`. It copies `params`, a pytree of floating-point arrays.
+      It reads only the structure, shapes and dtypes of `example`. Leaves of `example` may therefore
+      be `jax.ShapeDtypeStruct`.
+    update: `update(key, state, example) -> (state, info)`. Pass a new random key at each update.
     """
 
-    init: Init[State]
-    update: Update[State, Told]
+    init: Init[StateT]
+    update: Update[StateT, InfoT]
 
 
 def task_of(example: Any) -> jax.Array:

@@ -45,3 +45,41 @@ def draw_images(
         )
     draws = [rng.choice(num_images, examples_per_task, replace=False) for _ in range(num_tasks)]
     return np.stack(draws).astype(np.int32)
+
+
+def drawings(
+    rng: np.random.Generator, alphabet: np.ndarray, drawer: np.ndarray, num_tasks: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Training and test images of random alphabets, or a `ValueError`, for `alphabets`.
+
+    Returns:
+      The images `[N, n]` and the tests `[N, m]`, both int32, see `Tasks`.
+    """
+    if np.shape(alphabet) != np.shape(drawer):
+        raise ValueError(
+            "alphabet and drawer must be one of each image, got shapes "
+            f"{list(np.shape(alphabet))} and {list(np.shape(drawer))}"
+        )
+    names, drawers = np.unique(alphabet), np.unique(drawer)
+    if num_tasks > len(names):
+        raise ValueError(
+            f"num_tasks must be at most {len(names)}, the number of alphabets, got {num_tasks}"
+        )
+    if len(drawers) < 2:
+        raise ValueError(
+            f"drawer must name at least 2, some to learn from and some to test on, got {drawers}"
+        )
+    order = rng.permutation(names)[:num_tasks]
+    trains = np.isin(drawer, rng.permutation(drawers)[: len(drawers) * 3 // 4])
+    images = [rng.permutation(np.flatnonzero((alphabet == task) & trains)) for task in order]
+    tests = [np.flatnonzero((alphabet == task) & ~trains) for task in order]
+    for task, learned, tested in zip(order, images, tests, strict=True):
+        if not (learned.size and tested.size):
+            raise ValueError(
+                f"expected training and test drawings of alphabet {task}, got {learned.size} to "
+                f"learn from and {tested.size} to test on; use drawers who drew every alphabet"
+            )
+    return (
+        padded(images, int(np.bincount(alphabet[trains]).max())),
+        padded(tests, int(np.bincount(alphabet[~trains]).max())),
+    )

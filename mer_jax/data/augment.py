@@ -21,10 +21,10 @@ _ROWS = jax.lax.GatherDimensionNumbers(
 def affine(image: Any, matrix: Any, shift: Any) -> jax.Array:
     """Maps an image affinely about its centre, with bilinear interpolation and zeros outside.
 
-    The pixel at offset p (rows, columns) from the centre takes the value of the image at offset
-    `matrix @ (p - shift)`. So `2 * eye(2)` halves the size, and `[[0, 1], [-1, 0]]` is `np.rot90`.
-    The image is zero from one pixel beyond its edges on. The identity returns the same bits. The
-    result is differentiable in `matrix`, in `shift`, and in a floating-point image.
+    A pixel of the result has an offset p (rows, columns) from the centre. It takes the value of the
+    image at offset `matrix @ (p - shift)`. So `2 * eye(2)` halves the size, and `[[0, 1], [-1, 0]]`
+    is `np.rot90`. The image is zero from one pixel beyond its edges on. The identity returns the
+    same bits. The result is differentiable in `matrix`, in `shift`, and in a floating-point image.
 
     Args:
       image: `[H, W]`, `[H, W, C]`, or `[H * H]` for a flat square image.
@@ -34,11 +34,13 @@ def affine(image: Any, matrix: Any, shift: Any) -> jax.Array:
       An image of the same shape and dtype. Values are computed in at least float32. They are
       rounded if the dtype is an integer one.
     Raises:
-      ValueError: While tracing, if a shape is not one of these, or if the image is not of real
+      ValueError: While tracing, if an argument has another shape, or if the image is not of real
         numbers.
     Example:
+      >>> import jax.numpy as jnp
+      >>> from mer_jax.data import augment
       >>> image = jnp.arange(1.0, 10).reshape(3, 3)
-      >>> print(affine(image, jnp.eye(2), jnp.array([1.0, 0.0])))  # One pixel down.
+      >>> print(augment.affine(image, jnp.eye(2), jnp.array([1.0, 0.0])))  # One pixel down.
       [[0. 0. 0.]
        [1. 2. 3.]
        [4. 5. 6.]]
@@ -64,23 +66,30 @@ def affine(image: Any, matrix: Any, shift: Any) -> jax.Array:
 
 
 def random_affine(*, shift: Any = 0.0, matrix: Any = 0.0) -> Augment:
-    """An augmentation by an affine map, drawn anew at each call.
+    """Augmentation by a random affine map.
+
+    Each call draws a new 2 x 2 matrix and a new shift. `affine` then applies both to the image. The
+    matrix acts about the centre of the image.
 
     Args:
-      shift: largest shift in pixels, at least 0. Each of the two shifts is uniform in
-        `[-shift, shift)`. It may be traced.
-      matrix: largest difference of an entry of the 2 x 2 matrix from the identity, at least 0. Each
-        of the four is uniform in `[-matrix, matrix)`. It may be traced.
+      shift: largest shift in pixels, at least 0. The vertical and the horizontal shift are drawn
+        separately, uniform in `[-shift, shift)`. May be traced.
+      matrix: largest deviation of a matrix entry from the identity, at least 0. Each deviation is
+        uniform in `[-matrix, matrix)`. May be traced.
     Returns:
-      `augment(key, example) -> example`. It changes only the field `x`, see `affine`.
+      `augment(key, example) -> example`, on one example. Only the field `x` changes. `x` is
+      `[H, W]`, `[H, W, C]` or a flat square `[H * H]`, and keeps its shape and dtype.
     Raises:
-      ValueError: If an argument is negative or not a number. In `augment`, while tracing, if an
-        example is not a NamedTuple with a field `x`, or as `affine`.
+      ValueError: If an argument is not a finite number of at least 0. In `augment`, if `example` is
+        not a NamedTuple with a field `x`. In `augment`, if `x` has another shape.
     Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
       >>> from mer_jax import Example
+      >>> from mer_jax.data.augment import random_affine
       >>> augment = random_affine(shift=2.0, matrix=0.2)
       >>> example = Example(jnp.ones((28, 28), jnp.uint8), jnp.int32(3), jnp.int32(0))
-      >>> augment(jax.random.key(0), example).x.shape
+      >>> print(augment(jax.random.key(0), example).x.shape)
       (28, 28)
     """
     shift, matrix = _checks.rate("shift", shift), _checks.rate("matrix", matrix)
@@ -96,23 +105,32 @@ def random_affine(*, shift: Any = 0.0, matrix: Any = 0.0) -> Augment:
 def random_shift_rotation_scale(
     *, shift: Any = 0.0, degrees: Any = 0.0, scale: Any = 0.0
 ) -> Augment:
-    """An augmentation by a shift, a rotation and a scale, drawn anew at each call.
+    """Augmentation by a random shift, rotation and scale.
+
+    Each call draws all three anew. Rotation and scale are about the centre of the image. The shift
+    follows them.
 
     Args:
-      shift: largest shift in pixels, as in `random_affine`.
+      shift: largest shift in pixels, at least 0. The vertical and the horizontal shift are drawn
+        separately, uniform in `[-shift, shift)`. May be traced.
       degrees: largest angle in degrees, at least 0. The angle is uniform in `[-degrees, degrees)`.
-        It may be traced.
-      scale: largest change of size, at least 0. Lengths are multiplied by a factor between
-        `1 / (1 + scale)` and `1 + scale`, whose logarithm is uniform. It may be traced.
+        May be traced.
+      scale: largest relative enlargement, at least 0. The logarithm of the scale factor is uniform.
+        The factor lies between `1 / (1 + scale)` and `1 + scale`. May be traced.
     Returns:
-      `augment(key, example) -> example`. It changes only the field `x`, see `affine`.
+      `augment(key, example) -> example`, on one example. Only the field `x` changes. `x` is
+      `[H, W]`, `[H, W, C]` or a flat square `[H * H]`, and keeps its shape and dtype.
     Raises:
-      ValueError: As `random_affine`.
+      ValueError: If an argument is not a finite number of at least 0. In `augment`, if `example` is
+        not a NamedTuple with a field `x`. In `augment`, if `x` has another shape.
     Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
       >>> from mer_jax import Example
+      >>> from mer_jax.data.augment import random_shift_rotation_scale
       >>> augment = random_shift_rotation_scale(shift=2.0, degrees=15.0, scale=0.1)
       >>> example = Example(jnp.ones(784), jnp.int32(3), jnp.int32(0))
-      >>> augment(jax.random.key(0), example).x.shape
+      >>> print(augment(jax.random.key(0), example).x.shape)
       (784,)
     """
     shift, degrees = _checks.rate("shift", shift), _checks.rate("degrees", degrees)

@@ -23,6 +23,16 @@ def save(path: str | os.PathLike[str], tasks: Tasks) -> None:
     Args:
       path: the file. It is written beside its place, then moved there.
       tasks: the draw.
+    Example:
+      >>> import tempfile
+      >>> import numpy as np
+      >>> from mer_jax.data import benchmark_files, benchmarks
+      >>> tasks = benchmarks.rotations(np.random.default_rng(0), 60, 2, 5)
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     benchmark_files.save(f"{folder}/tasks.npz", tasks)
+      ...     again = benchmark_files.load(f"{folder}/tasks.npz", num_images=60)
+      >>> print(np.array_equal(again.images, tasks.images))
+      True
     """
     path = Path(path)
     part = path.with_name(path.name + ".part")
@@ -47,9 +57,9 @@ def load(
       num_tests: number of test images. None is `num_images`.
       num_pixels: number of pixels of an image. None allows any number.
     Returns:
-      The draw, with the dtypes of `Tasks`.
+      The draw, `Tasks`, with the documented dtypes.
     Raises:
-      DataError: If the file is missing or damaged, or if it does not fit the images. This is a
+      DataError: If the file is missing or damaged. If it does not fit the images. This is a
         `ValueError`.
     """
     try:

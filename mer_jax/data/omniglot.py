@@ -56,9 +56,11 @@ def load(
     Args:
       data_dir: the folder. None is the folder in the environment variable MER_JAX_DATA_DIR, if set.
       on_download: called with one line of text before a download. None logs the line as a warning.
+    Returns:
+      An `Omniglot` with 32,460 drawings.
     Raises:
-      DataError: If `data_dir` is given and does not have the data, if the data are damaged or
-        incomplete, or if the download fails.
+      DataError: If `data_dir` is given and does not have the data. If the data are damaged or
+        incomplete. If the download fails.
     References:
       Lake et al. (2015), "Human-level concept learning through probabilistic program induction".
     """

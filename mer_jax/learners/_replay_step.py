@@ -18,13 +18,14 @@ from mer_jax.types import Info, Learner, LossFn, Params, as_state, exportable
 
 @exportable
 class ReplayState(NamedTuple):
-    """State of a learner with a reservoir and an optimizer.
+    """State of `er`, `er_by_task`, `exact_alignment`, `der` and `der_plus_plus`.
 
-    params: the network.
-    opt_state: the state of the optimizer.
-    memory: the reservoir.
-    step: `[]` int32, the number of examples learned from.
-    master: float32 copies of the parameters of fewer than 32 bits, None for the others.
+    params: pytree, the parameters of the network.
+    opt_state: state of the optimizer.
+    memory: the reservoir of stored examples.
+    step: `[]` int32, the number of updates so far.
+    master: pytree like `params`. It holds a float32 copy of each leaf below 32 bits. All other
+      leaves are None.
     """
 
     params: Params

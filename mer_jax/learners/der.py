@@ -21,7 +21,7 @@ from mer_jax.types import Info, Learner, LossFn, Params, as_state, exportable
 
 @exportable
 class Dark(NamedTuple):
-    """A row of the reservoir.
+    """A row of the reservoir of `der` and `der_plus_plus`.
 
     example: the example as it came, without augmentation.
     logits: `[C]`, of the network when the example was stored.
@@ -51,40 +51,40 @@ def der(
     capacity: int,
     augment: Augment | None = None,
 ) -> Learner[ReplayState, Info]:
-    """Dark experience replay, DER.
+    """Dark experience replay (DER).
 
-    Each step is on the loss of the incoming example plus `alpha` times the mean squared error
-    between the logits of `batch_size - 1` replays and those in the reservoir. The mean is over
-    replays and logits. While the reservoir holds fewer than `batch_size - 1` examples, there are as
-    many replays as examples. The logits in the reservoir are of the parameters before the step in
-    which the example came, and are not updated. Labels of replays and the field `task` are not used
-    for learning.
+    The objective is the incoming example's loss plus `alpha` times the error of the replays'
+    logits. This error is the mean squared difference to the logits in the reservoir. The mean is
+    over up to `batch_size - 1` replays and over logits. Logits are stored with the example, from
+    the parameters before its update. Labels of replays are not used.
 
     Args:
-      model: the network. `model.loss` is the loss of the incoming example and
+      model: the network. `model.loss(params, example)` gives the loss of the incoming example.
         `model.apply(params, x, task)` gives the logits, `[C]`.
-      optimizer: any optax transformation. The paper's is SGD.
+      optimizer: any optax transformation. The paper uses SGD.
       alpha: weight of the error of the logits, at least 0. May be traced.
-      batch_size: k, examples per step, the incoming one included.
-      capacity: |M|, examples in the reservoir.
-      augment: see `mer`. Its result needs the fields of `Example`, and the logits in the reservoir
-        are those of the augmented incoming example. For dropout,
-        `lambda key, e: e._replace(x=(key, e.x))` hands the key to the network.
+      batch_size: k, number of examples in a batch, the incoming one included.
+      capacity: |M|, number of examples that the reservoir holds.
+      augment: `augment(key, example)`, see `mer`. Its result needs the fields of `Example`. The
+        stored logits are those of the augmented example. For dropout, use
+        `lambda key, e: e._replace(x=(key, e.x))`.
     Returns:
-      A learner with a `ReplayState`. The rows of its reservoir are `Dark`.
+      A `Learner` with state `ReplayState` and info `Info`. Rows of its reservoir are `Dark`.
     Raises:
-      ValueError: if a size is not a whole number of at least 1, `alpha` is negative, or `model` has
-        no `apply` or `loss`. While tracing, if an example has no field `x` or the logits are not
-        `[C]`.
-
+      ValueError: If a size is not a whole number of at least 1. If `alpha` is negative. If `model`
+        has no `apply` or `loss`. While tracing, if an example has no field `x`, or if the logits
+        are not `[C]`.
     Example:
-      >>> from mer_jax import Example, networks
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> import optax
+      >>> from mer_jax import Example, der, networks
       >>> model = networks.mlp((2, 3))
       >>> learner = der(model, optimizer=optax.sgd(0.1), alpha=0.5, batch_size=11, capacity=20)
       >>> example = Example(jnp.ones(2), jnp.int32(0), jnp.int32(0))
       >>> state = learner.init(model.init(jax.random.key(0)), example)
       >>> state, info = learner.update(jax.random.key(1), state, example)
-      >>> state.memory.examples.logits.shape
+      >>> print(state.memory.examples.logits.shape)
       (20, 3)
 
     References:
@@ -106,26 +106,28 @@ def der_plus_plus(
     capacity: int,
     augment: Augment | None = None,
 ) -> Learner[ReplayState, Info]:
-    """Dark experience replay with labels, DER++.
+    """Dark experience replay with labels (DER++).
 
-    Each step is as in `der`, with `beta` times the mean loss of another `batch_size - 1` replays
-    added. The two draws are independent.
+    The objective is that of `der`, plus `beta` times the mean loss of further replays. The two
+    draws of up to `batch_size - 1` replays are independent.
 
     Args:
-      model: see `der`. `model.loss` is also the loss of the replays of the second draw.
-      optimizer: any optax transformation. The paper's is SGD.
+      model: the network, see `der`. `model.loss` is also the loss of the second draw.
+      optimizer: any optax transformation. The paper uses SGD.
       alpha: weight of the error of the logits, at least 0. May be traced.
-      beta: weight of the loss of replays, at least 0. May be traced.
-      batch_size: k. Each draw has `k - 1` replays.
-      capacity: |M|, examples in the reservoir.
-      augment: see `der`.
+      beta: weight of the mean loss of replays, at least 0. May be traced.
+      batch_size: k. Each draw has up to k - 1 replays.
+      capacity: |M|, number of examples that the reservoir holds.
+      augment: `augment(key, example)`, see `der`.
     Returns:
-      A learner with a `ReplayState`, as `der`.
+      A `Learner` with state `ReplayState` and info `Info`. Rows of its reservoir are `Dark`.
     Raises:
-      ValueError: as `der`, and if `beta` is negative.
-
+      ValueError: If an argument of `der` is wrong. If `beta` is negative.
     Example:
-      >>> from mer_jax import Example, networks
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> import optax
+      >>> from mer_jax import Example, der_plus_plus, networks
       >>> model = networks.mlp((2, 3))
       >>> learner = der_plus_plus(
       ...     model, optimizer=optax.sgd(0.1), alpha=0.5, beta=0.5, batch_size=11, capacity=20

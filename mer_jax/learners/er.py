@@ -23,26 +23,30 @@ def er(
 ) -> Learner[ReplayState, Info]:
     """Experience replay (ER), algorithm 4.
 
-    Takes one optimizer step on the mean loss of the incoming example and its replays.
+    Each update takes one optimizer step on the incoming example and its replays. The objective is
+    their mean loss. The incoming example is then offered to the reservoir.
 
     Args:
       loss_fn: `loss_fn(params, example) -> []`.
       optimizer: any optax transformation. The paper uses `optax.sgd(alpha)`.
-      batch_size: k, examples per batch, the incoming one included. Batches are smaller while the
-        reservoir holds fewer than `k - 1` examples.
+      batch_size: k, number of examples in a batch, the incoming one included. Batches are smaller
+        while the reservoir holds fewer than k - 1 examples.
       capacity: |M|, number of examples that the reservoir holds.
-      augment: see `mer`.
+      augment: `augment(key, example)` returns the example that the loss sees. See `mer`.
     Returns:
-      A `Learner` with state `ReplayState`.
+      A `Learner` with state `ReplayState` and info `Info`.
     Raises:
-      ValueError: If a size is not a whole number of at least 1, or if `optimizer` is not an optax
+      ValueError: If a size is not a whole number of at least 1. If `optimizer` is not an optax
         transformation.
     Example:
+      >>> import jax
+      >>> import optax
+      >>> from mer_jax import er
       >>> learner = er(
       ...     lambda w, x: (w - x) ** 2, optimizer=optax.sgd(0.25), batch_size=2, capacity=10
       ... )
       >>> state = learner.init(0.0, 1.0)
-      >>> for incoming in (1.0, 3.0):  # The second step replays the first example.
+      >>> for incoming in (1.0, 3.0):  # The second update replays the first example.
       ...     state, info = learner.update(jax.random.key(0), state, incoming)
       >>> print(state.params, info.loss, state.memory.num_seen)
       1.25 6.25 2
@@ -75,21 +79,38 @@ def er_by_task(
 ) -> Learner[ReplayState, Info]:
     """Experience replay with task ids, algorithm 5.
 
-    Takes one optimizer step on the sum, over tasks, of each task's mean loss in the batch. As in
-    the authors' code, the sum is not divided by the number of tasks in the batch.
+    Each update takes one optimizer step on the incoming example and its replays. The objective is
+    the sum over tasks of the mean loss on a task's examples in the batch. As in the authors' code,
+    the sum is not divided by the number of tasks. All tasks share one reservoir.
 
     Args:
       loss_fn: `loss_fn(params, example) -> []`.
       optimizer: any optax transformation. The paper uses `optax.sgd(alpha)`.
-      batch_size: k, examples per batch, the incoming one included.
+      batch_size: k, number of examples in a batch, the incoming one included. Batches are smaller
+        while the reservoir holds fewer than k - 1 examples.
       capacity: |M|, number of examples that the reservoir holds.
-      num_tasks: N. Examples need a field `task` in `[0, N)`. Other ids make the loss NaN.
-      augment: see `mer`.
+      num_tasks: N. An example needs an integer field `task` in `[0, N)`. With another id, the
+        parameters become NaN.
+      augment: `augment(key, example)` returns the example that the loss sees. See `mer`.
     Returns:
-      A `Learner` with state `ReplayState`.
+      A `Learner` with state `ReplayState` and info `Info`.
     Raises:
-      ValueError: If a size is not a whole number of at least 1, or if `optimizer` is not an optax
-        transformation. While tracing, if examples have no field `task`.
+      ValueError: If a size is not a whole number of at least 1. If `optimizer` is not an optax
+        transformation. While tracing, if examples have no integer field `task`.
+    Example:
+      >>> import jax
+      >>> import optax
+      >>> from mer_jax import Example, er_by_task
+      >>> learner = er_by_task(
+      ...     lambda w, example: (w - example.x) ** 2,
+      ...     optimizer=optax.sgd(0.25), batch_size=2, capacity=10, num_tasks=2,
+      ... )
+      >>> state = learner.init(0.0, Example(x=1.0, y=0, task=0))
+      >>> for incoming in (Example(x=1.0, y=0, task=0), Example(x=3.0, y=0, task=1)):
+      ...     state, info = learner.update(jax.random.key(0), state, incoming)
+      >>> print(state.params, info.loss)
+      2.0 6.25
+
     References:
       Riemer et al. (2019), algorithm 5.
     """

@@ -1,5 +1,6 @@
 """Elastic weight consolidation (Kirkpatrick et al., PNAS 2017), as compared by the MER authors."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -24,16 +25,17 @@ class EWCState(NamedTuple):
 
     All finished tasks are in two sums, so its size does not depend on their number.
 
-    params: the network.
-    opt_state: the state of the optimizer.
-    memory: the first examples of the current task.
+    params: pytree, the parameters of the network.
+    opt_state: state of the optimizer.
+    memory: `TaskExamples`, the first examples of the current task.
     task: `[]` int32, the current task, -1 before the first example.
-    importance: like `params`, the sum over finished tasks of `strength * F`, with F the task's
+    importance: pytree like `params`, the sum of `strength * F` over finished tasks. F is the task's
       squared gradient.
-    anchor: like `params`, the sum over finished tasks of `strength * F * p`, with p the parameters
-      at the task's end.
-    step: `[]` int32, the number of examples learned from.
-    master: float32 copies of the parameters of fewer than 32 bits, None for the others.
+    anchor: pytree like `params`, the sum of `strength * F * p` over finished tasks. p are the
+      parameters at the task's end.
+    step: `[]` int32, the number of updates so far.
+    master: pytree like `params`. It holds a float32 copy of each leaf below 32 bits. All other
+      leaves are None.
     """
 
     params: Params
@@ -57,24 +59,41 @@ def ewc(
 ) -> Learner[EWCState, Info]:
     """Elastic weight consolidation (EWC).
 
-    The loss is the incoming example's loss plus a penalty for every finished task,
-    `strength * sum(F * (params - p)^2)`. Here p are the parameters at the task's end. F is the
-    square of the gradient of the mean loss over the task's first examples, as in the MER authors'
-    code. Kirkpatrick et al. take the mean of the squares, and half of the sum. A task is finished
-    when the task id changes.
+    Each update takes one optimizer step on the incoming example's loss plus a penalty. The penalty
+    is the sum of `strength * sum(F * (params - p)^2)` over finished tasks. Here p are the
+    parameters at the task's end. F is the squared gradient of the mean loss on the task's first
+    examples. The MER authors' code also takes the square of the mean gradient. Kirkpatrick et al.
+    take the mean of the squares, and half of the sum. A task is finished when the task id changes.
 
     Args:
       loss_fn: `loss_fn(params, example) -> []`.
       optimizer: any optax transformation. The paper uses `optax.sgd(alpha)`.
-      num_tasks: N. Examples need a field `task` in `[0, N)`. Other ids make the loss NaN.
+      num_tasks: N. An example needs an integer field `task` in `[0, N)`. With another id, the loss
+        and the parameters become NaN.
       num_memories: n, number of examples from which F is estimated.
-      strength: weight of the penalty, at least 0. It may be traced.
-      augment: see `mer`. It also changes the examples from which F is estimated.
+      strength: weight of the penalty, at least 0. May be traced.
+      augment: `augment(key, example)` returns the example that the loss sees. See `mer`. It also
+        changes the examples from which F is estimated.
     Returns:
-      A `Learner` with state `EWCState`.
+      A `Learner` with state `EWCState` and info `Info`. `info.loss` does not include the penalty.
     Raises:
-      ValueError: If a size is not a whole number of at least 1, if `strength` is negative, or if
-        `optimizer` is not an optax transformation. While tracing, if examples have no field `task`.
+      ValueError: If a size is not a whole number of at least 1. If `strength` is negative. If
+        `optimizer` is not an optax transformation. While tracing, if examples have no integer field
+        `task`.
+    Example:
+      >>> import jax
+      >>> import optax
+      >>> from mer_jax import Example, ewc
+      >>> learner = ewc(
+      ...     lambda w, example: (w - example.x) ** 2 / 2,
+      ...     optimizer=optax.sgd(0.5), num_tasks=2, num_memories=5, strength=1.0,
+      ... )
+      >>> state = learner.init(0.0, Example(x=1.0, y=0, task=0))
+      >>> for x, task in [(1.0, 0), (3.0, 1), (3.0, 1)]:
+      ...     state, info = learner.update(jax.random.key(0), state, Example(x, 0, task))
+      >>> print(state.params, info.loss)  # Without the penalty: 2.375 0.78125
+      2.0625 0.78125
+
     References:
       Kirkpatrick et al. (2017), "Overcoming catastrophic forgetting in neural networks", equation
       3, with the differences above.
@@ -88,13 +107,7 @@ def ewc(
         augment,
     )
 
-    def init(params: Params, example: Any) -> EWCState:
-        return _init(settings, params, example)
-
-    def update(key: jax.Array, state: EWCState, example: Any) -> tuple[EWCState, Info]:
-        return _update(settings, key, state, example)
-
-    return Learner(init, update)
+    return Learner(partial(_init, settings), partial(_update, settings))
 
 
 class _Settings(NamedTuple):

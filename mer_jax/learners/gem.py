@@ -13,7 +13,7 @@ from mer_jax._precision import master_of, on_wide, wide
 from mer_jax.augmentation import Augment, augmented
 from mer_jax.branches import where_needed
 from mer_jax.learners import _gem_gradients, _gem_qp
-from mer_jax.learners._gem_gradients import Incoming
+from mer_jax.learners._gem_gradients import Incoming, TaskGradients
 from mer_jax.losses import mean_gradient, value_and_gradient
 from mer_jax.replay import by_task
 from mer_jax.replay.by_task import TaskExamples
@@ -26,11 +26,12 @@ _QP_ITERATIONS = 1000
 class GEMState(NamedTuple):
     """State of `gem` and `agem`.
 
-    params: the network.
-    opt_state: the state of the optimizer.
-    memory: the stored examples of each task.
-    step: `[]` int32, the number of examples learned from.
-    master: float32 copies of the parameters of fewer than 32 bits, None for the others.
+    params: pytree, the parameters of the network.
+    opt_state: state of the optimizer.
+    memory: `TaskExamples`, the stored examples of each task.
+    step: `[]` int32, the number of updates so far.
+    master: pytree like `params`. It holds a float32 copy of each leaf below 32 bits. All other
+      leaves are None.
     """
 
     params: Params
@@ -52,27 +53,43 @@ def gem(
 ) -> Learner[GEMState, Info]:
     """Gradient episodic memory (GEM).
 
-    Projects each gradient, so that the step does not raise the mean loss on any other task's stored
-    examples. The memory holds the newest `num_memories` examples of each task.
+    Each update projects the incoming example's gradient. To first order, the step then raises the
+    mean loss on no other task's stored examples. The memory holds the newest `num_memories`
+    examples of each task.
 
     Args:
       loss_fn: `loss_fn(params, example) -> []`.
       optimizer: any optax transformation. It receives the projected gradient.
-      num_tasks: N. Examples need a field `task` in `[0, N)`. Other ids make the loss NaN.
+      num_tasks: N. An example needs an integer field `task` in `[0, N)`. With another id, the loss
+        and the parameters become NaN.
       num_memories: n, number of stored examples of each task.
       margin: lower bound of the coefficients of the quadratic program, at least 0. A projection
-        adds each other task's gradient times its coefficient. 0 is plain GEM. It may be traced.
-        GEM's code calls it memory strength.
-      ridge: value added to the diagonal of the products of the other tasks' gradients, at least 0,
-        so that small gradients count less. It may be traced. Later versions of GEM's code use
-        0.001.
-      augment: see `mer`. It also changes the stored examples, anew in each step.
+        adds each other task's gradient times its coefficient. 0 is plain GEM. May be traced. GEM's
+        code calls it memory strength.
+      ridge: value added to the diagonal of the products of the other tasks' gradients, at least 0.
+        Small gradients then count less. May be traced. Later versions of GEM's code use 0.001.
+      augment: `augment(key, example)` returns the example that the loss sees. See `mer`. It also
+        changes the stored examples, with new keys at each update.
     Returns:
-      A `Learner` with state `GEMState`.
+      A `Learner` with state `GEMState` and info `Info`.
     Raises:
-      ValueError: If a size is not a whole number of at least 1, if `margin` or `ridge` is negative,
-        or if `optimizer` is not an optax transformation. While tracing, if examples have no field
-        `task`.
+      ValueError: If a size is not a whole number of at least 1. If `margin` or `ridge` is negative.
+        If `optimizer` is not an optax transformation. While tracing, if examples have no integer
+        field `task`.
+    Example:
+      >>> import jax
+      >>> import optax
+      >>> from mer_jax import Example, gem
+      >>> learner = gem(
+      ...     lambda w, example: (w - example.x) ** 2 / 2,
+      ...     optimizer=optax.sgd(0.5), num_tasks=2, num_memories=5, margin=0.0,
+      ... )
+      >>> state = learner.init(0.0, Example(x=1.0, y=0, task=0))
+      >>> for x, task in [(1.0, 0), (-1.0, 1)]:  # A step towards -1 would raise the loss on task 0.
+      ...     state, info = learner.update(jax.random.key(0), state, Example(x, 0, task))
+      >>> print(state.params, info.loss)
+      0.5 1.125
+
     References:
       Lopez-Paz and Ranzato (2017), "Gradient Episodic Memory for Continual Learning", section 3 and
       equation 11.
@@ -80,16 +97,20 @@ def gem(
     margin, ridge = _checks.rate("margin", margin), _checks.rate("ridge", ridge)
 
     def turned(key: jax.Array, at: Incoming, memory: TaskExamples) -> Params:
-        grads = at.grads
         others = _gem_gradients.of_others(key, at, memory, augment)
-
-        def project(grads: Params) -> Params:
-            v = dual(others.products(), others.dots, margin, ridge)
-            return jax.tree.map(jnp.add, grads, others.combined(v))
-
-        return where_needed((others.dots < 0).any(), project, grads)
+        return _projected(at.grads, others, margin, ridge)
 
     return _learner(loss_fn, optimizer, num_tasks, num_memories, augment, turned)
+
+
+def _projected(grads: Params, others: TaskGradients, margin: Any, ridge: Any) -> Params:
+    """The gradient, projected if its step would raise the loss on another task."""
+
+    def project(grads: Params) -> Params:
+        v = dual(others.products(), others.dots, margin, ridge)
+        return jax.tree.map(jnp.add, grads, others.combined(v))
+
+    return where_needed((others.dots < 0).any(), project, grads)
 
 
 def agem(
@@ -103,24 +124,41 @@ def agem(
 ) -> Learner[GEMState, Info]:
     """Averaged gradient episodic memory (A-GEM).
 
-    Projects each gradient as `gem` does, with a single constraint. The constraint is the mean loss
-    on a sample of all other tasks' stored examples.
+    Each update projects the incoming example's gradient, with a single constraint. The constraint
+    is the mean loss on a sample of all other tasks' stored examples. To first order, the step does
+    not raise it. The memory holds the newest `num_memories` examples of each task.
 
     Args:
       loss_fn: `loss_fn(params, example) -> []`.
       optimizer: any optax transformation. It receives the projected gradient.
-      num_tasks: N. Examples need a field `task` in `[0, N)`. Other ids make the loss NaN.
+      num_tasks: N. An example needs an integer field `task` in `[0, N)`. With another id, the loss
+        and the parameters become NaN.
       num_memories: n, number of stored examples of each task.
-      sample_size: number of examples drawn for each step, without replacement. If fewer are stored,
-        all of them are used.
-      augment: see `gem`.
+      sample_size: number of examples drawn at each update, without replacement. If fewer are
+        stored, all of them are used.
+      augment: `augment(key, example)` returns the example that the loss sees. See `mer`. It also
+        changes the drawn examples.
     Returns:
-      A `Learner` with state `GEMState`.
+      A `Learner` with state `GEMState` and info `Info`.
     Raises:
-      ValueError: If a size is not a whole number of at least 1, or if `optimizer` is not an optax
-        transformation. While tracing, if examples have no field `task`.
+      ValueError: If a size is not a whole number of at least 1. If `optimizer` is not an optax
+        transformation. While tracing, if examples have no integer field `task`.
+    Example:
+      >>> import jax
+      >>> import optax
+      >>> from mer_jax import Example, agem
+      >>> learner = agem(
+      ...     lambda w, example: (w - example.x) ** 2 / 2,
+      ...     optimizer=optax.sgd(0.5), num_tasks=2, num_memories=5, sample_size=3,
+      ... )
+      >>> state = learner.init(0.0, Example(x=1.0, y=0, task=0))
+      >>> for x, task in [(1.0, 0), (-1.0, 1)]:  # A step towards -1 would raise the loss on task 0.
+      ...     state, info = learner.update(jax.random.key(0), state, Example(x, 0, task))
+      >>> print(state.params, info.loss)
+      0.5 1.125
+
     References:
-      Chaudhry et al. (ICLR 2019), "Efficient Lifelong Learning with A-GEM", equation 11.
+      Chaudhry et al. (2019), "Efficient Lifelong Learning with A-GEM", equation 11.
     """
     sample_size = _checks.positive_int("sample_size", sample_size)
 

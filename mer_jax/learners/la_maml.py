@@ -23,11 +23,12 @@ from mer_jax.types import Info, Learner, LossFn, Params, as_state, exportable
 class LaMAMLState(NamedTuple):
     """State of `la_maml`.
 
-    params: the network, theta.
-    rates: like `params`, in at least float32, the learning rates alpha before relu.
-    memory: the reservoir.
-    step: `[]` int32, batches learned from.
-    master: float32 copies of the params of fewer than 32 bits, None for the others.
+    params: pytree, the parameters of the network, theta in the paper.
+    rates: pytree like `params`, in float32 or wider. It holds the learning rates alpha before relu.
+    memory: the reservoir of stored examples.
+    step: `[]` int32, the number of updates so far. Each update is on a batch.
+    master: pytree like `params`. It holds a float32 copy of each leaf below 32 bits. All other
+      leaves are None.
     """
 
     params: Params
@@ -50,33 +51,39 @@ def la_maml_update(
     clip: Any = 2.0,
     second_order: bool = False,
 ) -> tuple[Params, Params, jax.Array]:
-    """One glance of La-MAML: an update on a batch whose replays are drawn already.
+    """One glance of La-MAML on a given batch and meta-batch.
 
-    Fast weights start at `params` and take one SGD step on each example of the batch, with a
+    Fast weights start at `params`. They take one SGD step on each example of the batch, with a
     learning rate for each parameter. The meta-loss after a step is the mean loss on the meta-batch.
     The gradient of the mean of the meta-losses updates the rates, and then the parameters.
 
     Args:
       loss_fn: `loss_fn(params, example) -> []`.
-      params: any pytree of floating-point arrays, theta. Leaves of fewer than 32 bits are rounded
+      params: pytree of floating-point arrays, theta in the paper. Leaves below 32 bits are rounded
         once, at the end.
-      rates: like `params`, the learning rates alpha. A negative one acts as 0. Their dtypes may be
-        wider than those of `params`.
+      rates: pytree like `params`, the learning rates alpha. A negative one acts as 0.
       batch: pytree of `[B, ...]`, the incoming examples in order.
       meta_batch: pytree of `[M, ...]`, usually the replays and the batch.
-      weights: `[M]`, weights in the mean of the meta-batch, not all 0. A weight of 0 leaves
-        an example out.
+      weights: `[M]`, weights in the mean of the meta-batch. A weight of 0 leaves an example out.
       alpha_rate: learning rate of the rates, at least 0. 0 leaves them unchanged.
       weight_rate: learning rate of the parameters, at least 0. None takes the new `relu(rates)`.
-      clip: largest global norm of each of the two gradients. It may be traced, as may `alpha_rate`
-        and `weight_rate`.
+      clip: largest global norm of each of the two gradients. May be traced, as may all rates.
       second_order: if True, differentiate through the gradients of the SGD steps.
     Returns:
       The parameters, the rates, and the mean of the B meta-losses, `[]`.
     Raises:
-      ValueError: if the rates or the weights have other shapes, or a number is negative.
-    References: Gupta, Yadav and Paull (2020), "La-MAML: Look-ahead Meta Learning for Continual
-      Learning", algorithm 1.
+      ValueError: If the rates or the weights have other shapes. If a number is negative.
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from mer_jax import la_maml_update
+      >>> print(*la_maml_update(
+      ...     lambda w, x: (w - x) ** 2 / 2, jnp.float32(0), jnp.float32(0.5), *[jnp.ones(1)] * 3,
+      ...     alpha_rate=0.0, weight_rate=0.5,
+      ... ))
+      0.25 0.5 0.125
+
+    References:
+      Gupta et al. (2020), "La-MAML: Look-ahead Meta Learning for Continual Learning", algorithm 1.
     """
     alpha_rate, clip = _checks.rate("alpha_rate", alpha_rate), _checks.rate("clip", clip)
     theta, alpha, loss_on = wide(params), wide(rates), on_wide(loss_fn, params)
@@ -89,10 +96,7 @@ def la_maml_update(
     if isinstance(alpha_rate, jax.Array) or alpha_rate != 0:
         alpha = _step(alpha, alpha_rate, _clipped(of_alpha, clip))
     of_theta = _clipped(of_theta, clip)
-    if weight_rate is None:
-        theta = jax.tree.map(lambda p, a, g: p - jax.nn.relu(a) * g, theta, alpha, of_theta)
-    else:
-        theta = _step(theta, _checks.rate("weight_rate", weight_rate), of_theta)
+    theta = _moved(theta, alpha, weight_rate, of_theta)
     return rounded(theta, params), rounded(alpha, rates), meta_loss
 
 
@@ -109,38 +113,42 @@ def la_maml(
     second_order: bool = False,
     augment: Augment | None = None,
 ) -> Learner[LaMAMLState, Info]:
-    """La-MAML on batches. With `weight_rate` it is Sync, and with `alpha_rate=0` also C-MAML.
+    """Look-ahead MAML (La-MAML), on batches.
 
-    >>> learner = la_maml(
-    ...     lambda w, x: (w - x) ** 2 / 2,
-    ...     alpha_init=0.5, alpha_rate=0.0, weight_rate=0.5, glances=1, num_replays=5, capacity=20,
-    ... )
-    >>> state = learner.init(0.0, jnp.zeros(1))
-    >>> state, info = learner.update(jax.random.key(0), state, jnp.ones(1))
-    >>> print(state.params, info.loss)
-    0.25 0.5
-
-    `update(key, state, batch)` takes `[B, ...]` examples, see `in_batches`. Each glance is a
-    `la_maml_update` with the batch in a new order. Its meta-batch is new replays and the batch.
-    The batch is offered to the reservoir once the first glance's replays are drawn.
+    With `weight_rate` it is Sync, and with `alpha_rate=0` also C-MAML. `update(key, state, batch)`
+    takes a batch `[B, ...]`, see `in_batches`. Each glance is a `la_maml_update` with the batch in
+    a new order. Its meta-batch is new replays and the batch. The batch is offered to the reservoir
+    after the first glance's draw.
 
     Args:
       loss_fn: `loss_fn(params, example) -> []`.
-      alpha_init: initial learning rate of each parameter. It may be traced.
+      alpha_init: initial learning rate of each parameter, at least 0. May be traced.
       alpha_rate, weight_rate, clip, second_order: see `la_maml_update`. The published methods are
-        first order.
-      glances: updates on each batch.
-      capacity: examples in the reservoir.
-      num_replays: R, replays in a meta-batch. While fewer are stored, there are fewer.
-      augment: see `mer`. In a glance each row of the batch is changed twice, once for its SGD step
-        and once for the meta-batch.
+        of first order.
+      glances: number of updates on each batch.
+      num_replays: R, number of replays in a meta-batch, or fewer while fewer are stored.
+      capacity: number of examples that the reservoir holds.
+      augment: see `mer`. Each row changes twice per glance, for SGD and for the meta-batch.
     Returns:
-      The learner. `info.loss` is the batch's mean loss before the update. `init(params, example)`
-      takes a batch, or one example with a leaf of shape `[]`, such as an `Example`.
+      A `Learner` with state `LaMAMLState` and info `Info`. `init(params, example)` takes a batch,
+      or one example with a leaf of shape `[]`, such as an `Example`.
     Raises:
-      ValueError: if a size or a rate makes no sense.
-    References: Gupta, Yadav and Paull (2020), algorithm 1, and the authors' code, whose replays
-      are task-free.
+      ValueError: If a size or a rate is outside its range.
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from mer_jax import la_maml
+      >>> learner = la_maml(
+      ...     lambda w, x: (w - x) ** 2 / 2, alpha_init=0.5, alpha_rate=0.0, weight_rate=0.5,
+      ...     glances=1, num_replays=5, capacity=20,
+      ... )
+      >>> state = learner.init(0.0, jnp.zeros(1))
+      >>> state, info = learner.update(jax.random.key(0), state, jnp.ones(1))
+      >>> print(state.params, info.loss)
+      0.25 0.5
+
+    References:
+      Gupta et al. (2020), algorithm 1, and the authors' code, whose replays are task-free.
     """
     update = partial(
         la_maml_update,
@@ -246,6 +254,13 @@ def _clipped(grads: Params, clip: Any) -> Params:
 
 def _step(tree: Params, rate: Any, grads: Params) -> Params:
     return jax.tree.map(lambda p, g: p - jnp.asarray(rate, p.dtype) * g, tree, grads)
+
+
+def _moved(theta: Params, alpha: Params, weight_rate: Any, grads: Params) -> Params:
+    """The parameters after a step with `weight_rate`, or with the rates `relu(alpha)`."""
+    if weight_rate is None:
+        return jax.tree.map(lambda p, a, g: p - jax.nn.relu(a) * g, theta, alpha, grads)
+    return _step(theta, _checks.rate("weight_rate", weight_rate), grads)
 
 
 def _joined(first: Any, second: Any) -> Any:

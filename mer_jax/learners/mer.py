@@ -18,9 +18,7 @@ from mer_jax.augmentation import Augment, augmented
 from mer_jax.losses import one_number
 from mer_jax.replay.batches import replay_batch, replay_batches
 from mer_jax.replay.reservoir import ReservoirState, reservoir
-from mer_jax.steps import gram
-from mer_jax.steps.reptile import interpolate
-from mer_jax.steps.sgd import sgd_pass
+from mer_jax.steps.mer_update import mer_rates, mer_update
 from mer_jax.types import Info, Learner, LossFn, Params, as_state, exportable
 
 
@@ -28,68 +26,17 @@ from mer_jax.types import Info, Learner, LossFn, Params, as_state, exportable
 class MERState(NamedTuple):
     """State of `mer`, `mer_big_batch` and `mer_current_rate`.
 
-    params: the network.
-    memory: the reservoir M.
-    step: `[]` int32, the number of examples learned from.
-    master: float32 copies of the parameters of fewer than 32 bits, None for the others.
+    params: pytree, the parameters of the network.
+    memory: the reservoir of stored examples, M in the paper.
+    step: `[]` int32, the number of updates so far.
+    master: pytree like `params`. It holds a float32 copy of each leaf below 32 bits. All other
+      leaves are None.
     """
 
     params: Params
     memory: ReservoirState
     step: jax.Array
     master: Params = None
-
-
-def mer_update(
-    loss_fn: LossFn,
-    params: Params,
-    batches: Any,
-    weights: Any,
-    *,
-    alpha: Any,
-    beta: Any,
-    gamma: Any,
-) -> tuple[Params, jax.Array]:
-    """The deterministic half of MER: SGD through the batches, and the two Reptile steps.
-
-    For algorithms 6 and 7, pass one batch, their gamma as `beta`, and `gamma=1`. In algorithm 7 the
-    incoming example has the weight s.
-
-    Args:
-      loss_fn: `loss_fn(params, example) -> []`.
-      params: any pytree of floating-point arrays, the paper's theta. Leaves of fewer than 32 bits
-        are rounded once, at the end.
-      batches: pytree of `[s, k, ...]`, in the order of training.
-      weights: `[s, k]`, factors of the examples' gradients. A weight of 0 leaves the example out.
-      alpha: learning rate of the SGD steps, at least 0. All three rates may be traced.
-      beta: within-batch Reptile rate, in [0, 1].
-      gamma: across-batch Reptile rate, in [0, 1].
-    Returns:
-      The parameters after the update, and the losses `[s, k]`, each before its example's step.
-    Raises:
-      ValueError: If the weights are not `[s, k]`, if the batches do not have these two axes, or if
-        a rate is outside its range.
-    References:
-      Riemer et al. (2019), lines 4 to 12 of algorithm 1.
-    """
-
-    weights = _checks.weights_of("batches", batches, weights, "s", "k")
-    alpha = _checks.rate("alpha", alpha)
-    beta, gamma = (
-        _checks.rate(name, value, largest=1) for name, value in (("beta", beta), ("gamma", gamma))
-    )
-    start, loss_on = wide(params), on_wide(loss_fn, params)
-    start = varying_like(start, params, batches, weights, alpha, beta)
-
-    def within_batch(start: Params, batch: tuple[Any, jax.Array]) -> tuple[Params, jax.Array]:
-        end, losses = sgd_pass(loss_on, start, *batch, alpha)
-        return interpolate(start, end, beta), losses
-
-    if gram.fits(loss_fn, params) and weights.shape[1] <= gram.LARGEST_GRAM:
-        end, losses = gram.batches_in_turn(loss_fn, start, batches, weights, alpha, beta)
-    else:
-        end, losses = jax.lax.scan(within_batch, start, (batches, weights))
-    return rounded(interpolate(start, end, gamma), params), losses
 
 
 def mer(
@@ -105,33 +52,35 @@ def mer(
 ) -> Learner[MERState, Info]:
     """Meta-Experience Replay (MER), algorithm 1.
 
-    Each incoming example is trained on in `num_batches` batches. A batch is the example, then
-    `batch_size - 1` replays, or fewer while fewer examples are stored.
+    Each incoming example is trained on in `num_batches` batches. A batch is the incoming example,
+    then up to `batch_size - 1` replays. SGD takes one step on each example of a batch. A Reptile
+    step with rate `beta` follows each batch, and one with rate `gamma` the last.
 
     Args:
       loss_fn: `loss_fn(params, example) -> []`.
-      alpha: learning rate, at least 0. All three rates may be traced.
+      alpha: learning rate of the SGD steps, at least 0. All three rates may be traced.
       beta: within-batch Reptile rate, in [0, 1].
       gamma: across-batch Reptile rate, in [0, 1].
-      num_batches: s, batches per incoming example.
-      batch_size: k, examples per batch, the incoming one included.
+      num_batches: s, number of batches per incoming example.
+      batch_size: k, number of examples in a batch, the incoming one included. Batches are smaller
+        while the reservoir holds fewer than k - 1 examples.
       capacity: |M|, number of examples that the reservoir holds.
-      augment: `augment(key, example)` returns the example that the loss sees, with a new key for
-        each row of a batch. Stored examples stay unchanged. For dropout, return `(key, example)`.
-        See also `mer_jax.data.augment`.
+      augment: `augment(key, example)` returns the example that the loss sees. Each row of a batch
+        has a new key. Stored examples stay unchanged. For dropout, return `(key, example)`.
     Returns:
-      A `Learner` with state `MERState`. Its loss is the incoming example's before the first step.
+      A `Learner` with state `MERState` and info `Info`. `info.loss` is taken before the first step.
     Raises:
-      ValueError: If a size is not a whole number of at least 1, or if a rate is outside its range.
+      ValueError: If a size is not a whole number of at least 1. If a rate is outside its range.
     Example:
-      >>> from mer_jax import Example, networks, run
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from mer_jax import Example, mer, networks, run
       >>> model = networks.mlp((2, 8, 2))
       >>> learner = mer(
       ...     model.loss, alpha=0.1, beta=0.1, gamma=1.0, num_batches=5, batch_size=6, capacity=20
       ... )
       >>> stream = Example(jnp.ones((50, 2)), jnp.ones(50, jnp.int32), jnp.zeros(50, jnp.int32))
-      >>> first = jax.tree.map(lambda leaf: leaf[0], stream)
-      >>> state = learner.init(model.init(jax.random.key(0)), first)
+      >>> state = learner.init(model.init(jax.random.key(0)), jax.tree.map(lambda a: a[0], stream))
       >>> state, info = jax.jit(lambda s: run(jax.random.key(1), learner, s, stream))(state)
       >>> bool(info.loss[-1] < info.loss[0])
       True
@@ -141,8 +90,7 @@ def mer(
     """
     num_batches = _checks.positive_int("num_batches", num_batches)
     batch_size = _checks.positive_int("batch_size", batch_size)
-    rates = {"alpha": _checks.rate("alpha", alpha), "beta": _checks.rate("beta", beta, largest=1)}
-    rates["gamma"] = _checks.rate("gamma", gamma, largest=1)
+    rates = mer_rates(alpha, beta, gamma)
 
     def train(loss_on: LossFn, at: _Step, params: Params) -> _Trained:
         batches, weights = replay_batches(at.key, at.memory, at.example, num_batches, batch_size)
@@ -162,21 +110,37 @@ def mer_big_batch(
     capacity: int,
     augment: Augment | None = None,
 ) -> Learner[MERState, Info]:
-    """MER with one big batch, algorithm 6.
+    """MER with one batch per incoming example, algorithm 6.
 
-    The batch is the replays, then the incoming example.
+    The batch is up to `batch_size - 1` replays, then the incoming example. SGD takes one step on
+    each example of the batch, in this order. One Reptile step with rate `gamma` follows. The
+    incoming example is then offered to the reservoir.
 
     Args:
       loss_fn: `loss_fn(params, example) -> []`.
-      alpha: learning rate, at least 0. It may be traced, as may `gamma`.
-      gamma: rate of the Reptile step after the batch, in [0, 1].
-      batch_size: k, examples in the batch, the incoming one included.
+      alpha: learning rate of the SGD steps, at least 0. May be traced.
+      gamma: rate of the Reptile step, in [0, 1]. May be traced.
+      batch_size: k, number of examples in a batch, the incoming one included. Batches are smaller
+        while the reservoir holds fewer than k - 1 examples.
       capacity: |M|, number of examples that the reservoir holds.
-      augment: see `mer`.
+      augment: `augment(key, example)` returns the example that the loss sees. See `mer`.
     Returns:
-      A `Learner` with state `MERState`.
+      A `Learner` with state `MERState` and info `Info`. `info.loss` is the incoming example's loss
+      before the first SGD step.
     Raises:
-      ValueError: If a size is not a whole number of at least 1, or if a rate is outside its range.
+      ValueError: If a size is not a whole number of at least 1. If a rate is outside its range.
+    Example:
+      >>> import jax
+      >>> from mer_jax import mer_big_batch
+      >>> learner = mer_big_batch(
+      ...     lambda w, x: (w - x) ** 2 / 2, alpha=0.5, gamma=1.0, batch_size=3, capacity=10
+      ... )
+      >>> state = learner.init(0.0, 8.0)
+      >>> for step in range(2):
+      ...     state, info = learner.update(jax.random.key(step), state, 8.0)
+      >>> print(state.params, info.loss)
+      7.0 8.0
+
     References:
       Riemer et al. (2019), algorithm 6.
     """
@@ -205,21 +169,34 @@ def mer_current_rate(
 ) -> Learner[MERState, Info]:
     """MER with a larger learning rate on the incoming example, algorithm 7.
 
-    There is one batch, in random order. The learning rate of the incoming example is `s * alpha`.
-    As in the authors' code, the first example of a stream is only stored.
+    The batch is the incoming example and up to `batch_size - 1` replays, in random order. SGD takes
+    one step on each example, with the learning rate `s * alpha` on the incoming one. One Reptile
+    step with rate `gamma` follows. As in the authors' code, the first example is only stored.
 
     Args:
       loss_fn: `loss_fn(params, example) -> []`.
-      alpha: learning rate, at least 0. It may be traced, as may `gamma` and `s`.
-      gamma: rate of the Reptile step after the batch, in [0, 1].
+      alpha: learning rate of the SGD steps, at least 0. May be traced, as may `gamma` and `s`.
+      gamma: rate of the Reptile step, in [0, 1].
       s: factor of the incoming example's learning rate, at least 0.
-      batch_size: k, examples in the batch, the incoming one included.
+      batch_size: k, number of examples in a batch, the incoming one included. See `mer`.
       capacity: |M|, number of examples that the reservoir holds.
-      augment: see `mer`.
+      augment: `augment(key, example)` returns the example that the loss sees. See `mer`.
     Returns:
-      A `Learner` with state `MERState`.
+      A `Learner` with state `MERState` and info `Info`. `info.loss` is taken before the first step.
     Raises:
-      ValueError: If a size is not a whole number of at least 1, or if a rate is outside its range.
+      ValueError: If a size is not a whole number of at least 1. If a rate is outside its range.
+    Example:
+      >>> import jax
+      >>> from mer_jax import mer_current_rate
+      >>> learner = mer_current_rate(
+      ...     lambda w, x: (w - x) ** 2, alpha=0.1, gamma=1.0, s=5.0, batch_size=1, capacity=10
+      ... )
+      >>> state = learner.init(1.0, 3.0)
+      >>> for step in range(2):  # The first example is only stored.
+      ...     state, info = learner.update(jax.random.key(step), state, 3.0)
+      >>> print(state.params, info.loss)
+      3.0 4.0
+
     References:
       Riemer et al. (2019), algorithm 7.
     """
@@ -235,14 +212,17 @@ def mer_current_rate(
         weights = jnp.where(is_first, 0, weights.at[0].set(s))
         order = jax.random.permutation(order_key, batch_size)
         shuffled = jax.tree.map(lambda rows: rows[order][None], (batch, weights))
-        # At rate 1 a step without gradients changes no bit.
-        whole, part = varying_like((jnp.ones((), float), jnp.asarray(gamma, float)), is_first)
-        rate = jnp.where(is_first, whole, part)
+        rate = _one_if(is_first, gamma)
         loss = one_number(loss_on)(params, jax.tree.map(lambda rows: rows[0], batch))
-        rates = dict(alpha=alpha, beta=rate, gamma=1.0)
-        return mer_update(loss_on, params, *shuffled, **rates)[0], loss
+        return mer_update(loss_on, params, *shuffled, alpha=alpha, beta=rate, gamma=1.0)[0], loss
 
     return _learner(loss_fn, train, capacity)
+
+
+def _one_if(condition: jax.Array, rate: Any) -> jax.Array:
+    """A Reptile rate, or 1 where a step has no gradients, so that it changes no bit."""
+    one, rate = varying_like((jnp.ones((), float), jnp.asarray(rate, float)), condition)
+    return jnp.where(condition, one, rate)
 
 
 class _Step(NamedTuple):

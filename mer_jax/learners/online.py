@@ -18,10 +18,11 @@ from mer_jax.types import Info, Learner, LossFn, Params, as_state, exportable
 class OnlineState(NamedTuple):
     """State of `online`.
 
-    params: the network.
-    opt_state: the state of the optimizer.
-    step: `[]` int32, the number of examples learned from.
-    master: float32 copies of the parameters of fewer than 32 bits, None for the others.
+    params: pytree, the parameters of the network.
+    opt_state: state of the optimizer.
+    step: `[]` int32, the number of updates so far.
+    master: pytree like `params`. It holds a float32 copy of each leaf below 32 bits. All other
+      leaves are None.
     """
 
     params: Params
@@ -38,17 +39,23 @@ def online(
     Args:
       loss_fn: `loss_fn(params, example) -> []`.
       optimizer: any optax transformation. The paper's baseline is `optax.sgd(alpha)`.
-      augment: see `mer`.
+      augment: `augment(key, example)` returns the example that the loss sees. See `mer`.
     Returns:
-      A `Learner` with state `OnlineState`.
+      A `Learner` with state `OnlineState` and info `Info`.
     Raises:
       ValueError: If `optimizer` is not an optax transformation.
     Example:
+      >>> import jax
+      >>> import optax
+      >>> from mer_jax import online
       >>> learner = online(lambda w, x: (w - x) ** 2, optimizer=optax.sgd(0.25))
       >>> state = learner.init(0.0, 1.0)
       >>> state, info = learner.update(jax.random.key(0), state, 1.0)
       >>> print(state.params, info.loss)
       0.5 1.0
+
+    References:
+      Riemer et al. (2019), the baseline "Online".
     """
     optimizer = _checks.optimizer(optimizer)
 

@@ -19,12 +19,13 @@ from mer_jax.types import Info, Learner, LossFn, Params, as_state, exportable, t
 class ByTaskState(NamedTuple):
     """State of `independent` and `task_input`, for N tasks.
 
-    params: the networks of all tasks.
-    opt_state: the optimizer's state for the current task.
+    params: `TaskParams`, the parameters of the networks of all tasks.
+    opt_state: state of the optimizer for the current task.
     task: `[]` int32, the current task, -1 before the first example.
-    begun: `[N]` bool, True for the tasks of which an example has come.
-    step: `[]` int32, the number of examples learned from.
-    master: float32 copies of the parameters of fewer than 32 bits, None for the others.
+    begun: `[N]` bool, True for tasks with at least one example so far.
+    step: `[]` int32, the number of updates so far.
+    master: pytree like `params`. It holds a float32 copy of each leaf below 32 bits. All other
+      leaves are None.
     """
 
     params: TaskParams
@@ -41,21 +42,36 @@ def independent(
     """A separate network for each task.
 
     `init` takes `TaskParams` with N networks, such as those of `mer_jax.networks.independent`. The
-    first task of a stream trains its own. Each later task begins from the trained network of the
-    task before it.
+    first task of a stream trains its own network. Each later task begins from the trained network
+    of the task before it.
 
     Args:
       loss_fn: `loss_fn(params, example) -> []`, with `params` the network of one task.
       optimizer: any optax transformation. Its state is initialized again when the task changes.
-      augment: see `mer`.
+      augment: `augment(key, example)` returns the example that the loss sees. See `mer`.
     Returns:
-      A `Learner` with state `ByTaskState`. Examples need a field `task` in `[0, N)`. Other ids make
-      the loss NaN.
+      A `Learner` with state `ByTaskState` and info `Info`. An example needs an integer field `task`
+      in `[0, N)`. With another id, the loss is NaN.
     Raises:
       ValueError: If `optimizer` is not an optax transformation. In `init`, if the parameters are
-        not `TaskParams`. While tracing, if examples have no field `task`.
+        not `TaskParams`. While tracing, if examples have no integer field `task`.
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> import optax
+      >>> from mer_jax import Example, TaskParams, independent
+      >>> learner = independent(
+      ...     lambda params, example: (params.own - example.x) ** 2, optimizer=optax.sgd(0.25)
+      ... )
+      >>> state = learner.init(TaskParams(jnp.zeros(2), {}), Example(x=1.0, y=0, task=0))
+      >>> for x, task in [(1.0, 0), (3.0, 1)]:  # Task 1 begins at 0.5.
+      ...     state, info = learner.update(jax.random.key(0), state, Example(x, 0, task))
+      >>> print(state.params.own)
+      [0.5  1.75]
+
     References:
-      Lopez-Paz and Ranzato (2017), the baseline "independent".
+      Lopez-Paz and Ranzato (2017), "Gradient Episodic Memory for Continual Learning", the baseline
+      "independent".
     """
     return _learner(loss_fn, optimizer, augment, inherit=True)
 
@@ -71,13 +87,29 @@ def task_input(
     Args:
       loss_fn: `loss_fn(params, example) -> []`, with `params` the network of one task.
       optimizer: any optax transformation. Its state is initialized again when the task changes.
-      augment: see `mer`.
+      augment: `augment(key, example)` returns the example that the loss sees. See `mer`.
     Returns:
-      A `Learner` with state `ByTaskState`. Examples need a field `task` in `[0, N)`. Other ids make
-      the loss NaN.
+      A `Learner` with state `ByTaskState` and info `Info`. An example needs an integer field `task`
+      in `[0, N)`. With another id, the loss is NaN.
     Raises:
       ValueError: If `optimizer` is not an optax transformation. In `init`, if the parameters are
-        not `TaskParams`. While tracing, if examples have no field `task`.
+        not `TaskParams`. While tracing, if examples have no integer field `task`.
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> import optax
+      >>> from mer_jax import Example, TaskParams, task_input
+      >>> def loss(params, example):
+      ...     return (params.own + params.shared - example.x) ** 2
+      >>> learner = task_input(loss, optimizer=optax.sgd(0.25))
+      >>> state = learner.init(TaskParams(jnp.zeros(2), jnp.zeros(())), Example(x=1.0, y=0, task=0))
+      >>> for task in range(2):
+      ...     state, info = learner.update(jax.random.key(0), state, Example(1.0, 0, task))
+      >>> print(state.params.own, state.params.shared)
+      [0.5  0.25] 0.75
+
+    References:
+      Riemer et al. (2019), the baseline "Task Input".
     """
     return _learner(loss_fn, optimizer, augment, inherit=False)
 

@@ -12,20 +12,24 @@ from mer_jax.replay.reservoir import Reservoir, ReservoirState
 
 
 def fifo(capacity: int) -> Reservoir:
-    """A memory of the newest `capacity` examples: first in, first out.
+    """First-in-first-out memory of the newest `capacity` examples.
 
-    It has the functions and the state of a `reservoir`. `add` is deterministic and does not read
-    its key. `sample` draws uniformly with replacement, the same rows as the item buffer of
-    flashbax.
+    It has the same functions as `reservoir`. `add` overwrites the oldest example and ignores its
+    key. `sample` draws uniformly with replacement. For the same key and examples it draws the same
+    rows as the item buffer of flashbax.
 
     Args:
       capacity: number of examples that the memory holds.
     Returns:
-      A `Reservoir`.
+      A `Reservoir`. Its state is a `ReservoirState` with `examples` `[capacity, ...]`. Example n,
+      counted from 0, is in row `n % capacity`.
     Raises:
       ValueError: If `capacity` is not a whole number of at least 1. In `add`, while tracing, if
         `example` is not like a stored row. In `sample`, if `n` is more than the capacity.
     Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from mer_jax.rl import fifo
       >>> memory = fifo(capacity=3)
       >>> state = memory.init(jnp.int32(0))
       >>> for number in range(10):
@@ -75,8 +79,8 @@ def _sample(key: jax.Array, state: ReservoirState, n: int) -> tuple[Any, jax.Arr
     capacity, n = reservoir.capacity(state), _checks.count("n", n)
     if n > capacity:
         raise ValueError(
-            f"n, the batch_size of dqn, must be at most the capacity of the fifo, {capacity}, "
-            f"got {n}; draw fewer or make a larger fifo"
+            f"n must be at most the capacity of the fifo, {capacity}, got {n}; draw fewer (in dqn, "
+            "a smaller batch_size) or make a larger fifo"
         )
     state = varying_like(state, key)
     stored = jnp.minimum(state.num_seen, capacity)

@@ -17,20 +17,23 @@ def mix(
     """Replaces the last rows of a batch by replays, and offers the other rows to the reservoir.
 
     The replaced rows are neither trained on nor offered. While the reservoir holds fewer examples
-    than the share asks for, fewer rows are replaced.
+    than the share requires, fewer rows are replaced.
 
     Args:
       key: random key, consumed.
-      buffer_state: state of a `reservoir` whose examples are like rows of the batch.
+      buffer_state: `ReservoirState` of a `reservoir` whose examples are like rows of the batch.
       batch: pytree of `[B, ...]`, new examples.
       replay_share: in [0, 1], static. The number of replays is `round(B * replay_share)`.
     Returns:
-      The batch `[B, ...]`, new examples first, and the new state of the reservoir.
+      The batch `[B, ...]`, new examples first, and the new `ReservoirState`.
     Raises:
       ValueError: If `replay_share` is not a plain number in [0, 1]. If it is above 0 and gives no
         replay, or more than the capacity. If rows have other shapes or dtypes than the reservoir's.
     Example:
-      >>> memory = reservoir.reservoir(100).init(jnp.int32(0))
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from mer_jax import mix, reservoir
+      >>> memory = reservoir(100).init(jnp.int32(0))
       >>> for number in range(3):
       ...     new = jnp.arange(4, dtype=jnp.int32) + 10 * number
       ...     batch, memory = mix(jax.random.key(number), memory, new, replay_share=0.5)

@@ -12,7 +12,7 @@ from mer_jax.types import exportable
 
 @exportable
 class ReservoirState(NamedTuple):
-    """A uniform sample, without replacement, of all examples offered so far.
+    """Stored examples of a `reservoir` or a `fifo`, with the number offered so far.
 
     examples: pytree of `[capacity, ...]`. Rows from `min(num_seen, capacity)` on are padding.
     num_seen: `[]` int32, the number of examples offered so far, stored or not, below 2^31.
@@ -74,8 +74,8 @@ class Reservoir(NamedTuple):
     add_batch: `add_batch(key, state, batch, offered=None) -> state`, with `offered` `[N]`.
     sample_and_add: `sample_and_add(key, state, example, n) -> (examples, valid, state)`: `sample`
       and then `add`.
-    after: `after(state, result) -> state`, the same memory, for use once `result` is computed. What
-      is added to it is then written in place.
+    after: `after(state, result) -> state`, the same memory, for use once `result` is computed.
+      Later writes to it are then in place.
     """
 
     init: Init
@@ -87,21 +87,22 @@ class Reservoir(NamedTuple):
 
 
 def reservoir(capacity: int) -> Reservoir:
-    """A reservoir of `capacity` examples, shared by all tasks.
+    """A reservoir: a uniform sample, without replacement, of all examples offered so far.
 
-    The capacity is not a field of the state. It is the leading axis of `state.examples`.
-
-    A compiled step that draws and then adds can write a donated reservoir in place. For this, use
-    `sample_and_add`, or pass to `after` the result of the computation with the drawn examples.
+    All tasks share the capacity. It is the leading axis of `state.examples`. A compiled step that
+    draws and then adds can write a donated reservoir in place. For this, use `sample_and_add`, or
+    give `after` the result computed from the draws.
 
     Args:
-      capacity: number of examples that the reservoir holds, below 2^31.
+      capacity: number of examples that the reservoir holds, at least 1 and below 2^31.
     Returns:
-      A `Reservoir`.
+      A `Reservoir`. Its state is a `ReservoirState`.
     Raises:
-      ValueError: If `capacity` is not a whole number of at least 1 and below 2^31. In `init`, if an
-        example has no arrays.
+      ValueError: If `capacity` is out of its range. In `init`, if an example has no arrays.
     Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from mer_jax import reservoir
       >>> memory = reservoir(capacity=3)
       >>> state = memory.init(jnp.int32(0))
       >>> for number in range(10):
@@ -122,6 +123,9 @@ def reservoir(capacity: int) -> Reservoir:
       >>> first, second = (f(jax.random.key(0), state, jnp.int32(7)) for f in (step, the_same))
       >>> bool(first[0] == second[0]), bool((first[1].examples == second[1].examples).all())
       (True, True)
+
+    References:
+      Vitter (1985), "Random Sampling with a Reservoir", Algorithm R.
     """
     capacity = _checks.positive_int("capacity", capacity)
 
@@ -149,10 +153,10 @@ def add(key: jax.Array, state: ReservoirState, example: Any, offered: Any = True
       state: the reservoir.
       example: like one row of `state.examples`, with the same structure, shapes and dtypes.
       offered: `[]` bool. If False, the state stays as it is.
+    Returns:
+      The `ReservoirState` after the offer.
     Raises:
       ValueError: While tracing, if `example` is not like a row.
-    References:
-      Vitter (1985), "Random Sampling with a Reservoir", Algorithm R.
     """
     check_row(state, example)
     n, room, is_offered = state.num_seen, capacity(state), _checks.one_offered(offered)
@@ -178,6 +182,8 @@ def add_batch(
       state: the reservoir.
       batch: pytree of `[N, ...]`, its rows like those of `state.examples`.
       offered: `[N]` bool. Rows with False are left out. None offers all.
+    Returns:
+      The `ReservoirState` after all offers.
     Raises:
       ValueError: While tracing, if the batch is not like rows, or if `offered` is not `[N]`.
     """
@@ -233,8 +239,7 @@ def sample_and_add(
 ) -> tuple[Any, jax.Array, ReservoirState]:
     """Draws `n` examples, then offers one, which is written in place.
 
-    The result is that of `sample`, then `add`. With these two, XLA may not see that all reads
-    precede the write, and then copies the whole reservoir (see `after`).
+    The result is that of `sample`, then `add`. With these two, XLA may copy the whole reservoir.
 
     Args:
       key: random key, consumed.
@@ -242,7 +247,7 @@ def sample_and_add(
       example: as for `add`.
       n: as for `sample`.
     Returns:
-      The examples, `valid`, and the new state.
+      The examples `[n, ...]`, `valid` `[n]`, and the new `ReservoirState`.
     """
     draw_key, add_key = jax.random.split(key)
     drawn, valid = sample(draw_key, state, n)
@@ -258,6 +263,8 @@ def after(state: ReservoirState, result: Any) -> ReservoirState:
     Args:
       state: the reservoir.
       result: any pytree of arrays computed from all draws, such as `params` after a step.
+    Returns:
+      A `ReservoirState` with the same values.
     """
     n = state.num_seen
     return state._replace(num_seen=_order.after(n, result, n < 0))

@@ -16,8 +16,8 @@ class Transition(NamedTuple):
     obs: `[d]` float32, the observation before the frame.
     action: `[]` int32.
     reward: `[]` float32.
-    next_obs: `[d]` float32, the observation after the frame. If a time limit ends the episode, it
-      is the episode's last observation, not the first one of the next episode.
+    next_obs: `[d]` float32, the observation after the frame. At a time limit, it is the last
+      observation of the episode that ends.
     terminal: `[]` bool, whether the game is over. A time limit alone leaves it False.
     """
 
@@ -32,12 +32,14 @@ class Transition(NamedTuple):
 class AgentState(NamedTuple):
     """State of a Q-learning agent.
 
-    params: the parameters of the Q-network.
-    target: the parameters of the target network, an earlier copy of `params`.
-    opt_state: the state of the optimizer.
-    memory: the stored transitions.
-    step: `[]` int32, number of frames learned from.
-    master: float32 copies of the parameters that have fewer than 32 bits. None for all others.
+    params: pytree, the parameters of the Q-network.
+    target: pytree like `params`, the target network. `params` replace it every `target_every`
+      frames.
+    opt_state: state of the optimizer. It is `()` for `dqn_mer`.
+    memory: `ReservoirState` of stored transitions.
+    step: `[]` int32, the number of frames so far.
+    master: pytree like `params`. It holds a float32 copy of each leaf below 32 bits. All other
+      leaves are None.
     """
 
     params: Params
@@ -77,12 +79,12 @@ class Values(Protocol):
 class Agent(NamedTuple):
     """A reinforcement-learning agent as pure functions.
 
-    init: `init(params, transition) -> state`. Only shapes and dtypes of `transition` are read.
+    init: `init(params, transition) -> state`. It reads only the shapes and dtypes of `transition`.
     act: `act(key, state, obs) -> action`, `[]`.
     update: `update(key, state, transition) -> (state, info)`, learning from one frame. `info.loss`
       is the loss on that frame before the update.
     values: `values(params, obs) -> [num_actions]`, the action values. `start` checks their number.
-      None for an agent without action values.
+      It is None for an agent without action values.
     """
 
     init: Init

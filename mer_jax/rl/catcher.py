@@ -39,12 +39,12 @@ class CatcherState:
 class CatcherParams:
     """Difficulty of `Catcher`. All fields may be traced.
 
-    fall_speed: speed of the fruit in pixels per millisecond, at 30 frames per second. If the fall
-      per frame is a whole number of pixels (0.63 gives 21), float32 rounding may change it by one
-      pixel from the original, which computes in float64.
+    fall_speed: speed of the fruit in pixels per millisecond, at 30 frames per second. The original
+      computes positions in float64. Here float32 rounding may differ by one pixel where the fall
+      per frame is whole, as at 0.63.
     lives: number of missed fruits after which the game is over.
-    max_steps_in_episode: number of frames after which an episode is truncated. The original has
-      no limit.
+    max_steps_in_episode: number of frames after which an episode is truncated. The original has no
+      limit.
     """
 
     fall_speed: Any = 0.608
@@ -55,11 +55,12 @@ class CatcherParams:
 class Catcher(environment.Environment[CatcherState, CatcherParams]):
     """Catcher as a gymnax environment.
 
-    Actions are 0 (left), 1 (right) and 2 (none). Observations are `[4]` float32: the x position
-    and velocity of the paddle and the x and y position of the fruit, in pixels.
+    Actions are 0 (left), 1 (right) and 2 (none). Observations are `[4]` float32, in pixels. The
+    first two are the x position and velocity of the paddle. The others are the x and y position of
+    the fruit.
 
-    The reward is +1 for a caught fruit and -1 for a missed one. Losing the last life adds -5. As
-    in the original, a reward arrives one frame after the action that leads to it.
+    The reward is +1 for a caught fruit and -1 for a missed one. Losing the last life adds -5. As in
+    the original, a reward arrives one frame after the action that leads to it.
 
     centre: `[4]`, what `Scaled` subtracts. It is half the screen, and 0 for the velocity.
     scale: `[4]`, what `Scaled` divides by. It is half the screen, and for the velocity five times
@@ -67,9 +68,9 @@ class Catcher(environment.Environment[CatcherState, CatcherParams]):
 
     Args:
       size: side of the screen in pixels.
-      rounding: how positions become whole pixels. "trunc" rounds towards 0, as in pygame up to
-        2.2 and in all published work up to 2019. "round" rounds to the nearest pixel, as in pygame
-        from 2.3 on. The choice changes the game.
+      rounding: how positions become whole pixels. "trunc" rounds towards 0, as in pygame up to 2.2
+        and in all published work up to 2019. "round" rounds to the nearest pixel, as in pygame from
+        2.3 on. The choice changes the game.
     Raises:
       ValueError: If `size` is below 9 or `rounding` is unknown.
     References:

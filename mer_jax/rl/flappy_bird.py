@@ -64,16 +64,16 @@ class FlappyBirdParams:
 class FlappyBird(environment.Environment[FlappyBirdState, FlappyBirdParams]):
     """Flappy Bird as a gymnax environment.
 
-    Actions are 0 (flap) and 1 (none). Observations are `[8]` float32, in pixels: the y position
-    and velocity of the bird, and three numbers for each of the next two pipes: the distance
-    to its right edge, and the upper and the lower edge of its gap.
+    Actions are 0 (flap) and 1 (none). Observations are `[8]` float32, in pixels. The first two are
+    the y position and velocity of the bird. Three numbers follow for each of the next two pipes.
+    They are the distance to its right edge, and the upper and the lower edge of its gap.
 
     The reward is +1 for a passed pipe and -5 for a crash, which ends the episode. The bird starts
     at velocity 0. The original starts with the velocity at the end of the previous episode.
 
-    centre: centre of the observations for `Scaled`: 190 for heights, the middle of the sky, 150 for
-      distances and 0 for the velocity.
-    scale: scale of the observations for `Scaled`: 100 for heights, 150 for distances and 5 for the
+    centre: `[8]`, what `Scaled` subtracts. It is 190 for heights, 150 for distances and 0 for the
+      velocity.
+    scale: `[8]`, what `Scaled` divides by. It is 100 for heights, 150 for distances and 5 for the
       velocity.
 
     References:

@@ -13,7 +13,7 @@ NO_LIMIT = 2**31 - 1
 OVER = -5.0
 """Reward for losing the last life."""
 
-State = TypeVar("State")
+StateT = TypeVar("StateT")
 
 
 class Scaled:
@@ -27,10 +27,12 @@ class Scaled:
         Catcher and Flappy Bird have.
       scale: a number or an array of the observation's shape, above 0. None takes `env.scale`.
     Raises:
-      ValueError: If neither an argument nor `env` gives a centre and a scale, if one of them is not
-        finite, or if a scale is not above 0.
+      ValueError: If neither an argument nor `env` gives a centre and a scale. If one of them is not
+        finite. If a scale is not above 0.
     Example:
       >>> import gymnax
+      >>> import jax
+      >>> from mer_jax.rl import Scaled
       >>> env, params = gymnax.make("MountainCar-v0")
       >>> env = Scaled(env, centre=(-0.5, 0), scale=(0.5, 0.05))
       >>> obs, state = env.reset(jax.random.key(0), params)
@@ -120,7 +122,7 @@ def vector(values: Sequence[jax.Array]) -> jax.Array:
     return result
 
 
-def as_types(types: State, state: State) -> State:
+def as_types(types: StateT, state: StateT) -> StateT:
     """Converts each leaf of a state to its dtype in `types`."""
     return jax.tree.map(lambda dtype, leaf: jnp.asarray(leaf).astype(dtype), types, state)
 
@@ -142,8 +144,8 @@ def penalty(lives: jax.Array) -> jax.Array:
 
 
 def outcome(
-    env: Any, before: State, after: State, reward: jax.Array, params: Any
-) -> tuple[jax.Array, State, jax.Array, jax.Array, dict[Any, Any]]:
+    env: Any, before: StateT, after: StateT, reward: jax.Array, params: Any
+) -> tuple[jax.Array, StateT, jax.Array, jax.Array, dict[Any, Any]]:
     """The results of gymnax's `step_env`. A game that was over before stays as it was."""
     was_over = env.is_terminated(before, params)
     after = jax.tree.map(lambda old, new: jnp.where(was_over, old, new), before, after)

@@ -18,7 +18,7 @@ from mer_jax.types import Info, Params, exportable
 class PlayState(NamedTuple):
     """State of an agent in a game.
 
-    agent: the agent's state.
+    agent: `AgentState` of the agent.
     game: the environment's state.
     obs: `[d]`, the current observation.
     episode_return: `[]` float32, the sum of rewards in the current episode so far.
@@ -34,7 +34,7 @@ class PlayState(NamedTuple):
 class PlayInfo(NamedTuple):
     """Information about one frame.
 
-    agent: the info of the agent's update.
+    agent: `Info` of the agent's update.
     episode_return: `[]` float32, the sum of rewards in the episode, this frame included.
     episode_over: `[]` bool, whether the frame ends an episode, by the game or by a time limit.
       `episode_return[episode_over]` are the returns of the finished episodes.
@@ -55,15 +55,26 @@ def start(key: jax.Array, agent: Agent, env: Any, env_params: Any, params: Param
 
     Args:
       key: random key, used for the first reset.
-      agent: such as `dqn(...)` or `dqn_mer(...)`.
+      agent: an `Agent`, such as that of `dqn` or `dqn_mer`.
       env: a gymnax 1.0 environment with discrete actions. `Scaled` scales its observations.
-      env_params: the environment's parameters. They may be traced.
+      env_params: the environment's parameters. May be traced.
       params: the initial parameters of the network, such as `model.init(key)`.
     Returns:
       A `PlayState`.
     Raises:
-      ValueError: If the environment's actions are not discrete, or if the network does not give one
-        value for each of them.
+      ValueError: If the environment's actions are not discrete. If the network does not give one
+        value for each action.
+    Example:
+      >>> import jax
+      >>> from mer_jax.rl import Catcher, dqn_mer, q_network, start
+      >>> env, model, key = Catcher(), q_network((4, 3)), jax.random.key(0)
+      >>> agent = dqn_mer(
+      ...     model, alpha=0.1, beta=0.1, gamma=1.0, num_batches=1, batch_size=8, capacity=100,
+      ...     discount=0.99, epsilon=lambda step: 0.1, target_every=100,
+      ... )
+      >>> state = start(key, agent, env, env.default_params, model.init(key))
+      >>> print(state.obs.shape, state.episode_return)
+      (4,) 0.0
     """
     obs, game = env.reset(key, env_params)
     _check_actions(agent, env, env_params, params, obs)
@@ -77,47 +88,76 @@ def start(key: jax.Array, agent: Agent, env: Any, env_params: Any, params: Param
 def play(
     key: jax.Array, agent: Agent, env: Any, env_params: Any, state: PlayState, num_frames: int
 ) -> tuple[PlayState, PlayInfo]:
-    """Plays a number of frames and learns from each, in one scan.
+    """Trains an agent for a number of frames, in one scan.
 
-    The frame after n other frames uses `fold_in(key, n)`. A run in several pieces with the same key
-    gives the same bits as a run in one piece.
+    Each frame selects an action, steps the environment and updates the agent. The environment
+    resets itself after the end of an episode.
 
-    An episode that a time limit ends is not terminal for the agent. The target network then values
-    the next observation.
+    Frame n uses the key `fold_in(key, n)`, where n is `state.agent.step`. Training may be split
+    into several calls with the same key. The result is bit for bit that of one call.
+
+    An episode that ends by a time limit is truncated, not terminal. The target of its last frame
+    still includes the discounted value of the next observation.
 
     Args:
-      key: random key, the same for all pieces of a run.
-      agent: see `start`.
-      env: see `start`.
-      env_params: see `start`.
+      key: random key, the same for all parts of a run.
+      agent: an `Agent`, such as that of `dqn` or `dqn_mer`.
+      env: a gymnax 1.0 environment with discrete actions, the one given to `start`.
+      env_params: the environment's parameters. May be traced, and may differ between calls.
       state: a `PlayState`, from `start` or an earlier `play`.
-      num_frames: number of frames. Static.
+      num_frames: number of frames, at least 0. Static.
     Returns:
-      The `PlayState` after `num_frames` frames, and a `PlayInfo` with fields `[num_frames, ...]`.
+      The `PlayState` after the last frame, and a `PlayInfo` of all frames. `info.loss` and
+      `info.episode_return` are `[num_frames]` float32. `info.episode_over` is `[num_frames]` bool.
     Raises:
       ValueError: If `num_frames` is not a whole number of at least 0.
+    Example:
+      >>> import jax
+      >>> import optax
+      >>> from mer_jax.rl import Catcher, Scaled, dqn, fifo, q_network
+      >>> from mer_jax.rl import evaluate, greedy, play, start
+      >>> game, model = Catcher(), q_network((4, 16, 3))
+      >>> env, params = Scaled(game), game.default_params
+      >>> agent = dqn(
+      ...     model, optimizer=optax.adam(1e-3), batch_size=8, memory=fifo(100),
+      ...     discount=0.99, epsilon=lambda step: 0.1, target_every=100,
+      ... )
+      >>> init_key, start_key, play_key, test_key = jax.random.split(jax.random.key(0), 4)
+      >>> state = start(start_key, agent, env, params, model.init(init_key))
+      >>> state, info = play(play_key, agent, env, params, state, num_frames=20)
+      >>> policy = greedy(model, state.agent.params)
+      >>> played = evaluate(test_key, policy, env, params, num_episodes=2, max_frames=20)
+      >>> print(info.loss.shape, state.agent.step, played.score.shape)
+      (20,) 20 (2,)
     """
     num_frames = _checks.count("num_frames", num_frames)
 
     def frame(state: PlayState, _: None) -> tuple[PlayState, PlayInfo]:
-        frame_key = jax.random.fold_in(key, state.agent.step)
-        act_key, game_key, learn_key = jax.random.split(frame_key, 3)
-        action = agent.act(act_key, state.agent, state.obs)
-        obs, game, reward, terminal, truncated, info = env.step(
-            game_key, state.game, action, env_params
-        )
-        # Rewards of other environments may be integers or float64.
-        reward, terminal = jnp.asarray(reward, jnp.float32), jnp.asarray(terminal, bool)
-        following = _like(state.obs, info["final_observation"])
-        seen = Transition(state.obs, action, reward, following, terminal)
-        learned, told = agent.update(learn_key, state.agent, seen)
-        total, over = state.episode_return + reward, terminal | jnp.asarray(truncated, bool)
-        game, obs = _like((state.game, state.obs), (game, obs))
-        return PlayState(learned, game, obs, jnp.where(over, 0, total)), PlayInfo(told, total, over)
+        return _frame(key, agent, env, env_params, state)
 
     state = varying_like(state, key, env_params, state)
     state = _varying_as_after(lambda state: frame(state, None)[0], state)
     return jax.lax.scan(frame, state, length=num_frames)
+
+
+def _frame(
+    key: jax.Array, agent: Agent, env: Any, env_params: Any, state: PlayState
+) -> tuple[PlayState, PlayInfo]:
+    """One frame of `play`."""
+    frame_key = jax.random.fold_in(key, state.agent.step)
+    act_key, game_key, learn_key = jax.random.split(frame_key, 3)
+    action = agent.act(act_key, state.agent, state.obs)
+    obs, game, reward, terminal, truncated, info = env.step(
+        game_key, state.game, action, env_params
+    )
+    # Rewards of other environments may be integers or float64.
+    reward, terminal = jnp.asarray(reward, jnp.float32), jnp.asarray(terminal, bool)
+    following = _like(state.obs, info["final_observation"])
+    seen = Transition(state.obs, action, reward, following, terminal)
+    learned, told = agent.update(learn_key, state.agent, seen)
+    total, over = state.episode_return + reward, terminal | jnp.asarray(truncated, bool)
+    game, obs = _like((state.game, state.obs), (game, obs))
+    return PlayState(learned, game, obs, jnp.where(over, 0, total)), PlayInfo(told, total, over)
 
 
 class Played(NamedTuple):
@@ -144,14 +184,23 @@ def evaluate(
     Args:
       key: random key, consumed.
       policy: `policy(obs) -> action`, `[]`, such as `greedy(model, params)`.
-      env: see `start`.
-      env_params: see `start`.
+      env: a gymnax 1.0 environment with discrete actions. `Scaled` scales its observations.
+      env_params: the environment's parameters. May be traced.
       num_episodes: number of episodes, which run in parallel.
       max_frames: number of frames after which an episode ends, if it has not ended before.
     Returns:
-      A `Played` with fields `[num_episodes]`.
+      A `Played`.
     Raises:
       ValueError: If `num_episodes` or `max_frames` is not a whole number of at least 1.
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from mer_jax.rl import Catcher, evaluate
+      >>> env, no_action = Catcher(), lambda obs: jnp.int32(2)
+      >>> params, key = env.default_params, jax.random.key(0)
+      >>> played = evaluate(key, no_action, env, params, num_episodes=2, max_frames=3)
+      >>> print(played.score)
+      [0. 0.]
     """
     num_episodes = _checks.positive_int("num_episodes", num_episodes)
     max_frames = _checks.positive_int("max_frames", max_frames)
@@ -161,18 +210,9 @@ def evaluate(
         return (number < max_frames) & any_in_batch(~over.all())
 
     def frame(carry: tuple[Any, ...]) -> tuple[Any, ...]:
-        number, (obs, games, played, over) = carry
-        keys = jax.random.split(jax.random.fold_in(play_key, number), num_episodes)
-        actions = jax.vmap(policy)(obs)
-        after_obs, after, reward, terminal, _ = jax.vmap(env.step_env, (0, 0, 0, None))(
-            keys, games, actions, env_params
-        )
-        reward = jnp.where(over, 0, jnp.asarray(reward, jnp.float32))
-        gains = played.gains + (reward > 0).astype(jnp.int32)
-        cut_short = jax.vmap(env.is_truncated, (0, None))(after, env_params)
-        over = over | jnp.asarray(terminal, bool) | jnp.asarray(cut_short, bool)
-        obs, games = _like((obs, games), (after_obs, after))
-        return number + 1, (obs, games, Played(played.score + reward, gains), over)
+        number, games = carry
+        frame_key = jax.random.fold_in(play_key, number)
+        return number + 1, _evaluated_frame(frame_key, policy, env, env_params, *games)
 
     reset_key, play_key = jax.random.split(key)
     obs, games = jax.vmap(env.reset_env, (0, None))(
@@ -186,6 +226,24 @@ def evaluate(
     all_games = _varying_as_after(lambda games: frame((first, games))[1], all_games)
     played: Played = jax.lax.while_loop(unfinished, frame, (first, all_games))[1][2]
     return played
+
+
+def _evaluated_frame(
+    key: jax.Array, policy: Callable[[jax.Array], jax.Array], env: Any, env_params: Any,
+    obs: Any, games: Any, played: Played, over: jax.Array,
+) -> tuple[Any, Any, Played, jax.Array]:  # fmt: skip
+    """One frame of all episodes of `evaluate`. Finished episodes count no more."""
+    keys = jax.random.split(key, len(over))
+    actions = jax.vmap(policy)(obs)
+    after_obs, after, reward, terminal, _ = jax.vmap(env.step_env, (0, 0, 0, None))(
+        keys, games, actions, env_params
+    )
+    reward = jnp.where(over, 0, jnp.asarray(reward, jnp.float32))
+    gains = played.gains + (reward > 0).astype(jnp.int32)
+    cut_short = jax.vmap(env.is_truncated, (0, None))(after, env_params)
+    over = over | jnp.asarray(terminal, bool) | jnp.asarray(cut_short, bool)
+    obs, games = _like((obs, games), (after_obs, after))
+    return obs, games, Played(played.score + reward, gains), over
 
 
 def _check_actions(agent: Agent, env: Any, env_params: Any, params: Params, obs: Any) -> None:

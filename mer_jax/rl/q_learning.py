@@ -11,13 +11,13 @@ import optax
 from mer_jax import _checks, _optimizers
 from mer_jax._precision import master_of, on_wide, rounded, wide
 from mer_jax.augmentation import Augment, augmented
-from mer_jax.learners.mer import mer_update
 from mer_jax.losses import mean_gradient
 from mer_jax.networks import Model
 from mer_jax.replay.batches import replay_batches
 from mer_jax.replay.reservoir import Reservoir, reservoir
-from mer_jax.rl._q_agent import Judge, Learned, q_agent
+from mer_jax.rl._q_agent import Judge, Learn, Learned, q_agent
 from mer_jax.rl.agent import Agent, AgentState, Transition
+from mer_jax.steps.mer_update import mer_rates, mer_update
 
 
 def dqn(
@@ -36,29 +36,29 @@ def dqn(
     Args:
       model: a `q_network`, or a `Model` of your own with a `q_loss`.
       optimizer: any optax transformation.
-      batch_size: transitions per batch. It is smaller while `memory` holds fewer.
+      batch_size: number of transitions per batch. It is smaller while `memory` holds fewer.
       memory: a `reservoir` or a `fifo`.
       discount: discount factor of future rewards, in [0, 1]. May be traced.
       epsilon: `epsilon(step) -> []`, probability of a random action, such as an optax schedule.
       target_every: number of frames between two updates of the target network.
-      augment: `augment(key, transition) -> transition`, drawn anew for each replay.
+      augment: `augment(key, transition) -> transition`, with a new key for each replay.
     Returns:
-      An `Agent`.
+      An `Agent` with state `AgentState`.
     Raises:
       ValueError: If an argument is out of its range or of the wrong type.
     Example:
-      >>> from mer_jax.rl import fifo, q_loss
-      >>> def init(key):
-      ...     return {"w": 0.1 * jax.random.normal(key, (4, 3)), "b": jnp.zeros(3)}
-      >>> def apply(params, obs, task=None):
-      ...     return obs @ params["w"] + params["b"]
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> import optax
+      >>> from mer_jax.rl import Transition, dqn, fifo, q_network
+      >>> model = q_network((4, 3))
       >>> agent = dqn(
-      ...     Model(init, apply, q_loss(apply)), optimizer=optax.adam(1e-3), batch_size=32,
-      ...     memory=fifo(1000), discount=0.99, epsilon=lambda step: 0.1, target_every=100,
+      ...     model, optimizer=optax.adam(1e-3), batch_size=32, memory=fifo(1000),
+      ...     discount=0.99, epsilon=lambda step: 0.1, target_every=100,
       ... )
       >>> one = Transition(jnp.ones(4), jnp.int32(2), jnp.float32(1), jnp.ones(4), jnp.bool_(False))
-      >>> state = agent.init(init(jax.random.key(0)), one)
-      >>> state, info = agent.update(jax.random.key(1), state, one)
+      >>> state = agent.init(model.init(jax.random.key(0)), one)
+      >>> state, info = jax.jit(agent.update)(jax.random.key(1), state, one)
       >>> print(state.step, info.loss.shape)
       1 ()
 
@@ -98,31 +98,55 @@ def dqn_mer(
 ) -> Agent:
     """Deep Q-learning with Meta-Experience Replay (DQN-MER).
 
-    After each frame it draws `num_batches` batches. Each batch consists of the newest transition
-    and `batch_size - 1` replays from a reservoir. Each transition of a batch is one SGD step.
-    Reptile interpolates after each batch with `beta` and after all batches with `gamma`. With a
-    single batch only the product of `beta` and `gamma` matters. If it is 1, this is DQN with one
-    step per transition.
+    Each frame is trained on in `num_batches` batches. A batch is the newest transition, then
+    `batch_size - 1` replays from a reservoir. SGD takes one step on each transition of a batch. A
+    Reptile step with rate `beta` follows each batch, and one with rate `gamma` the last. With a
+    single batch only the product of `beta` and `gamma` matters.
 
     Args:
       model, discount, epsilon, target_every: see `dqn`.
-      alpha, beta, gamma, num_batches, batch_size, capacity: see `mer_jax.mer`.
-      augment: see `dqn`. The newest transition is augmented as well, anew in each batch.
+      alpha: learning rate of the SGD steps, at least 0. All three rates may be traced.
+      beta: within-batch Reptile rate, in [0, 1].
+      gamma: across-batch Reptile rate, in [0, 1].
+      num_batches: s, number of batches per frame.
+      batch_size: k, number of transitions in a batch, the newest one included.
+      capacity: |M|, number of transitions that the reservoir holds.
+      augment: see `dqn`. The newest transition is augmented as well, with a new key in each batch.
     Returns:
       An `Agent` with state `AgentState`.
     Raises:
       ValueError: If an argument is out of its range or of the wrong type.
+    Example:
+      >>> import jax
+      >>> from mer_jax.rl import Catcher, dqn_mer, play, q_network, start
+      >>> env, model, key = Catcher(), q_network((4, 3)), jax.random.key(0)
+      >>> agent = dqn_mer(
+      ...     model, alpha=0.1, beta=0.1, gamma=1.0, num_batches=1, batch_size=8, capacity=100,
+      ...     discount=0.99, epsilon=lambda step: 0.1, target_every=100,
+      ... )
+      >>> state = start(key, agent, env, env.default_params, model.init(key))
+      >>> state, info = play(key, agent, env, env.default_params, state, num_frames=3)
+      >>> print(info.loss.shape)
+      (3,)
+
     References:
-      Riemer et al. (2019), "Learning to Learn without Forgetting by Maximizing Transfer and
-      Minimizing Interference".
+      Riemer et al. (2019), DQN-MER.
     """
     num_batches = _checks.positive_int("num_batches", num_batches)
     batch_size = _checks.positive_int("batch_size", batch_size)
-    rates = dict(
-        alpha=_checks.rate("alpha", alpha),
-        beta=_checks.rate("beta", beta, largest=1),
-        gamma=_checks.rate("gamma", gamma, largest=1),
-    )
+    rates = mer_rates(alpha, beta, gamma)
+
+    learn = _mer_learning(model, rates, num_batches, batch_size, augment)
+    return q_agent(
+        model, learn, memory=reservoir(capacity), start_optimizer=lambda learned: (),
+        discount=discount, epsilon=epsilon, target_every=target_every,
+    )  # fmt: skip
+
+
+def _mer_learning(
+    model: Model, rates: dict[str, Any], num_batches: int, batch_size: int, augment: Augment | None
+) -> Learn:
+    """The learning rule of `dqn_mer`."""
 
     def learn(key: jax.Array, state: AgentState, newest: Transition, judge: Judge) -> Learned:
         batches, weights = replay_batches(key, state.memory, newest, num_batches, batch_size)
@@ -132,7 +156,4 @@ def dqn_mer(
         learned, _ = mer_update(loss_fn, learned, judged, weights, **rates)
         return rounded(learned, state.params), master_of(learned, state.params), state.opt_state
 
-    return q_agent(
-        model, learn, memory=reservoir(capacity), start_optimizer=lambda learned: (),
-        discount=discount, epsilon=epsilon, target_every=target_every,
-    )  # fmt: skip
+    return learn

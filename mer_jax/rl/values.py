@@ -16,7 +16,7 @@ class Judged(NamedTuple):
     """An example for the Q-learning loss, with the target value of one action.
 
     x: the observation, `[d]` for a `q_network`.
-    action: `[]` int32.
+    action: `[]` int32, the chosen action.
     target: `[]` float32, the value that the network should give `action` at `x`.
     """
 
@@ -26,40 +26,56 @@ class Judged(NamedTuple):
 
 
 def q_network(sizes: Sequence[int]) -> Model:
-    """A multilayer perceptron of action values, with the Huber loss.
+    """Fully connected network of action values, with the Huber loss.
 
     Args:
       sizes: length of an observation, units of each hidden layer, number of actions. For example,
         `(4, 64, 3)` has one hidden layer.
     Returns:
-      A `Model`. Its `apply` gives one value for each action. Its `loss` takes a `Judged`.
+      A `Model`. `apply(params, obs, task=None)` gives one value for each action.
+      `loss(params, judged)` takes a `Judged`, see `q_loss`.
     Raises:
-      ValueError: If `sizes` has fewer than two entries, or an entry that is not a whole number of
-        at least 1.
+      ValueError: If `sizes` has fewer than two entries. If an entry is not a whole number of at
+        least 1.
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from mer_jax.rl import q_network
+      >>> model = q_network((4, 64, 3))
+      >>> print(model.apply(model.init(jax.random.key(0)), jnp.zeros(4)))
+      [0. 0. 0.]
     """
     return networks.mlp(sizes, _huber)
 
 
 def q_loss(apply: Callable[[Params, Any, Any], jax.Array]) -> LossFn:
-    """The Huber loss of action values, for your own network.
+    """Huber loss of action values, for a network of your own.
+
+    The loss compares the value of the chosen action with its target. It is quadratic up to a
+    difference of 1, then linear.
 
     Args:
-      apply: `apply(params, obs, task) -> [num_actions]`, the action values of one observation.
-        Agents have no task ids, so `task` is None.
+      apply: `apply(params, obs, task) -> [num_actions]`, the action values of one observation. The
+        loss and the agents pass `task=None`.
     Returns:
-      `loss(params, judged) -> []`, on one `Judged`. `Model(init, apply, q_loss(apply))` is a model
-      for `dqn`.
+      `loss(params, judged) -> []`, on one `Judged` with the fields `x`, `action` and `target`.
+      `Model(init, apply, q_loss(apply))` is a model for `dqn`.
     Example:
-      >>> from flax import linen as nn
-      >>> module = nn.Dense(3)  # three actions
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from mer_jax.networks import Model
+      >>> from mer_jax.rl import Judged, q_loss
       >>> def init(key):
-      ...     return module.init(key, jnp.zeros(4))
+      ...     return jnp.zeros((4, 3))  # three actions
       >>> def apply(params, obs, task=None):
-      ...     return module.apply(params, obs)
+      ...     return obs @ params
       >>> model = Model(init, apply, q_loss(apply))
-      >>> params = jax.tree.map(jnp.zeros_like, model.init(jax.random.key(0)))
-      >>> print(model.loss(params, Judged(jnp.ones(4), jnp.int32(2), jnp.float32(0.5))))
+      >>> judged = Judged(x=jnp.ones(4), action=jnp.int32(2), target=jnp.float32(0.5))
+      >>> print(model.loss(model.init(jax.random.key(0)), judged))
       0.125
+
+    References:
+      Mnih et al. (2015), "Human-level control through deep reinforcement learning".
     """
 
     def loss(params: Params, judged: Judged) -> jax.Array:
@@ -69,7 +85,7 @@ def q_loss(apply: Callable[[Params, Any, Any], jax.Array]) -> LossFn:
 
 
 def greedy(model: Model, params: Params) -> Callable[[jax.Array], jax.Array]:
-    """The greedy policy of a network, for `evaluate`.
+    """Greedy policy of a network, for `evaluate`.
 
     Args:
       model: a `q_network`, or a network of your own, see `dqn`.
@@ -78,6 +94,9 @@ def greedy(model: Model, params: Params) -> Callable[[jax.Array], jax.Array]:
       `policy(obs) -> action`, `[]` int32. It takes the action with the largest value, and the first
       of equal ones.
     Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from mer_jax.rl import greedy, q_network
       >>> model = q_network((4, 8, 3))
       >>> policy = greedy(model, model.init(jax.random.key(0)))
       >>> print(policy(jnp.zeros(4)))

@@ -1,11 +1,11 @@
 """The Gram form: SGD that reads and writes the first dense layer once for many examples.
 
-A pass changes the first layer's kernel W and bias b by a sum of rank-one terms, one an example:
-`W = W0 - X^T C` and `b = b0 - sum(C)`. Here X `[n, d]` are the inputs. C `[n, h]` are the steps at
-the examples' pre-activations, which are `X W0 + b0 - (X X^T + 1) C`. This takes two matrix products
-before the steps and one after them. Between these only C changes, which stays in cache. Reptile
-interpolates C like any parameter, since W is an affine function of C. The arithmetic is that of the
-plain scan in another order, equal up to rounding.
+A pass changes the first layer's kernel W and bias b by one rank-one term for each example. They
+become `W = W0 - X^T C` and `b = b0 - sum(C)`. Here X `[n, d]` are the inputs. C `[n, h]` are the
+steps at the examples' pre-activations, which are `X W0 + b0 - (X X^T + 1) C`. This takes two matrix
+products before the steps and one after them. Between these only C changes, which stays in cache.
+Reptile interpolates C like any parameter, since W is an affine function of C. The arithmetic is
+that of the plain scan in another order, equal up to rounding.
 """
 
 import math
@@ -28,8 +28,7 @@ LARGEST_GRAM = 128
 def fits(loss_fn: LossFn, params: Params) -> TypeGuard[DenseFirstLoss]:
     """Whether the loss shows its first layer and every parameter has at least 32 bits.
 
-    In half precision the large sums of the Gram form round worse than the small sums of the plain
-    scan.
+    In half precision the large sums of the Gram form have larger rounding errors than the scan.
     """
     return isinstance(loss_fn, DenseFirstLoss) and not any(map(is_narrow, jax.tree.leaves(params)))
 

@@ -16,13 +16,15 @@ def interpolate(start: Params, end: Params, rate: jax.typing.ArrayLike) -> Param
     """Moves the fraction `rate` of the way from `start` to `end`, leaf by leaf.
 
     Args:
-      start, end: pytrees of floating-point arrays, of the same structure, shapes and dtypes.
-      rate: `[]`, 0 returns `start`, and 1 returns exactly `end`. It may be traced.
+      start: pytree of floating-point arrays.
+      end: pytree of the same structure, shapes and dtypes.
+      rate: `[]`. 0 returns `start`, and 1 returns exactly `end`. May be traced.
     Returns:
       A pytree like `start`.
     Raises:
-      ValueError: If a leaf is not of floating-point numbers, or if the shapes differ.
+      ValueError: If a leaf is not of floating-point numbers. If the shapes differ.
     Example:
+      >>> from mer_jax import interpolate
       >>> print(interpolate({"w": 0.0}, {"w": 10.0}, 0.25))
       {'w': Array(2.5, dtype=float32)}
 
@@ -51,10 +53,11 @@ def interpolate(start: Params, end: Params, rate: jax.typing.ArrayLike) -> Param
 class ReptileState(NamedTuple):
     """State of `reptile`.
 
-    inner: the state of the inner optimizer.
-    anchor: the parameters after the last Reptile step, of at least 32 bits.
-    steps: `[]` int32, the number of steps since the last Reptile step. At rate 1, as a plain
-      number, `anchor` and `steps` do not change.
+    inner: state of the inner optimizer.
+    anchor: pytree like the parameters, in float32 or wider. It holds the parameters after the last
+      Reptile step.
+    steps: `[]` int32, the number of steps since the last Reptile step. If `rate` is the plain
+      number 1, `anchor` and `steps` do not change.
     """
 
     inner: optax.OptState
@@ -67,29 +70,31 @@ def reptile(
 ) -> optax.GradientTransformationExtraArgs:
     """Adds Reptile steps to any optimizer.
 
-    At each `every`-th step the parameters become `anchor + rate (params - anchor)`. These
-    parameters are the next anchor. The first anchor is the parameters at `init`. The anchor is kept
-    in float32. The inner optimizer's state and schedule do not change. Further arguments of
-    `update` go to it.
-
-    A step without a Reptile step costs one comparison and one write of the updates to memory. Under
-    a `vmap` over states, all states compute the Reptile step whenever one of them needs it.
+    At each `every`-th step the parameters become `anchor + rate * (params - anchor)`. These are the
+    next anchor. The first anchor is the parameters at `init`. It is kept in float32.
 
     Args:
-      inner: any optax transformation, with or without extra arguments.
+      inner: any optax transformation. Further arguments of `update` are passed to it.
       every: number of steps from one Reptile step to the next.
-      rate: fraction of the way from the anchor that is kept, in [0, 1]. It may be traced. The plain
-        number 1 gives the inner optimizer, bit for bit.
+      rate: in [0, 1]. May be traced. The plain number 1 gives the inner optimizer, bit for bit.
+    Returns:
+      An optax transformation with state `ReptileState`. Its `update` needs the parameters.
     Raises:
-      ValueError: If `inner` is not an optax transformation, or if `every` or `rate` is out of
-        range. In `update`, if the parameters are missing.
+      ValueError: If an argument is out of its range. In `update`, if the parameters are missing.
     Example:
-      >>> optimizer = reptile(optax.adamw(1e-3), every=500, rate=0.1)
-      >>> state = optimizer.init({"w": jnp.zeros(3)})
+      >>> import jax.numpy as jnp
+      >>> import optax
+      >>> from mer_jax import reptile
+      >>> optimizer, params = reptile(optax.sgd(1.0), every=2, rate=0.5), jnp.zeros(())
+      >>> state = optimizer.init(params)
+      >>> for _ in range(2):
+      ...     updates, state = optimizer.update(-jnp.ones(()), state, params)
+      ...     params = optax.apply_updates(params, updates)
+      >>> print(params)  # Two steps of 1, then back by half of the way.
+      1.0
 
     References:
-      Riemer et al. (2019), line 12 of algorithm 1. Abbes et al. (2025), see `mix`, with a Reptile
-      step every 500 batches at rate 0.1.
+      Riemer et al. (2019), line 12 of algorithm 1. Abbes et al. (2025), see `mix`.
     """
     every, rate = _checks.positive_int("every", every), _checks.rate("rate", rate, largest=1)
     inner = optax.with_extra_args_support(_checks.optimizer(inner))

@@ -44,25 +44,26 @@ def sgd_pass(
     weights: jax.typing.ArrayLike,
     alpha: jax.typing.ArrayLike,
 ) -> tuple[Params, jax.Array]:
-    """One SGD step per example, in order.
+    """SGD over examples, with one step per example, in order.
 
     The steps are one `jax.lax.scan`. A `DenseFirstLoss` is computed in the Gram form, whose result
     is equal up to rounding. To scan over such a loss too, pass `lambda p, e: loss(p, e)`.
 
     Args:
       loss_fn: `loss_fn(params, example) -> []`.
-      params: any pytree of floating-point arrays. Steps on a leaf of fewer than 32 bits are taken
-        in float32, and the leaf is rounded once at the end.
+      params: pytree of floating-point arrays. Leaves below 32 bits are rounded once, at the end.
       examples: pytree of `[k, ...]`.
       weights: `[k]`, factors of the examples' gradients. A weight of 0 leaves the example out.
-      alpha: `[]`, the learning rate, at least 0. It may be traced.
+      alpha: `[]`, the learning rate, at least 0. May be traced.
     Returns:
       The parameters after the pass, and the losses `[k]`, each before its example's step. Examples
       with weight 0 have losses too.
     Raises:
-      ValueError: If there is not one weight for each example, or if `alpha` is not one number of at
+      ValueError: If there is not one weight for each example. If `alpha` is not one number of at
         least 0.
     Example:
+      >>> import jax.numpy as jnp
+      >>> from mer_jax import sgd_pass
       >>> start, examples, weights = jnp.float32(0), jnp.ones(3), jnp.array([1.0, 0.0, 1.0])
       >>> end, losses = sgd_pass(lambda w, x: (w - x) ** 2, start, examples, weights, alpha=0.25)
       >>> print(end, losses)

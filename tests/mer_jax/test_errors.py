@@ -257,7 +257,7 @@ BAD = [
         for n in (-1, 2.5)
         for sample in (draw, draw_newest)
     ),
-    (lambda: draw_newest(2), "n, the batch_size of dqn, must be at most the capacity.*1, got 2"),
+    (lambda: draw_newest(2), "n must be at most the capacity of the fifo, 1, got 2"),
     (
         lambda: mer_jax.task_input(squared, optimizer=SGD).init(
             mer_jax.TaskParams({}, ()), EXAMPLE
