@@ -108,7 +108,7 @@ def first_of(batch: Any) -> Any:
 
 
 def with_labels(state: Any) -> tuple[Params, tuple[jax.Array, jax.Array] | None]:
-    """Parameters of the network, and `(labels [capacity], num_seen [])` of its reservoir or None."""
+    """The network, and of its reservoir `(labels [capacity], num_seen [])`, or None without one."""
     memory = getattr(getattr(state, "learner", state), "memory", None)
     if not isinstance(memory, ReservoirState):
         return state.params, None
