@@ -105,8 +105,7 @@ class Rates(Play):
     """Flags of an agent with its rates."""
 
     alpha: options.Rates = ()
-    """Learning rate of SGD. Several values, here or of --beta or --gamma, are a sweep: every
-    combination is learned with every seed."""
+    """Learning rate of SGD. Several values of any rate are a sweep of every combination."""
     beta: options.Rates = ()
     """DQN-MER's within-batch Reptile rate, in [0, 1]."""
     gamma: options.Rates = ()

@@ -37,11 +37,7 @@ class Flags:
     """Base of all configurations."""
 
     def check(self) -> None:
-        """Checks everything that is known before any computation.
-
-        Raises:
-          ValueError: in one line, with what was expected and what came.
-        """
+        """Raises `ValueError` in one line if a flag is wrong, before any computation."""
 
     def positive(self, *names: str) -> None:
         """Raises `ValueError` unless these are whole numbers from 1 to 2^31 - 1, or None."""
@@ -101,7 +97,7 @@ class Run(Out):
     seed: int = 0
     """The first seed."""
     seed_batch: Whole = None
-    """Runs (seeds times settings) learned at once, by default as many as half of the memory has."""
+    """Runs (seeds times settings) learned at once, by default as many as half of memory holds."""
     checkpoint_every: Whole = None
     """Examples (rl: frames, language: batches) between two checkpoints. By default one a minute."""
     resume: bool = False

