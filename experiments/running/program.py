@@ -51,7 +51,7 @@ class Program(NamedTuple):
                 argument = rf"(?<![\w-])(num_)?{name}(?= must be )"
                 error.args = (re.sub(argument, flag(name), str(error)),)
             raise
-        one = r"(?<![\w.,])1 (\w+?)((?<=ss|ch)e)?s\b"  # 1 tasks, 1 passes
+        one = r"(?<![\w.,])1 (task|seed|alphabet|example|pass|batch)e?s\b"
         study = study._replace(caption=re.sub(one, r"1 \1", study.caption))
         asked = {"config": deciding(config), "command": command(self.module, config)}
         known = {"seeds": study.seeds, "caption": study.caption}
@@ -108,7 +108,7 @@ def agree(config: Any, study: Study) -> None:
         distributed.agree(values, "data or versions")
 
 
-def check_free(config: Any, say: Say) -> Record | None:
+def check_free(config: Any, say: Say = print) -> Record | None:
     """Checks that --out is free, or holds a run that may be resumed.
 
     Returns:

@@ -274,6 +274,7 @@ def test_one_is_singular(tmp_path, capsys):
         return prepared.study(toy.Config(), print).caption
 
     assert caption("1 passes, 11 batches; 1 batches.") == "1 pass, 11 batches; 1 batch."
+    assert caption("Seed 1 has 1 tasks.") == "Seed 1 has 1 task."
     assert caption("21 tasks, 1.1 seeds, 1 seeds from 1, ± is") == (
         "21 tasks, 1.1 seeds, 1 seed from 1, ± is"
     )

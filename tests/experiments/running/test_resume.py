@@ -93,7 +93,7 @@ def test_every_flag_of_every_program_decides_or_is_free(program, tmp_path):
     folder(tmp_path).mkdir()
     begun = {"format": 2, "config": deciding(config)}
     (tmp_path / "run.json").write_text(json.dumps(begun))
-    check_free(config, print)
+    check_free(config)
     for field in dataclasses.fields(config):
         was = getattr(config, field.name)
         other = not was if isinstance(was, bool) else was + 1 if isinstance(was, int) else "x"
@@ -101,7 +101,7 @@ def test_every_flag_of_every_program_decides_or_is_free(program, tmp_path):
             continue
         says = rf"other values of {flag(field.name)} \(.* there, {other} here\): give those"
         with pytest.raises(ValueError, match=says):
-            check_free(dataclasses.replace(config, **{field.name: other}), print)
+            check_free(dataclasses.replace(config, **{field.name: other}))
 
 
 def test_a_value_that_was_not_given_is_said_so(half, capsys):
@@ -125,4 +125,4 @@ def test_what_resume_does_is_said_where_a_run_is(half, tmp_path, capsys):
     says = f"a finished run: give --resume to keep its results and learn missing ones, {otherwise}"
     assert says in refused(capsys, half, *FLAGS)
     run(new := tmp_path / "new", *FLAGS, "--resume")
-    assert f"nothing to resume in {new}, beginning" in capsys.readouterr().out.replace("\n", " ")
+    assert f"nothing to resume in {new}, beginning" in " ".join(capsys.readouterr().out.split())
