@@ -11,7 +11,7 @@ import numpy as np
 
 from experiments.plots import stream
 from experiments.running.batches import Arm, Setting, Study
-from experiments.running.options import Data, Run, Whole, flag
+from experiments.running.options import Data, Flags, Run, Whole, flag
 from experiments.running.problem import Own, Problem, every, is_finite
 from experiments.running.program import Program, Say, main
 from experiments.supervised.problem import functions, keys
@@ -32,11 +32,8 @@ convnet = functools.lru_cache(networks.convnet)
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(Run, Data):
-    """Trains the Omniglot network on all drawings of some alphabets, shuffled anew in each pass.
-
-    This is not continual learning. It shows how much of a method's error is due to the network.
-    """
+class Training(Flags):
+    """Flags of the drawings and of how they are learned."""
 
     tasks: int = 15
     """Number of alphabets."""
@@ -48,12 +45,21 @@ class Config(Run, Data):
     """Drawings in a step of plain SGD."""
     alpha: float = 0.1
     """Learning rate."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(Data, Run, Training):
+    """Trains three variants of the Omniglot network on all drawings of some alphabets at once.
+
+    This is not continual learning. It shows how much of a method's error is due to the network.
+    """
+
     seeds: int = 1
     """Number of seeds. Each draws alphabets, drawers, network and order."""
     seed: int = 100
     """The first seed. The sweeps also begin with 100."""
-    checkpoint_every: int | None = 1
-    """Passes between two checkpoints."""
+    checkpoint_every: Whole = 1
+    """Passes between two checkpoints. By default 1."""
     out: Path = Path("runs/joint")
     """Folder for run.json and then metrics.json, table.md and accuracy.png."""
 
@@ -86,7 +92,10 @@ def problem(model: networks.Model, batch_size: int, alpha: float) -> Problem:
         return params
 
     network, evaluate, _ = functions(model)
-    return Problem(network, same, advance, evaluate, params=same)
+    return Problem(
+        network, same, advance, evaluate, params=same,
+        tell=lambda rows: f"test accuracy {100 * rows[-1]['accuracy'].mean():.2f} %",
+    )  # fmt: skip
 
 
 def draw(config: Config, draw_tasks: DrawTasks, seed: int) -> Tasks:

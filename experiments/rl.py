@@ -101,21 +101,26 @@ class Play(options.Flags):
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(options.Run, Play):
-    """Learns a game that gets harder from task to task, and measures what is left of easier tasks.
-
-    The agent is not told the task. Every so often it plays all of them greedily, without learning.
-    """
+class Rates(Play):
+    """Flags of an agent with its rates."""
 
     alpha: options.Rates = ()
-    """Learning rate of SGD. Several values, here or of --beta or --gamma, are a sweep: every
-    combination is learned with every seed."""
+    """Learning rate of SGD. Several values of any rate are a sweep of every combination."""
     beta: options.Rates = ()
     """DQN-MER's within-batch Reptile rate, in [0, 1]."""
     gamma: options.Rates = ()
     """DQN-MER's across-batch Reptile rate, in [0, 1]."""
     films: bool = True
     """Write a GIF of each task, played by the first seed's agent in the end."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(options.Run, Rates):
+    """Learns a game that gets harder from task to task, and measures what is left of easier tasks.
+
+    The agent is not told the task. Every so often it plays all of them greedily, without learning.
+    """
+
     out: Path = Path("runs/rl")
     """Folder for run.json and then metrics.json, table.md, scores.png and a GIF of each task."""
 

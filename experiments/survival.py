@@ -55,7 +55,7 @@ class Known(TypedDict):
 class Config(Out):
     """Kills runs at random moments, resumes them, and compares their results with undisturbed runs.
 
-    A run that ends before its moment is started again with another moment.
+    Each takes 20 to 50 seconds on two cores. One that ends before its moment is started again.
     """
 
     kills: int = 20
@@ -63,7 +63,7 @@ class Config(Out):
     seed: int = 0
     """Seed of the moments."""
     resume: bool = False
-    """Continue after the kills that are recorded in --out."""
+    """Continue after the kills that are recorded in --out. Without any, begin."""
     out: Path = Path("runs/survival")
     """Folder for the runs, and for survival.json and survival.md with the results."""
 
@@ -72,7 +72,7 @@ class Config(Out):
         self.positive("kills")
         self.rates("seed")
         if self.out.exists() and not self.resume:
-            raise ValueError(f"--out: {self.out} exists already; give --resume, or name another")
+            raise ValueError(f"--out: {self.out} exists already; give --resume, or choose another")
 
 
 def drawings(folder: Path) -> None:
@@ -81,7 +81,7 @@ def drawings(folder: Path) -> None:
     parts = {"alphabet": character % 50, "character": character // 50 + 1, "drawer": drawer + 1}
     parts["ink"] = np.random.default_rng(0).binomial(8, 0.1, (1623, 1379))[character]
     arrays: dict[str, Any] = {name: part.astype(np.uint8) for name, part in parts.items()}
-    folder.mkdir(parents=True, exist_ok=True)
+    files.make(folder)
     np.savez_compressed(folder / "omniglot.npz", alphabet_names=np.arange(50).astype(str), **arrays)
 
 
@@ -183,6 +183,8 @@ def main(args: Sequence[str] | None = None) -> None:
     devices.check()
     drawings(config.out)
     path = config.out / "survival.json"
+    if config.resume and not path.exists():
+        console.print(f"nothing to resume in {config.out}, beginning")
     known = {"runs": [], "seconds": {}} | (files.read_json(path, Known) if path.exists() else {})
     stopped = f"results so far are in {config.out}. --resume continues after them"
     with running(console, stopped), progress.display(console) as bars:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import jax
+import tyro
 from annotated_types import MinLen
 from typing_extensions import TypedDict
 
@@ -21,6 +22,7 @@ from mer_jax.data import datasets
 
 MODULE = "experiments.bench"
 RECORDED = Path(__file__).parents[1] / "results" / "bench" / "bench.json"
+ONE = tyro.conf.arg(metavar="[PATH]", help_behavior_hint="")
 TOLERANCE = 1.5
 """How many times the recorded ratio is still accepted."""
 
@@ -37,7 +39,7 @@ class Config(Out, Data):
     """Number of measurements. Medians are shown. Ratios are taken pair by pair."""
     long: bool = False
     """Also time whole seeds of DQN-MER on Catcher and of MER 5120 on MNIST Rotations."""
-    compare: tuple[Path, ...] | None = None
+    compare: Annotated[tuple[Path, ...] | None, ONE] = None
     """Show the values of this bench.json, by default the recorded one, beside the new ones. The
     program ends with status 1 if a ratio is more than 1.5 times the recorded one. Times are not
     compared, since they depend on the machine."""
@@ -111,7 +113,7 @@ def main(args: Sequence[str] | None = None) -> None:
     before = None if config.compare is None else recorded(*config.compare or (RECORDED,))
     if folder:  # rather now than after minutes
         datasets.load("mnist", Path(folder))
-    config.out.mkdir(parents=True, exist_ok=True)
+    files.make(config.out)
     devices.use_all_cores()
     devices.check()
     stopped = f"rows so far are in {config.out}"

@@ -11,6 +11,10 @@ from experiments.running import batches, options, problem, program
 TASKS, LENGTH, CHUNK, NETWORK = 6, 500, 100, mer_jax.networks.mlp((2, 32, 32, 1))
 
 
+class Config(options.Run):
+    """Learns a sine whose phase drifts from task to task, with MER and with ER."""
+
+
 def points(key, task):  # The phase is an input, so that one network can learn all tasks.
     x = jax.random.uniform(key, (CHUNK,), minval=-3, maxval=3)
     phase, task = jnp.full(CHUNK, task / TASKS), jnp.full(CHUNK, task)
@@ -22,9 +26,6 @@ def loss(params, example):
 
 
 def problem_of(learner):
-    def network(seed):
-        return NETWORK.init(jax.random.key(seed))
-
     def start(params, own, shared):
         return learner.init(params, mer_jax.Example(jnp.zeros(2), jnp.float32(0), jnp.int32(0)))
 
@@ -36,10 +37,9 @@ def problem_of(learner):
 
     def evaluate(params, own, shared, place, tasks):
         tests = jax.vmap(points, (None, 0))(jax.random.key(0), tasks)
-        of_tasks = jax.vmap(jax.vmap(loss, (None, 0)), (None, 0))(params, tests)
-        return {"error": of_tasks.mean(1)}
+        return {"error": jax.vmap(jax.vmap(loss, (None, 0)), (None, 0))(params, tests).mean(1)}
 
-    return problem.Problem(network, start, advance, evaluate)
+    return problem.Problem(lambda s: NETWORK.init(jax.random.key(s)), start, advance, evaluate)
 
 
 MER = mer_jax.mer(loss, alpha=0.03, beta=0.3, gamma=1.0, num_batches=3, batch_size=6, capacity=100)
@@ -55,6 +55,6 @@ def prepare(config, say):
     return batches.Study(ARMS, schedule, config.all_seeds(), titles, text, digits=4, draw=draw)
 
 
-PROGRAM = program.Program("experiments.examples.drifting_sine", options.Run, prepare)
+PROGRAM = program.Program("experiments.examples.drifting_sine", Config, prepare)
 if __name__ == "__main__":
     program.main(PROGRAM)

@@ -26,7 +26,7 @@ ARMS = {"neither": (False, False), "replay": (True, False), "Reptile": (False, T
 
 @dataclasses.dataclass(frozen=True)
 class Training(options.Flags):
-    """Flags of a model and how it is trained."""
+    """Flags of the texts, a model and how it is trained."""
 
     steps: int = 500
     """Batches of each kind of text."""
@@ -48,6 +48,10 @@ class Training(options.Flags):
     """Batches between two Reptile updates, in the arms with Reptile."""
     reptile_rate: float = 0.5
     """Reptile's rate, the fraction of the way that is kept."""
+    train_bytes: int = 300_000
+    """Training text of each kind."""
+    test_bytes: int = 30_000
+    """Test text of each kind, from other files."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,12 +61,9 @@ class Config(options.Run, Training):
 
     The optimizer is AdamW and continues from one kind to the next. Any Python installation has the
     texts: source, C headers, licences and descriptions of packages. All arms see the same batches.
+    It takes about eleven minutes on two cores.
     """
 
-    train_bytes: int = 300_000
-    """Training text of each kind."""
-    test_bytes: int = 30_000
-    """Test text of each kind, from other files."""
     out: Path = Path("runs/language")
     """Folder for run.json and then metrics.json, table.md and losses.png."""
 

@@ -35,6 +35,7 @@ CAPTION = (
     "Mean ± standard deviation over seeds, and the mean's 95 % interval by Student's t. Seconds of "
     "all seeds together. MB: two copies of a seed's state, computed."
 )
+DIRS = tyro.conf.arg(metavar="DIR [DIR ...]", help_behavior_hint="")
 MOST_RUNS, MOST_PAIRS = 12, 1000
 """Runs, and pairs of results, with pictures and differences that are not asked for."""
 STYLE = """
@@ -61,11 +62,11 @@ LIVE = re.compile(r"[\\`*\[\]<>|&~$#]|(?<!\w)_|_(?!\w)|(?<=\w):(?=//)|(?<=www)\.
 class Config:
     """Makes one page of the results of one run or several, for any browser."""
 
-    runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="DIR [DIR ...]")]
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional, DIRS]
     """Folders with a metrics.json each, of any experiment."""
     out: Path = Path("runs/report")
     """Folder for report.html, which needs nothing beside it, and report.md with its pictures."""
-    details: tuple[Path, ...] | None = None
+    details: Annotated[tuple[Path, ...] | None, DIRS] = None
     """Show pictures and differences seed by seed of these runs alone. By default of all, if they
     are at most 12 and have at most 1,000 pairs of results."""
 
@@ -83,11 +84,16 @@ def load(folders: Sequence[Path]) -> dict[str, Record]:
         if paths.count(path) > 1:
             raise ValueError(f"DIR: {path} is named more than once")
         if not (path / "metrics.json").exists():
-            raise ValueError(f"{path} has no metrics.json; give a run's folder, or a cell's")
+            runs = itertools.chain(path.glob("*/metrics.json"), path.glob("cells/**/metrics.json"))
+            such = "".join(f", such as {one.parent}" for one in itertools.islice(runs, 1))
+            raise ValueError(f"{path} has no metrics.json; give a run's or a cell's folder{such}")
     depths = itertools.count(1)
     depth = next(n for n in depths if len({path.parts[-n:] for path in paths}) == len(paths))
     names = [os.fsencode("/".join(path.parts[-depth:])).decode(errors="replace") for path in paths]
-    return {n: record.load(path / "metrics.json") for n, path in zip(names, paths, strict=True)}
+    try:
+        return {n: record.load(path / "metrics.json") for n, path in zip(names, paths, strict=True)}
+    except ValueError as error:
+        raise ValueError(f"{error}; leave it out, or learn that run again") from None
 
 
 def plain(text: str) -> str:
@@ -208,7 +214,7 @@ def detailed(config: Config, runs: dict[str, Record]) -> tuple[set[str], str]:
         of_path = {path.resolve(): name for path, name in zip(config.runs, runs, strict=True)}
         for path in config.details:
             if path.resolve() not in of_path:
-                raise ValueError(f"--details: expected some of the runs, got {path}")
+                raise ValueError(f"--details: expected some of DIR, got {path}; add it to DIR too")
         names = {of_path[path.resolve()] for path in config.details}
         return names, "" if len(names) == len(runs) else "--details names the runs with details."
     results = sum(len(run.results) for run in runs.values())

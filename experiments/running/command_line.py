@@ -2,7 +2,9 @@
 
 import contextlib
 import dataclasses
+import difflib
 import io
+import itertools
 import json
 import os
 import re
@@ -10,7 +12,6 @@ import shutil
 import sys
 import typing
 from collections.abc import Callable, Iterator, Sequence
-from itertools import takewhile
 from typing import Any, TypeVar
 
 import tyro
@@ -35,34 +36,48 @@ def parse(module: str, config: Callable[..., Config], args: Sequence[str] | None
         os.environ["COLUMNS"] = "40"
     given, complaint = sys.argv[1:] if args is None else args, io.StringIO()
     args = ["=".join(map(os.path.expanduser, arg.split("=", 1))) for arg in given]
+    types = {flag(name): of for name, of in typing.get_type_hints(config).items()}
     try:
         with contextlib.redirect_stderr(complaint):
-            return tyro.cli(config, prog=f"python -m {module}", args=args)
+            read = tyro.cli(config, prog=f"python -m {module}", args=args)
     except SystemExit as stop:
         if not stop.code:
             raise
-        raise ValueError(_complaint(config, args, complaint.getvalue())) from None
+        raise ValueError(_complaint(types, complaint.getvalue())) from None
+    for name, after in itertools.pairwise([*args, "--"]):
+        takes_several = typing.get_origin(types.get(name.replace("_", "-"))) is tuple
+        if takes_several and after.startswith("--"):
+            raise ValueError(f"{name}: expected at least one value, got none")
+    return read
 
 
-def _complaint(config: Any, args: Sequence[str], framed: str) -> str:
-    """The reason why tyro refused the flags. Numbers have a message of their own."""
+def _complaint(hints: dict[str, Any], framed: str) -> str:
+    """The reason why tyro refused the flags, in other words where it is a common one."""
     text = "\n".join(line.strip("│╭╮╰╯ ") for line in framed.splitlines())
     # The frame's rules, in Unicode or ASCII. The title is before or in the first one.
     parts = re.split("^(?:─|-----).*", text, flags=re.MULTILINE)
-    reason = [*parts, "bad arguments; see --help"][1]
-    types = {flag(name): types_in(of) for name, of in typing.get_type_hints(config).items()}
-    name = (re.findall(r"Error parsing (--[\w-]+)", reason) or [""])[0]
-    wanted = {int: "a whole number", float: "a number"}
-    kind = next((one for one in wanted if one in types.get(name, ())), None)
-    for number, arg in enumerate(args):
-        given, is_joined, value = arg.partition("=")
-        if kind and given.replace("_", "-") == name:
-            others = takewhile(lambda one: not one.startswith("--"), args[number + 1 :])
-            for one in [value] if is_joined else others:
-                try:
-                    kind(one)
-                except ValueError:
-                    return f"{name}: expected {wanted[kind]}, got {one}"
+    reason = " ".join([*parts, "bad arguments; see --help"][1].split())
+    if found := re.match(r"Unrecognized options: (--|)([^ ,=]+)", reason):
+        names = [name[2:] for name in hints if found[1]]
+        near = difflib.get_close_matches(found[2].replace("_", "-"), names, 1)
+        told = f"nearest: --{near[0]}" if near else "see --help"
+        return f"expected a flag of this program, got {found[1]}{found[2]}; {told}"
+    if found := re.match(r"invalid choice '(.*)' for argument '(?:--)?([\w-]+)'", reason):
+        of = [typing.get_args(one) for one in types_in(hints[flag(found[2])])]
+        choices = [one for one in itertools.chain(*of) if isinstance(one, str)]
+        near = difflib.get_close_matches(found[1].lower(), choices, len(choices), 0)
+        several = "; separate several by spaces" if "," in found[1] else ""
+        return f"{found[0]}: expected one of {', '.join(near)}{several}"
+    if found := re.match("Missing value for argument '(.*)'", reason):
+        return f"{found[1]}: expected a value, got none"
+    if found := re.match(r"Error parsing (--[\w-]+): (.*)", reason):
+        wanted = {int: "a whole number", float: "a number"}
+        kinds = [one for one in wanted if one in types_in(hints[found[1]])]
+        for kind, given in itertools.product(kinds, re.findall("'(.*?)'", found[2])):
+            try:
+                kind(given)
+            except ValueError:
+                return f"{found[1]}: expected {wanted[kind]}, got {given}"
     return reason
 
 

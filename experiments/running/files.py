@@ -21,13 +21,22 @@ def write(path: Path, save: Callable[[Path], object]) -> None:
     """
     part = path.with_name(f".part-{path.name}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make(path.parent)
         save(part)
         os.replace(part, path)
     except OSError as error:
         with contextlib.suppress(OSError):
             part.unlink()
         raise OSError(f"{path} cannot be written: {error.strerror or error}") from None
+
+
+def make(folder: Path) -> None:
+    """Makes a folder for results, where there is none."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        fix = f"{error.strerror}; choose another --out"
+        raise OSError(f"{folder} cannot be made: {fix}") from None
 
 
 def remove(folder: Path) -> None:

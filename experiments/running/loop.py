@@ -78,13 +78,9 @@ class Progress(NamedTuple):
 
 
 def learn(
-    problem: Problem,
-    schedule: Schedule,
-    own: Own,
-    shared: Any,
-    checkpoints: Checkpoints,
+    problem: Problem, schedule: Schedule, own: Own, shared: Any, checkpoints: Checkpoints,
     may_diverge: bool,
-) -> Iterator[Progress]:
+) -> Iterator[Progress]:  # fmt: skip
     """Learns the stream in R runs side by side.
 
     Args:

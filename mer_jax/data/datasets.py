@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mer_jax.data._downloads import download
-from mer_jax.data._errors import AGAIN, USE_FILES, DataError, imported, one_line, wrong
+from mer_jax.data._errors import AGAIN, ELSEWHERE, USE_FILES, DataError, imported, one_line, wrong
 
 DATASETS = ("mnist-5k", "digits", "mnist", "fashion_mnist")
 """Names of the data sets that `load` accepts."""
@@ -94,8 +94,8 @@ def load(
             return dataset
         if data_dir is not None:
             files = f"{name}.npz or {', '.join(_IDX_MAGIC)} (each plain or .gz)"
-            fix = "put them there or in its sub-folder {}, or download by leaving out --data-dir"
-            raise wrong(path, files, got, fix.format(name))
+            fix = f"put them there or in its sub-folder {name}, {ELSEWHERE}"
+            raise wrong(path, files, got, fix)
     return from_tfds(name, on_download=on_download)
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mer_jax.data._downloads import download
-from mer_jax.data._errors import AGAIN, USE_FILES, imported, one_line, wrong
+from mer_jax.data._errors import AGAIN, ELSEWHERE, USE_FILES, imported, one_line, wrong
 
 NUM_ALPHABETS, NUM_CHARACTERS, NUM_DRAWERS = 50, 1623, 20
 SIDE = 28
@@ -74,8 +74,8 @@ def load(
                 return _from_archives(place)
         if data_dir is not None:
             got = "neither" if root.is_dir() else "no such folder"
-            fix = "put them there, or download by leaving out --data-dir"
-            raise wrong(root, f"omniglot.npz or {' and '.join(_ARCHIVES)}", got, fix)
+            files = f"omniglot.npz or {' and '.join(_ARCHIVES)}"
+            raise wrong(root, files, got, f"put them there, {ELSEWHERE}")
     tfds = imported("tensorflow_datasets")
     builder = tfds.builder("omniglot")
     target = builder.data_dir_root / "downloads" / "omniglot"

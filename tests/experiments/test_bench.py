@@ -45,6 +45,7 @@ def test_plays_as_many_frames_as_it_says():
         (["--compare", "{folder}/list.json"], "{folder}/list.json is damaged: expected an object"),
         (["--compare", "{folder}/other.json"], "{folder}/other.json is damaged: rows: expected"),
         (["--compare", "{folder}/odd.json"], "{folder}/odd.json is damaged: rows[0].what: "),
+        (["--out", "{folder}/list.json"], "cannot be made: File exists; choose another --out"),
         (["--compare", "a", "b"], "--compare takes one file, got 2"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

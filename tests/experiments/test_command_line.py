@@ -1,5 +1,7 @@
 """Commands that give the same again, and bad input in one line."""
 
+import dataclasses
+import re
 import shlex
 from pathlib import Path
 
@@ -9,8 +11,10 @@ pytest.importorskip("gymnax", reason="mer_jax.rl needs it")
 
 from experiments import joint, rl, survival
 from experiments.bench import __main__ as bench
+from experiments.examples import drifting_sine
 from experiments.language import __main__ as language
-from experiments.running import command_line, files, program
+from experiments.report import __main__ as report
+from experiments.running import command_line, files, options, program
 from experiments.supervised import study as supervised
 
 CONFIGS = {
@@ -48,10 +52,69 @@ def test_what_is_no_number_is_one_line_that_names_the_flag(name):
         command_line.parse("x", type(CONFIGS[name]), [flag, "many"])
 
 
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["--metod", "mer"], "expected a flag of this program, got --metod; nearest: --method"),
+        (["--batch_siz", "3"], "got --batch_siz; nearest: --batch-size"),
+        (["--no-alpha"], "expected a flag of this program, got --no-alpha; nearest: --alpha"),
+        (["--dataset", "mnist", "er"], "expected a flag of this program, got er; see --help"),
+        (["--colour", "red"], "expected a flag of this program, got --colour; see --help"),
+        (["--method", "merr"], "'merr' for argument '--method': expected one of mer, er, "),
+        (["--method", "GEM"], "'GEM' for argument '--method': expected one of gem, "),
+        (["--method", "mer,er"], "gaussians; separate several by spaces"),
+        (["--dataset", "mnst"], "expected one of mnist, mnist-5k, omniglot, fashion_mnist, digits"),
+        (["--tasks"], "--tasks: expected a value, got none"),
+        (["--tasks", "--seeds", "3"], "--tasks: expected a value, got none"),
+        (["--tasks", "x"], "--tasks: expected a whole number, got x"),
+        (["--alpha", "0.5", "x"], "--alpha: expected a number, got x"),
+        (["--alpha", "--tasks", "1"], "--alpha: expected at least one value, got none"),
+        (["--method"], "--method: expected at least one value, got none"),
+    ],
+    ids=" ".join,
+)
+def test_wrong_words_get_the_nearest_right_ones(args, says):
+    with pytest.raises(ValueError, match=re.escape(says)):
+        command_line.parse("x", supervised.Config, args)
+
+
+def test_optional_paths_may_be_none():
+    """Then bench takes its own record, and a report has no details."""
+    assert command_line.parse("x", bench.Config, ["--compare"]).compare == ()
+    assert command_line.parse("x", report.Config, ["run", "--details"]).details == ()
+
+
+def help_of(config, capsys):
+    with pytest.raises(SystemExit):
+        command_line.parse("x", config, ["--help"])
+    return " ".join(capsys.readouterr().out.replace("│", " ").split())
+
+
+@pytest.mark.parametrize("name", [*CONFIGS, "report"])
+def test_help_says_each_default_once(name, capsys):
+    said = help_of(report.Config if name == "report" else type(CONFIGS[name]), capsys)
+    assert "(default: None)" not in said
+    assert "(default: )" not in said
+    assert "{None}" not in said
+
+
+@pytest.mark.parametrize("name", ["supervised", "rl", "language", "joint"])
+def test_own_flags_come_before_shared_ones(name):
+    names = [field.name for field in dataclasses.fields(CONFIGS[name])]
+    groups = options.Run, options.Data, options.Distributed
+    shared = {field.name for group in groups for field in dataclasses.fields(group)}
+    first = next(n for n, one in enumerate(names) if one in shared)
+    assert 0 < first == len(names) - len(shared & {*names})
+
+
+def test_an_example_describes_itself(capsys):
+    assert "a sine whose phase drifts" in help_of(drifting_sine.PROGRAM.config, capsys)
+
+
 def test_a_file_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "taken").write_text("")
     for path, reason in (
-        ("taken/a.md", "(File exists|Not a directory)"),
+        ("taken/a.md", ".*taken cannot be made: File exists; choose another --out"),
         ("b.md", "No space left on device"),
     ):
 

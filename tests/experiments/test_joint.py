@@ -11,6 +11,7 @@ from experiments.running import interrupt, record
 from experiments.running.checkpoints import Checkpoints
 from experiments.running.problem import Own
 from experiments.running.program import main
+from mer_jax import networks
 from mer_jax.data import omniglot
 from mer_jax.data.benchmarks import Base, Tasks
 from mer_jax.networks import Model
@@ -38,6 +39,9 @@ def test_a_network_learns_and_resumes_with_the_same_bits(tmp_path, monkeypatch):
     assert result.per_seed["test_accuracy"][0] == result.per_seed["accuracies"][0][-1] > 80
     assert known.about["command"] == f"python -m experiments.joint {' '.join(SMALL)}"
     assert "4 passes over all training drawings" in (out / "table.md").read_text()
+    accuracy = result.per_seed["accuracies"][0][-1]
+    tell = joint.problem(networks.mlp((4, 2)), 1, 0.1).tell
+    assert tell([{"accuracy": np.array([[accuracy / 100]])}]) == f"test accuracy {accuracy:.2f} %"
     assert (out / "accuracy.png").read_bytes().startswith(b"\x89PNG")
     save = Checkpoints.save
 

@@ -157,7 +157,8 @@ def test_many_runs_have_details_where_asked(tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         make(tmp_path / "report", paths[0], *flags)
     assert stop.value.code == 2
-    assert "--details: expected some of the runs, got " in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert re.search(r"--details: expected some of DIR, got \S+; add it to DIR too$", said.strip())
 
 
 def test_many_results_of_a_run_have_no_pairs(tmp_path):
@@ -324,7 +325,17 @@ def test_what_is_no_run_gets_one_clear_line(content, tmp_path, capsys):
     assert stop.value.code == 2
     complaint = capsys.readouterr().err
     assert "metrics.json" in complaint
+    assert ("leave it out, or learn that run again" in complaint) == (content is not None)
     assert complaint.count("\n") == 1
+
+
+def test_a_folder_of_runs_is_answered_with_one_of_them(tmp_path, capsys):
+    cell = folder(tmp_path / "tables/cells/rotations/mer-200", result("MER", 0))
+    for place, found in ((tmp_path / "tables", cell), (cell.parent, cell)):
+        with pytest.raises(SystemExit):
+            make(tmp_path / "report", place)
+        says = f"{place} has no metrics.json; give a run's or a cell's folder, such as {found}\n"
+        assert capsys.readouterr().err.endswith(says)
 
 
 HOSTILE = "[x](javascript:alert(1)) ![y](http://far.away/z.png) <script>a</script> | `b` \n# c"

@@ -24,7 +24,8 @@ def test_bad_input_gets_one_clear_line(tmp_path, capsys):
             ["--seed", "-1", "--out", str(tmp_path / "new")],
             "--seed must be a finite number of at least 0",
         ),
-        (["--out", str(tmp_path)], "exists already; give --resume, or name another"),
+        (["--resume", "--out", __file__], "cannot be made: File exists; choose another --out"),
+        (["--out", str(tmp_path)], "exists already; give --resume, or choose another"),
     ):
         with pytest.raises(SystemExit) as stop:
             survival.main(args)
@@ -145,8 +146,10 @@ def test_what_is_done_so_far_is_on_the_disk_and_is_not_done_again(tmp_path, monk
     monkeypatch.setattr(survival, "run", lambda *args, **how: started.append(args) or True)
     flags = ["--kills", "3", "--out", str(tmp_path / "out")]
     with pytest.raises(SystemExit):
-        survival.main(flags)
-    assert "ended with status 1" in capsys.readouterr().err
+        survival.main([*flags, "--resume"])
+    said = capsys.readouterr()
+    assert "nothing to resume in" in said.out
+    assert "ended with status 1" in said.err
     written = json.loads((tmp_path / "out/survival.json").read_text())
     assert [run["same_bits"] for run in written["runs"]] == [True, False]
     assert [name for name, *_ in started] == ["rl"] * 4 + ["tables"] * 4 + ["rl"] * 2

@@ -86,7 +86,6 @@ class Config(Run, Distributed):
         super().check()
         self.positive("tasks", "length")
         self.rates("alpha")
-        self.some("arms", "alpha")
         self.fit(8, seeds=self.seeds, tasks=self.tasks, length=self.length)
         self.fit(8 * self.tasks, seeds=self.seeds, tasks=self.tasks)
 

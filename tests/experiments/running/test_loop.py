@@ -249,7 +249,8 @@ PLACE = ["--distributed", "--coordinator", "here:1", "--num-processes", 2, "--pr
         ([*PLACE, "--num-processes", 0], "--num-processes must be a whole number of at least 1"),
         ([*PLACE, "--wait-seconds", 0], "--wait-seconds must be a whole number of at least 1"),
         (["--wrong"], "the data are wrong in two lines"),
-        (["--out", "{file}/below"], "{file}"),
+        (["--out", "{file}/below"], "{file}/below cannot be made: Not a directory; choose another"),
+        (["--out", "{file}"], "{file} cannot be made: File exists; choose another --out"),
     ],
     ids=str,
 )
@@ -260,6 +261,23 @@ def test_bad_input_gets_one_clear_line(flags, says, tmp_path, capsys):
     assert line.startswith("tests.experiments.toy: error: ")
     assert says.format(file=tmp_path / "file") in line
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_one_is_singular(tmp_path, capsys):
+    run(tmp_path, "--tasks", 1, "--seeds", 1)
+    assert "A toy of 1 task.\n" in capsys.readouterr().out
+    assert (tmp_path / "table.md").read_text().endswith("A toy of 1 task.\n")
+
+    def caption(text):
+        study = toy.prepare(toy.Config(), print)._replace(caption=text)
+        prepared = toy.PROGRAM._replace(prepare=lambda config, say: study)
+        return prepared.study(toy.Config(), print).caption
+
+    assert caption("1 passes, 11 batches; 1 batches.") == "1 pass, 11 batches; 1 batch."
+    assert caption("Seed 1 has 1 tasks.") == "Seed 1 has 1 task."
+    assert caption("21 tasks, 1.1 seeds, 1 seeds from 1, ± is") == (
+        "21 tasks, 1.1 seeds, 1 seed from 1, ± is"
+    )
 
 
 def test_runs_that_do_not_fit_are_refused(tmp_path, capsys, monkeypatch):

@@ -102,3 +102,27 @@ def test_every_flag_of_every_program_decides_or_is_free(program, tmp_path):
         says = rf"other values of {flag(field.name)} \(.* there, {other} here\): give those"
         with pytest.raises(ValueError, match=says):
             check_free(dataclasses.replace(config, **{field.name: other}))
+
+
+def test_a_value_that_was_not_given_is_said_so(half, capsys):
+    begun = json.loads((half / "run.json").read_text())
+    for was in (None, []):
+        begun["config"]["tasks"] = was
+        (half / "run.json").write_text(json.dumps(begun))
+        line = refused(capsys, half, *FLAGS, "--resume")
+        assert "other values of --tasks (not given there, 3 here): give those of" in line
+        assert line.strip().endswith(
+            f"run.json, or delete the folder {half}, or choose another --out"
+        )
+
+
+def test_what_resume_does_is_said_where_a_run_is(half, tmp_path, capsys):
+    otherwise = f"delete the folder {half}, or choose another --out"
+    says = f"holds an unfinished run: give --resume to resume it, {otherwise}"
+    assert says in refused(capsys, half, *FLAGS)
+    run(half, *FLAGS, "--resume")
+    assert "nothing to resume" not in capsys.readouterr().out
+    says = f"a finished run: give --resume to keep its results and learn missing ones, {otherwise}"
+    assert says in refused(capsys, half, *FLAGS)
+    run(new := tmp_path / "new", *FLAGS, "--resume")
+    assert f"nothing to resume in {new}, beginning" in " ".join(capsys.readouterr().out.split())

@@ -106,18 +106,24 @@ def test_a_seed_is_the_same_alone_and_among_others(finished, tmp_path, unrendere
     ("args", "says"),
     [
         (["--method", "sgd"], "invalid choice 'sgd' for argument '--method'"),
+        (["--method", "mer", "mer"], "--method must differ, got mer mer"),
+        (["--method", "mer", "--gamma", "--tasks", "1"], "--gamma: expected at least one value"),
+        (["--benchmark-file", "{empty}/nope"], "nope; give a run's benchmark.npz"),
         (["--dataset", "cifar"], "invalid choice 'cifar'"),
         (["--benchmark", "swirls"], "invalid choice 'swirls'"),
         (["--capacity", "0"], "--capacity must be a whole number of at least 1"),
         (["--tasks", "0"], "--tasks must be a whole number of at least 1"),
-        (["--examples-per-task", "9999"], "at most 4000, the number of training images, got 9999"),
+        (
+            ["--examples-per-task", "9999"],
+            "--examples-per-task must be at most 4000, the number of training images, got 9999",
+        ),
         (["--test-images", "9999"], "--test-images must be at most 1000, got 9999"),
         (["--dataset", "digits", "--test-images", "9999"], "must be at most 297, got 9999"),
         (["--evaluate-every", "0"], "--evaluate-every must be"),
-        (["--method", "mer", "--alpha", "-1"], "alpha must be a finite number of at least 0"),
-        (["--method", "mer", "--alpha", "nan"], "alpha must be a finite number"),
-        (["--method", "mer", "--beta", "2"], "beta must be a number from 0 to 1, got 2"),
-        (["--method", "mer", "--batch-size", "0"], "batch_size must be a whole number"),
+        (["--method", "mer", "--alpha", "-1"], "--alpha must be a finite number of at least 0"),
+        (["--method", "online", "--alpha", "nan"], "--alpha must be a finite number"),
+        (["--method", "mer", "--beta", "2"], "--beta must be a number from 0 to 1, got 2"),
+        (["--method", "mer", "--batch-size", "0"], "--batch-size must be a whole number"),
         (["--method", "online", "--beta", "0.5"], "--beta is not used by online (it uses --alpha)"),
         (["--method", "mer", "--alpha", "0.1", "0.10000001"], "--alpha must differ in six digits"),
         (["--dataset", "mnist", "--data-dir", "{empty}"], "mnist.npz"),
@@ -133,11 +139,11 @@ def test_a_seed_is_the_same_alone_and_among_others(finished, tmp_path, unrendere
         ),
         (
             ["--benchmark", "split", "--tasks", "6", "--method", "online", "--alpha", "0.1"],
-            "num_tasks must be at most 5, as a task takes two of 10 classes, got 6",
+            "--tasks must be at most 5, as a task takes two of 10 classes, got 6",
         ),
         (
             ["--benchmark", "split", "--examples-per-task", "801"],
-            "examples_per_task must be at most 800, the number of training images of the two",
+            "--examples-per-task must be at most 800, the number of training images of the two",
         ),
         (
             ["--benchmark", "split", "--test-images", "5"],
@@ -145,12 +151,13 @@ def test_a_seed_is_the_same_alone_and_among_others(finished, tmp_path, unrendere
         ),
         (
             ["--benchmark", "split", "--method", "er-reptile"],
-            "nothing was published of er-reptile on split: give",
+            "nothing was published of er-reptile on split: give --alpha, --gamma, --every, "
+            "--batch-size with this --method alone, or list",
         ),
-        (["--method", "gem", "--capacity", "19"], "capacity must be at least 20, got 19"),
+        (["--method", "gem", "--capacity", "19"], "--capacity must be at least 20, got 19"),
         (["--method", "la-maml", "--incoming", "7"], "--incoming 7 does not divide a chunk of 100"),
-        (["--method", "gem", "--margin", "-1"], "margin must be a finite number"),
-        (["--benchmark-file", "{empty}/none.npz"], "expected a saved benchmark"),
+        (["--method", "gem", "--margin", "-1"], "--margin must be a finite number"),
+        (["--benchmark-file", "{empty}"], "expected a saved benchmark"),
         (["--benchmark-file", "{saved}", "--tasks", "3"], "has --tasks 2, got 3"),
         (["--benchmark-file", "{saved}"], "has draws for 2 seeds, expected 3"),
     ],
@@ -195,6 +202,9 @@ def test_published_settings_fit_their_methods():
     assert choice.about == {"settings_source": source}
     (choice,) = methods.sweep("online", "rotations", 1, {"alpha": (1,)})
     assert choice.about["settings_source"] == "given"
+    (choice,) = methods.sweep("agem", "rotations", 100, {})
+    source = "chosen by a sweep for rotations with 200 memories (none was chosen for 100)"
+    assert choice.about["settings_source"] == f"alpha, sample_size as {source}"
     (plain,) = methods.sweep("mer", "omniglot", 5120, {})
     (choice,) = methods.sweep("mer", "omniglot", 5120, {}, is_augmented=True)
     assert "for omniglot-augmented with 5120 memories" in choice.about["settings_source"]

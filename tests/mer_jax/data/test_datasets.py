@@ -320,7 +320,15 @@ def test_a_given_folder_must_have_the_data(tmp_path, case):
     with pytest.raises(DataError) as error:
         load("fashion_mnist", folder, must_not_download)
     got = "none of them" if folder.is_dir() else "no such folder"
-    assert_tells(error, folder, "fashion_mnist.npz", *IDX_FILES, ".gz", got, "--data-dir")
+    assert_tells(
+        error,
+        folder,
+        "fashion_mnist.npz",
+        *IDX_FILES,
+        ".gz",
+        got,
+        "out --data-dir, for MER_JAX_DATA_DIR",
+    )
 
 
 def test_unknown_name():
