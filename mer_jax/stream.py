@@ -6,7 +6,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from mer_jax import _checks
+from mer_jax import _calls, _checks, _trees
+from mer_jax._described import described
 from mer_jax._meshes import varying_like
 from mer_jax.branches import where_needed
 from mer_jax.types import Learner, Params, State, Told
@@ -28,8 +29,8 @@ def run(
     Returns:
       The state after the stream, and the infos of all steps, `[T, ...]`.
     Raises:
-      ValueError: If the state has no field `step`, or if the leaves of the stream do not share a
-        leading axis.
+      ValueError: If the arguments are in another order, if the state has no field `step`, or if the
+        leaves of the stream do not share a leading axis.
     Example:
       >>> import optax
       >>> from mer_jax import online
@@ -38,13 +39,16 @@ def run(
       >>> print(state.params, infos.loss)
       0.875 [1.     0.25   0.0625]
     """
+    order = "run(key, learner, state, stream)"
+    _checks.learner(order, learner)
+    _checks.random_key(order, key)
     if not hasattr(state, "step"):
         raise ValueError(
             "expected a state with a field `step`, the number of examples learned from, got "
-            f"{type(state).__name__}; add the field, since the keys of the steps depend on it"
+            f"{described(state, 40)}; give the state of learner.init, in the order {order}, or add "
+            "the field to a learner of your own"
         )
-
-    _length(stream)
+    _trees.leading_axis("the stream", "T", stream)
 
     def step(state: State, example: Any) -> tuple[State, Told]:
         return learner.update(jax.random.fold_in(key, state.step), state, example)
@@ -69,7 +73,8 @@ def in_batches(stream: Any, batch_size: int) -> Any:
     Raises:
       ValueError: if the leaves have no length T in common, or `batch_size` does not divide it.
     """
-    batch_size, length = _checks.positive_int("batch_size", batch_size), _length(stream)
+    batch_size = _checks.positive_int("batch_size", batch_size)
+    length = _trees.leading_axis("the stream", "T", stream)
     if length % batch_size:
         raise ValueError(
             f"batch_size must divide the length of the stream, got {batch_size} and {length}; "
@@ -77,17 +82,6 @@ def in_batches(stream: Any, batch_size: int) -> Any:
         )
     shape = length // batch_size, batch_size
     return jax.tree.map(lambda leaf: jnp.reshape(leaf, (*shape, *jnp.shape(leaf)[1:])), stream)
-
-
-def _length(stream: Any) -> int:
-    """T of a stream of `[T, ...]`."""
-    lengths = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(stream)}
-    if len(lengths) != 1 or () in lengths:
-        raise ValueError(
-            "every leaf of the stream must be [T, ...], with the same T, got leading axes "
-            f"{sorted(lengths)}; one example is a stream with T = 1"
-        )
-    return int(lengths.pop()[0])
 
 
 def map_examples(learner: Learner[State, Told], make: Callable[[Any], Any]) -> Learner[State, Told]:
@@ -113,13 +107,27 @@ def map_examples(learner: Learner[State, Told], make: Callable[[Any], Any]) -> L
       [ 1.   20.25]
     """
 
+    _checks.learner("map_examples(learner, make)", learner)
+    make = _of_one_reference(make)
+
     def init(params: Params, example: Any) -> State:
+        _trees.shapes(example)
         return learner.init(params, jax.eval_shape(make, example))
 
     def update(key: jax.Array, state: State, example: Any) -> tuple[State, Told]:
         return learner.update(key, state, make(example))
 
     return Learner(init, update)
+
+
+def _of_one_reference(make: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The same function, whose errors become one line."""
+    return _calls.explained(
+        make,
+        "make(reference)",
+        gives="make one example",
+        advice="take one reference, without the axis of a stream or a test set",
+    )
 
 
 def accuracy(
@@ -147,8 +155,9 @@ def accuracy(
       `[]` float32. NaN if a parameter is not finite, or a logit of an example that counts. The
       accuracy of a diverged network is undefined.
     Raises:
-      ValueError: While tracing, if a label is not a single number, if the logits are not `[C]`, if
-        `present` is not `[n]`, or if `block_size` is not a whole number of at least 1.
+      ValueError: While tracing, if the leaves of `references` are not `[n, ...]`, if a label is not
+        a single number, if the logits are not `[C]`, if `present` is not `[n]`, or if `block_size`
+        is not a whole number of at least 1.
     Example:
       >>> from mer_jax import Example
       >>> tests = Example(jnp.array([[1.0, 2.0], [3.0, 0.0]]), jnp.array([1, 1]), jnp.array([0, 0]))
@@ -156,6 +165,9 @@ def accuracy(
       0.5
     """
     block_size = _checks.positive_int("block_size", block_size)
+    _trees.leading_axis("the test set", "n", references)
+    _trees.shapes(params, "params")
+    apply, make = _of_one_example(apply), _of_one_reference(make)
     if present is not None:
         present = _checks.weights_of("references", references, present, "n", called="present")
         present = present.astype(bool)
@@ -180,6 +192,16 @@ def accuracy(
     return jnp.where(is_finite, jnp.mean(correct, where=present), jnp.nan)
 
 
+def _of_one_example(apply: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+    """The same function, whose errors become one line."""
+    return _calls.explained(
+        apply,
+        "apply(params, x, task)",
+        gives="give logits [C] of one example",
+        advice="take these three, and give parameters that fit x",
+    )
+
+
 def _is_correct(
     apply: Callable[..., jax.Array], params: Params, example: Any
 ) -> tuple[jax.Array, jax.Array]:
@@ -187,13 +209,16 @@ def _is_correct(
     if missing := [name for name in ("x", "y", "task") if not hasattr(example, name)]:
         raise ValueError(
             f"accuracy needs the attributes x, y and task of an example, got "
-            f"{type(example).__name__} without {', '.join(missing)}; let `make` return an Example"
+            f"{described(example, 40)} without {', '.join(missing)}; let `make` return an Example"
         )
     if jnp.ndim(example.y) != 0:
-        raise ValueError(f"y must be one label, got shape {list(jnp.shape(example.y))}")
+        raise ValueError(
+            f"y must be one label, got shape {list(jnp.shape(example.y))}; give the class number"
+        )
     logits = apply(params, example.x, example.task)
     if jnp.ndim(logits) != 1:
         raise ValueError(
-            f"apply must give logits [C] of one example, got shape {list(jnp.shape(logits))}"
+            f"apply must give logits [C] of one example, got shape {list(jnp.shape(logits))}; "
+            "return one number for each class"
         )
     return jnp.argmax(logits) == example.y, jnp.isfinite(logits).all()

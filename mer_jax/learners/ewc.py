@@ -94,7 +94,7 @@ def ewc(
     def update(key: jax.Array, state: EWCState, example: Any) -> tuple[EWCState, Info]:
         return _update(settings, key, state, example)
 
-    return Learner(init, update)
+    return Learner(init, _checks.of_state(EWCState, update))
 
 
 class _Settings(NamedTuple):
@@ -127,6 +127,8 @@ def _init(settings: _Settings, params: Params, example: Any) -> EWCState:
 def _update(
     settings: _Settings, key: jax.Array, state: EWCState, example: Any
 ) -> tuple[EWCState, Info]:
+    by_task.check_row(state.memory, example)
+    _checks.room({"tasks": 1, "num_memories": settings.num_memories}, state.memory.examples)
     task = varying_like(task_of(example), state.task)
     learned = wide(state.params, state.master)
     state = _at_task(settings, key, state, task, learned)

@@ -1,5 +1,6 @@
 """The newest examples: first in, first out."""
 
+import functools
 from typing import Any
 
 import jax
@@ -34,7 +35,9 @@ def fifo(capacity: int) -> Reservoir:
       [9 7 8]
     """
     init = reservoir.reservoir(capacity).init
-    return Reservoir(init, _add, _sample, _add_batch, _sample_and_add, reservoir.after)
+    of_mine = functools.partial(_checks.of_memory, ReservoirState, capacity)
+    mine = of_mine(_add), of_mine(_sample), of_mine(_add_batch), of_mine(_sample_and_add)
+    return Reservoir(init, *mine, reservoir.after)
 
 
 def _add(
