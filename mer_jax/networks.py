@@ -85,9 +85,8 @@ def mlp(sizes: Sequence[int], judge: Callable[[jax.Array, Any], jax.Array] | Non
 
     def tail(rest: Params, preactivation: jax.Array, example: Any) -> jax.Array:
         logits = module.apply({"params": rest}, preactivation, method=MLP.after_first)
-        if judge is None:
-            return cross_entropy(cast(jax.Array, logits), example.y)
-        return judge(cast(jax.Array, logits), example)
+        outputs = cast(jax.Array, logits)
+        return cross_entropy(outputs, example.y) if judge is None else judge(outputs, example)
 
     loss = DenseFirstLoss(lambda example: as_features(example.x), split, merge, tail)
     return Model(init, apply, loss)
@@ -118,8 +117,7 @@ class ConvNet(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         # Read here, since making a network should not start a backend.
-        is_tpu = jax.default_backend() == "tpu"
-        as_product = not is_tpu if self.as_product is None else self.as_product
+        as_product = jax.default_backend() != "tpu" if self.as_product is None else self.as_product
         conv = _convolution.as_product if as_product else None
         for size in self.features:
             x = nn.Conv(size, (3, 3), kernel_init=HE_UNIFORM, conv_general_dilated=conv)(x)
@@ -202,6 +200,7 @@ def _check_side(side: int, num_modules: int, pool_padding: str, normalize: bool)
 
 def _initialized(module: nn.Module, key: jax.Array, *shape: int) -> Params:
     """The parameters for inputs of a shape. A pass would compile each operation."""
+    _checks.random_key("init(key)", key)
     return cast(Params, module.lazy_init(key, jax.ShapeDtypeStruct(shape, jnp.float32))["params"])
 
 
@@ -262,6 +261,7 @@ def by_task(single: Model, num_tasks: int, own: Sequence[str] | None = None) -> 
         return params.own | params.shared
 
     def init(key: jax.Array) -> TaskParams:
+        _checks.random_key("init(key)", key)
         copies = part(jax.vmap(single.init)(jax.random.split(key, num_tasks)))
         return TaskParams(copies.own, jax.tree.map(lambda rows: rows[0], copies.shared))
 
