@@ -175,16 +175,26 @@ def of_state(kind: type, function: Call, order: str = "update(key, state, exampl
     return cast(Call, checked)
 
 
-def of_memory(kind: type, capacity: int, function: Call) -> Call:
-    """A function of a key, a state and more, for the states of one capacity."""
+def of_memory(kind: type, capacity: int, function: Call, draws: bool = True) -> Call:
+    """A function of a key, a state and more, for the states of one capacity.
+
+    Args:
+      kind: the NamedTuple that the state is.
+      capacity: the capacity.
+      function: `function(key, state, ...)`.
+      draws: if False, the function does not read its key.
+    """
+    order = f"{function.__name__.lstrip('_')}(key, state, ...)"
 
     @functools.wraps(function)
     def checked(key: Any, state: Any, *args: Any, **more: Any) -> Any:
+        if draws:
+            random_key(order, key)
+        state_of(kind, order, state)
         room({"capacity": capacity}, state.examples)
         return function(key, state, *args, **more)
 
-    name = function.__name__.lstrip("_")
-    return of_state(kind, cast(Call, checked), f"{name}(key, state, ...)")
+    return cast(Call, checked)
 
 
 def weights_of(

@@ -77,7 +77,7 @@ def one_number(loss_fn: LossFn) -> LossFn:
 
 def _advice(error: Exception, params: Params, example: Any) -> str:
     """What to do about the error of a loss."""
-    if "shape" in str(error):
+    if "shape" in str(error) and not isinstance(error, AttributeError):
         return (
             "give parameters that fit one example, and one example at a time, as mer_jax.run does"
         )

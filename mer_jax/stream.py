@@ -207,9 +207,10 @@ def _is_correct(
 ) -> tuple[jax.Array, jax.Array]:
     """Whether the largest logit is at the label, and whether all logits are finite."""
     if missing := [name for name in ("x", "y", "task") if not hasattr(example, name)]:
+        kind = described(example) if hasattr(example, "dtype") else type(example).__name__
         raise ValueError(
-            f"accuracy needs the attributes x, y and task of an example, got "
-            f"{described(example, 40)} without {', '.join(missing)}; let `make` return an Example"
+            "accuracy needs the attributes x, y and task of an example, got "
+            f"{kind} without {', '.join(missing)}; let `make` return an Example"
         )
     if jnp.ndim(example.y) != 0:
         raise ValueError(

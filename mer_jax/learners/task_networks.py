@@ -112,11 +112,7 @@ def _learner(
         return varying_like(state, params, example)
 
     def update(key: jax.Array, state: ByTaskState, example: Any) -> tuple[ByTaskState, Info]:
-        task = varying_like(task_of(example), state.task)
-        if task.shape:
-            raise ValueError(
-                f"task must be one number, got {described(task)}; use mer_jax.run for a stream"
-            )
+        task = varying_like(_one_task_of(example), state.task)
         learned = wide(state.params, state.master)
         known = _checks.nan_unless_known(task, len(state.begun))
 
@@ -144,3 +140,13 @@ def _learner(
         ), Info(loss * known.astype(loss.dtype))
 
     return Learner(init, _checks.of_state(ByTaskState, update))
+
+
+def _one_task_of(example: Any) -> jax.Array:
+    """The task id of one example. Raises `ValueError` for those of a batch."""
+    task = task_of(example)
+    if task.shape:
+        raise ValueError(
+            f"task must be one number, got {described(task)}; use mer_jax.run for a stream"
+        )
+    return task

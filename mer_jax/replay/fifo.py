@@ -36,8 +36,9 @@ def fifo(capacity: int) -> Reservoir:
     """
     init = reservoir.reservoir(capacity).init
     of_mine = functools.partial(_checks.of_memory, ReservoirState, capacity)
-    mine = of_mine(_add), of_mine(_sample), of_mine(_add_batch), of_mine(_sample_and_add)
-    return Reservoir(init, *mine, reservoir.after)
+    add, add_batch = of_mine(_add, draws=False), of_mine(_add_batch, draws=False)
+    sample, sample_and_add = of_mine(_sample), of_mine(_sample_and_add)
+    return Reservoir(init, add, sample, add_batch, sample_and_add, reservoir.after)
 
 
 def _add(

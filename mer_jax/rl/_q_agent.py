@@ -46,14 +46,7 @@ def q_agent(
     """
     judge = judging(model, discount)
     target_every = _checks.positive_int("target_every", target_every)
-    if not callable(epsilon):
-        raise ValueError(
-            f"epsilon must be a function of the step, got {described(epsilon)}; give an optax "
-            "schedule, such as optax.constant_schedule(0.1)"
-        )
-    epsilon = _calls.explained(
-        epsilon, "epsilon(step)", gives="give the chance of a random action", advice="take the step"
-    )
+    epsilon = _chance_of(epsilon)
     like, advice = "a reservoir or a fifo", "give mer_jax.rl.fifo(capacity)"
     _checks.with_functions("memory", memory, "init add sample", like=like, advice=advice)
     apply, loss_fn = apply_of(model), one_number(model.loss)
@@ -93,11 +86,20 @@ def q_agent(
     def values(params: Params, obs: Any) -> jax.Array:
         return apply(params, obs, None)
 
-    return Agent(
-        init,
-        _checks.of_state(AgentState, act, "act(key, state, obs)"),
-        _checks.of_state(AgentState, update, "update(key, state, transition)"),
-        values,
+    act = _checks.of_state(AgentState, act, "act(key, state, obs)")
+    update = _checks.of_state(AgentState, update, "update(key, state, transition)")
+    return Agent(init, act, update, values)
+
+
+def _chance_of(epsilon: Callable[[jax.Array], Any]) -> Callable[[jax.Array], Any]:
+    """The chance of a random action as a function, whose errors become one line."""
+    if not callable(epsilon):
+        raise ValueError(
+            f"epsilon must be a function of the step, got {described(epsilon)}; give an optax "
+            "schedule, such as optax.constant_schedule(0.1)"
+        )
+    return _calls.explained(
+        epsilon, "epsilon(step)", gives="give the chance of a random action", advice="take the step"
     )
 
 
