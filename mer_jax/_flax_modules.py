@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mer_jax import _convolution
+from mer_jax import _checks, _convolution
 from mer_jax.types import Params
 
 XAVIER_UNIFORM = nn.initializers.xavier_uniform()
@@ -83,4 +83,5 @@ def check_side(side: int, num_modules: int, pool_padding: str, normalize: bool) 
 
 def initialized(module: nn.Module, key: jax.Array, *shape: int) -> Params:
     """The parameters for inputs of a shape. A pass would compile each operation."""
+    _checks.random_key("init(key)", key)
     return cast(Params, module.lazy_init(key, jax.ShapeDtypeStruct(shape, jnp.float32))["params"])

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from mer_jax import _checks
 from mer_jax._precision import on_wide, wide
 from mer_jax.augmentation import Augment, augmented
 from mer_jax.losses import one_number
@@ -50,18 +51,19 @@ def gradient_alignment(
     References:
       Riemer et al. (2019), equations 1 and 2.
     """
-    gradient = _gradient(loss_fn, params)
+    gradient = _gradient(one_number(loss_fn), params)
     return optax.tree.vdot(gradient(params, example_a), gradient(params, example_b))
 
 
 def _gradient(loss_fn: LossFn, like: Params) -> Callable[[Params, Any], Params]:
     """`gradient(params, example)`, in at least float32, so that products do not overflow."""
-    slope = jax.grad(one_number(on_wide(loss_fn, like)))
+    slope = jax.grad(on_wide(loss_fn, like))
     return lambda params, example: slope(wide(params), example)
 
 
 def _of_all_tasks(loss_fn: LossFn) -> LossFn:
     """The loss of one task's network as a function of the networks of all tasks."""
+    loss_fn = one_number(loss_fn)
 
     def loss(params: Params, example: Any) -> jax.Array:
         by_task = isinstance(params, TaskParams)
@@ -156,6 +158,7 @@ def watch(
     References:
       Riemer et al. (2019), the table of mean dot products.
     """
+    _checks.learner("watch(learner, loss_fn, capacity)", learner)
     memory = reservoir(capacity)
 
     def init(params: Params, example: Any) -> WatchedState[StateT]:
@@ -174,7 +177,7 @@ def watch(
         products = _compared(loss_fn, state.params, new.params, shown, shown_past, has_past)
         return WatchedState(new, kept), WatchedInfo(info.loss, past, *products, has_past)
 
-    return Learner(init, update)
+    return Learner(init, _checks.of_state(WatchedState, update))
 
 
 def _compared(

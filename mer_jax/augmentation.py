@@ -6,6 +6,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from mer_jax import _calls
+
 Augment = Callable[[jax.Array, Any], Any]
 """`augment(key, example) -> example`, on one example. The loss sees its result."""
 
@@ -28,17 +30,20 @@ def augmented(augment: Augment | None, key: jax.Array, examples: Any, num_axes: 
     """
     if augment is None:
         return examples
-    if not callable(augment):
-        raise ValueError(f"augment must be a function augment(key, example), got {augment!r}")
+    change = _calls.explained(
+        augment,
+        "augment(key, example)",
+        gives="return the example that the loss sees",
+        advice="take a random key, then one example of these shapes",
+    )
     sizes = jnp.shape(jax.tree.leaves(examples)[0])[:num_axes]
     keys = jax.random.split(jax.random.fold_in(key, _AUGMENT), sizes)
-    change = augment
     for _ in range(num_axes):
         change = jax.vmap(change)
     shown = change(keys, examples)
     if not jax.tree.leaves(shown):
         raise ValueError(
-            f"augment(key, example) must return the example that the loss sees, got {shown!r}; add "
-            "a return to augment"
+            f"augment(key, example) must return the example that the loss sees, got {shown!r:.60}; "
+            "add a return to augment"
         )
     return shown

@@ -1,6 +1,7 @@
 """Losses and their gradients over several examples."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from mer_jax import _calls, _trees
 from mer_jax._meshes import varying_like
 from mer_jax.types import LossFn, Params
 
@@ -45,12 +47,16 @@ def value_and_gradient(loss_fn: LossFn, params: Params, example: Any) -> tuple[j
 
 
 def one_number(loss_fn: LossFn) -> LossFn:
-    """The same loss, which raises `ValueError` unless the result is one floating-point number."""
+    """The same loss, which raises `ValueError` unless the result is one floating-point number.
+
+    Errors of the loss itself become one line, see `_calls.explained`.
+    """
+    called = _calls.explained(
+        loss_fn, "loss_fn(params, example)", gives="give the loss of one example", advice=_advice
+    )
 
     def checked(params: Params, example: Any) -> jax.Array:
-        if not callable(loss_fn):
-            raise ValueError(f"loss_fn must be a function, got {loss_fn!r}")
-        loss = loss_fn(params, example)
+        loss = called(params, example)
         if isinstance(loss, tuple | list | dict):
             came = f"a {type(loss).__name__} of {len(loss)}, and there is no auxiliary output"
         elif not (hasattr(loss, "dtype") or isinstance(loss, int | float)):
@@ -67,6 +73,41 @@ def one_number(loss_fn: LossFn) -> LossFn:
         )
 
     return checked
+
+
+def _advice(error: Exception, params: Params, example: Any) -> str:
+    """What to do about the error of a loss."""
+    if "shape" in str(error) and not isinstance(error, AttributeError):
+        return (
+            "give parameters that fit one example, and one example at a time, as mer_jax.run does"
+        )
+    advice = "take the parameters, then one example like this"
+    if type(example) is tuple:  # Such as `(key, example)`.
+        return advice
+    return f"{advice}, or give augment=lambda key, example: (key, example) if it unpacks a key"
+
+
+@contextlib.contextmanager
+def explained_on_rows(
+    loss_fn: LossFn, params: Params, examples: Any, num_axes: int
+) -> Iterator[None]:
+    """Turns errors of a loss whose parts are called one by one into those of `one_number`.
+
+    Args:
+      loss_fn: `loss_fn(params, example) -> []`.
+      params: any pytree of floating-point arrays.
+      examples: pytree of examples with leading axes.
+      num_axes: number of these axes.
+    """
+    try:
+        yield
+    except _calls.FAULTS:
+        example = jax.tree.map(
+            lambda rows: jax.ShapeDtypeStruct(rows.shape[num_axes:], rows.dtype),
+            _trees.shapes(examples),
+        )
+        jax.eval_shape(one_number(loss_fn), params, example)
+        raise
 
 
 @dataclass(frozen=True)

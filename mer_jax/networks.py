@@ -76,9 +76,8 @@ def mlp(sizes: Sequence[int], judge: Callable[[jax.Array, Any], jax.Array] | Non
 
     def tail(rest: Params, preactivation: jax.Array, example: Any) -> jax.Array:
         logits = module.apply({"params": rest}, preactivation, method=MLP.after_first)
-        if judge is None:
-            return cross_entropy(cast(jax.Array, logits), example.y)
-        return judge(cast(jax.Array, logits), example)
+        outputs = cast(jax.Array, logits)
+        return cross_entropy(outputs, example.y) if judge is None else judge(outputs, example)
 
     loss = DenseFirstLoss(lambda example: as_features(example.x), split, merge, tail)
     return Model(init, apply, loss)
@@ -237,6 +236,7 @@ def by_task(single: Model, num_tasks: int, own: Sequence[str] | None = None) -> 
         return params.own | params.shared
 
     def init(key: jax.Array) -> TaskParams:
+        _checks.random_key("init(key)", key)
         copies = part(jax.vmap(single.init)(jax.random.split(key, num_tasks)))
         return TaskParams(copies.own, jax.tree.map(lambda rows: rows[0], copies.shared))
 

@@ -6,7 +6,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from mer_jax import _checks
+from mer_jax import _calls, _checks, _trees
+from mer_jax._described import described
 from mer_jax._meshes import varying_like
 from mer_jax.branches import where_needed
 from mer_jax.types import InfoT, Learner, Params, StateT
@@ -28,8 +29,8 @@ def run(
     Returns:
       The state after the stream, and the infos of all updates, `[T, ...]`.
     Raises:
-      ValueError: If the state has no field `step`. If the leaves of the stream do not share a
-        length T.
+      ValueError: If the arguments are in another order. If the state has no field `step`. If the
+        leaves of the stream do not share a length T.
     Example:
       >>> import jax
       >>> import jax.numpy as jnp
@@ -40,13 +41,16 @@ def run(
       >>> print(state.params, infos.loss)
       0.875 [1.     0.25   0.0625]
     """
+    order = "run(key, learner, state, stream)"
+    _checks.learner(order, learner)
+    _checks.random_key(order, key)
     if not hasattr(state, "step"):
         raise ValueError(
             "expected a state with a field `step`, the number of examples learned from, got "
-            f"{type(state).__name__}; add the field, since the keys of the steps depend on it"
+            f"{described(state, 40)}; give the state of learner.init, in the order {order}, or add "
+            "the field to a learner of your own"
         )
-
-    _length(stream)
+    _trees.leading_axis("the stream", "T", stream)
 
     def step(state: StateT, example: Any) -> tuple[StateT, InfoT]:
         return learner.update(jax.random.fold_in(key, state.step), state, example)
@@ -76,7 +80,8 @@ def in_batches(stream: Any, batch_size: int) -> Any:
        [2 3]
        [4 5]]
     """
-    batch_size, length = _checks.positive_int("batch_size", batch_size), _length(stream)
+    batch_size = _checks.positive_int("batch_size", batch_size)
+    length = _trees.leading_axis("the stream", "T", stream)
     if length % batch_size:
         raise ValueError(
             f"batch_size must divide the length of the stream, got {batch_size} and {length}; "
@@ -84,17 +89,6 @@ def in_batches(stream: Any, batch_size: int) -> Any:
         )
     shape = length // batch_size, batch_size
     return jax.tree.map(lambda leaf: jnp.reshape(leaf, (*shape, *jnp.shape(leaf)[1:])), stream)
-
-
-def _length(stream: Any) -> int:
-    """T of a stream of `[T, ...]`."""
-    lengths = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(stream)}
-    if len(lengths) != 1 or () in lengths:
-        raise ValueError(
-            "every leaf of the stream must be [T, ...], with the same T, got leading axes "
-            f"{sorted(lengths)}; one example is a stream with T = 1"
-        )
-    return int(lengths.pop()[0])
 
 
 def map_examples(
@@ -123,14 +117,27 @@ def map_examples(
       >>> print(infos.loss)
       [ 1.   20.25]
     """
+    _checks.learner("map_examples(learner, make)", learner)
+    make = _of_one_reference(make)
 
     def init(params: Params, example: Any) -> StateT:
+        _trees.shapes(example)
         return learner.init(params, jax.eval_shape(make, example))
 
     def update(key: jax.Array, state: StateT, example: Any) -> tuple[StateT, InfoT]:
         return learner.update(key, state, make(example))
 
     return Learner(init, update)
+
+
+def _of_one_reference(make: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The same function, whose errors become one line."""
+    return _calls.explained(
+        make,
+        "make(reference)",
+        gives="make one example",
+        advice="take one reference, without the axis of a stream or a test set",
+    )
 
 
 def accuracy(
@@ -158,7 +165,8 @@ def accuracy(
       of a diverged network is undefined.
     Raises:
       ValueError: If `block_size` is not a whole number of at least 1. If `present` is not `[n]`.
-        While tracing, if a label is not a single number, or if the logits are not `[C]`.
+        While tracing, if the leaves of `references` are not `[n, ...]`. While tracing, if a label
+        is not a single number, or if the logits are not `[C]`.
     Example:
       >>> import jax.numpy as jnp
       >>> from mer_jax import Example, accuracy
@@ -167,6 +175,9 @@ def accuracy(
       0.5
     """
     block_size = _checks.positive_int("block_size", block_size)
+    _trees.leading_axis("the test set", "n", references)
+    _trees.shapes(params, "params")
+    apply, make = _of_one_example(apply), _of_one_reference(make)
     if present is not None:
         present = _checks.weights_of("references", references, present, "n", called="present")
         present = present.astype(bool)
@@ -191,20 +202,34 @@ def accuracy(
     return jnp.where(is_finite, jnp.mean(correct, where=present), jnp.nan)
 
 
+def _of_one_example(apply: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+    """The same function, whose errors become one line."""
+    return _calls.explained(
+        apply,
+        "apply(params, x, task)",
+        gives="give logits [C] of one example",
+        advice="take these three, and give parameters that fit x",
+    )
+
+
 def _is_correct(
     apply: Callable[..., jax.Array], params: Params, example: Any
 ) -> tuple[jax.Array, jax.Array]:
     """Whether the largest logit is at the label, and whether all logits are finite."""
     if missing := [name for name in ("x", "y", "task") if not hasattr(example, name)]:
+        kind = described(example) if hasattr(example, "dtype") else type(example).__name__
         raise ValueError(
-            f"accuracy needs the attributes x, y and task of an example, got "
-            f"{type(example).__name__} without {', '.join(missing)}; let `make` return an Example"
+            "accuracy needs the attributes x, y and task of an example, got "
+            f"{kind} without {', '.join(missing)}; let `make` return an Example"
         )
     if jnp.ndim(example.y) != 0:
-        raise ValueError(f"y must be one label, got shape {list(jnp.shape(example.y))}")
+        raise ValueError(
+            f"y must be one label, got shape {list(jnp.shape(example.y))}; give the class number"
+        )
     logits = apply(params, example.x, example.task)
     if jnp.ndim(logits) != 1:
         raise ValueError(
-            f"apply must give logits [C] of one example, got shape {list(jnp.shape(logits))}"
+            f"apply must give logits [C] of one example, got shape {list(jnp.shape(logits))}; "
+            "return one number for each class"
         )
     return jnp.argmax(logits) == example.y, jnp.isfinite(logits).all()

@@ -103,4 +103,4 @@ def replay_learner(
         kept = memory.add(add_key, memory.after(state.memory, (params, opt_state)), example)
         return ReplayState(params, opt_state, kept, state.step + 1, master), Info(loss)
 
-    return Learner(init, update)
+    return Learner(init, _checks.of_state(ReplayState, update))

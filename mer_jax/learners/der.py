@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from mer_jax import _checks, _optimizers
+from mer_jax import _calls, _checks, _optimizers, _trees
+from mer_jax._described import described
 from mer_jax._precision import on_wide, wide
 from mer_jax.augmentation import Augment, augmented
 from mer_jax.learners._replay_step import ReplayState, start
@@ -157,11 +158,14 @@ def der_plus_plus(
 
 def _model_parts(model: Model) -> tuple[LossFn, Callable[[Any], _Draw]]:
     """The logits of an example, and the draw whose loss is the error of the logits."""
-    if not (callable(getattr(model, "apply", None)) and callable(getattr(model, "loss", None))):
-        raise ValueError(
-            "model must have `apply` and `loss`, as mer_jax.networks.Model has, got "
-            f"{type(model).__name__}"
-        )
+    like = "a Model with `apply` and `loss`, as mer_jax.networks.mlp(...)"
+    _checks.with_functions("model", model, "apply loss", like=like, advice="give the model itself")
+    apply = _calls.explained(
+        model.apply,
+        "model.apply(params, x, task)",
+        gives="give logits [C] of one example",
+        advice="take these three, and give init and update one example that fits the parameters",
+    )
 
     def logits_of(params: Params, example: Any) -> jax.Array:
         if not hasattr(example, "x"):
@@ -169,11 +173,11 @@ def _model_parts(model: Model) -> tuple[LossFn, Callable[[Any], _Draw]]:
                 "examples must have a field `x`, the input of model.apply, got "
                 f"{type(example).__name__}; use mer_jax.Example"
             )
-        logits = jnp.asarray(model.apply(params, example.x, getattr(example, "task", None)))
+        logits = jnp.asarray(apply(params, example.x, getattr(example, "task", None)))
         if logits.ndim != 1 or not jnp.issubdtype(logits.dtype, jnp.floating):
             raise ValueError(
                 "model.apply must give logits [C] of one example, got "
-                f"{logits.dtype}{list(logits.shape)}"
+                f"{described(logits)}; return one floating-point number for each class"
             )
         return logits
 
@@ -227,7 +231,7 @@ def _learner(
         kept = memory.add(add_key, memory.after(state.memory, (params, opt_state)), incoming)
         return ReplayState(params, opt_state, kept, state.step + 1, master), Info(loss)
 
-    return Learner(init, update)
+    return Learner(init, _checks.of_state(ReplayState, update))
 
 
 def _replays(
@@ -248,5 +252,5 @@ def _shapes_of_row(
     def row(params: Params, example: Any) -> Dark:
         return Dark(example, logits_of(params, augmented(augment, jax.random.key(0), example)))
 
-    shapes: Dark = jax.eval_shape(row, params, example)
+    shapes: Dark = jax.eval_shape(row, params, _trees.shapes(example))
     return shapes

@@ -107,7 +107,8 @@ def ewc(
         augment,
     )
 
-    return Learner(partial(_init, settings), partial(_update, settings))
+    update = _checks.of_state(EWCState, partial(_update, settings))
+    return Learner(partial(_init, settings), update)
 
 
 class _Settings(NamedTuple):
@@ -140,6 +141,8 @@ def _init(settings: _Settings, params: Params, example: Any) -> EWCState:
 def _update(
     settings: _Settings, key: jax.Array, state: EWCState, example: Any
 ) -> tuple[EWCState, Info]:
+    by_task.check_row(state.memory, example)
+    _checks.room({"tasks": 1, "num_memories": settings.num_memories}, state.memory.examples)
     task = varying_like(task_of(example), state.task)
     learned = wide(state.params, state.master)
     state = _at_task(settings, key, state, task, learned)

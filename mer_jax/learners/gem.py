@@ -225,6 +225,8 @@ def _learner(
 
     def update(key: jax.Array, state: GEMState, example: Any) -> tuple[GEMState, Info]:
         task = task_of(example)
+        sizes = {"num_tasks": num_tasks, "num_memories": num_memories}
+        _checks.room(sizes, state.memory.examples)
         memory = by_task.keep_last(state.memory, task, example)
         learned, loss_on = wide(state.params, state.master), on_wide(loss_fn, state.params)
         shown = augmented(augment, key, example)
@@ -237,4 +239,4 @@ def _learner(
         )
         return GEMState(params, opt_state, memory, state.step + 1, master), Info(loss * known)
 
-    return Learner(init, update)
+    return Learner(init, _checks.of_state(GEMState, update))

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from mer_jax import _checks
+from mer_jax import _checks, _trees
 from mer_jax._meshes import varying_like
 from mer_jax._precision import master_of, on_wide, rounded, wide
 from mer_jax.augmentation import Augment, augmented
@@ -87,7 +87,8 @@ def la_maml_update(
     """
     alpha_rate, clip = _checks.rate("alpha_rate", alpha_rate), _checks.rate("clip", clip)
     theta, alpha, loss_on = wide(params), wide(rates), on_wide(loss_fn, params)
-    _checks.same_shapes("rates must be like params", *map(_checks.shapes, (theta, alpha)))
+    expected, got = map(_trees.shapes, (theta, alpha))
+    _trees.same_shapes("rates must be like params", expected, got, "give each parameter its rate")
     theta, alpha = varying_like((theta, alpha), params, rates, batch, meta_batch, weights)
     examples, shares = _meta(meta_batch, weights)
     meta_loss, of_theta, of_alpha = meta_gradients(
@@ -183,6 +184,7 @@ def _learner(
         return varying_like(state, params, example, alpha_init)
 
     def update(key: jax.Array, state: LaMAMLState, example: Any) -> tuple[LaMAMLState, Info]:
+        _checks.room({"capacity": capacity}, state.memory.examples)
         size = reservoir.check_rows(state.memory, example)
         example = varying_like(example, state, key)
         replay_key, glances_key = jax.random.split(key)
@@ -206,7 +208,7 @@ def _learner(
         params, master = rounded(theta, state.params), master_of(theta, state.params)
         return LaMAMLState(params, rates, kept, state.step + 1, master), Info(loss)
 
-    return Learner(init, update)
+    return Learner(init, _checks.of_state(LaMAMLState, update))
 
 
 def _replays(
@@ -274,7 +276,7 @@ def _joined(first: Any, second: Any) -> Any:
 
 def _row(example: Any) -> Any:
     """Shapes and dtypes of one example, also where a batch of them is given."""
-    shapes = _checks.shapes(example)
+    shapes = _trees.shapes(example)
     if any(leaf.ndim == 0 for leaf in jax.tree.leaves(shapes)):
         return shapes
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), shapes)

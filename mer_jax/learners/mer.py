@@ -264,4 +264,4 @@ def _learner(
         kept = memory.add(add_key, memory.after(state.memory, params), example)
         return MERState(params, kept, state.step + 1, master_of(learned, params)), Info(loss)
 
-    return Learner(init, update)
+    return Learner(init, _checks.of_state(MERState, update))

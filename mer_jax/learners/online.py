@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from mer_jax import _checks, _optimizers
+from mer_jax import _checks, _optimizers, _trees
 from mer_jax._meshes import varying_like
 from mer_jax._precision import master_of, on_wide, wide
 from mer_jax.augmentation import Augment, augmented
@@ -60,6 +60,7 @@ def online(
     optimizer = _checks.optimizer(optimizer)
 
     def init(params: Params, example: Any) -> OnlineState:
+        _trees.shapes(example)
         params = as_state(params)
         learned = wide(params)
         opt_state = _optimizers.start(optimizer, learned)
@@ -76,4 +77,4 @@ def online(
         )
         return OnlineState(params, opt_state, state.step + 1, master), Info(loss)
 
-    return Learner(init, update)
+    return Learner(init, _checks.of_state(OnlineState, update))

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from mer_jax import _checks, _optimizers
+from mer_jax import _checks, _optimizers, _trees
+from mer_jax._described import described
 from mer_jax._meshes import varying_like
 from mer_jax._precision import master_of, on_wide, rounded, wide
 from mer_jax.augmentation import Augment, augmented
@@ -125,8 +126,10 @@ def _learner(
     def init(params: TaskParams, example: Any) -> ByTaskState:
         if not isinstance(params, TaskParams) or not jax.tree.leaves(params.own):
             raise ValueError(
-                f"params must be TaskParams, with a row of `own` for each task, got {params!r:.60}"
+                "params must be TaskParams, with a row of `own` for each task, got "
+                f"{described(params, 60)}; see mer_jax.networks.independent and task_input"
             )
+        _trees.shapes(example)
         params = as_state(params)
         learned = wide(params)
         num_tasks = len(jax.tree.leaves(params.own)[0])
@@ -141,7 +144,7 @@ def _learner(
         return varying_like(state, params, example)
 
     def update(key: jax.Array, state: ByTaskState, example: Any) -> tuple[ByTaskState, Info]:
-        task = varying_like(task_of(example), state.task)
+        task = varying_like(_one_task_of(example), state.task)
         learned = wide(state.params, state.master)
         known = _checks.nan_unless_known(task, len(state.begun))
 
@@ -168,4 +171,14 @@ def _learner(
             master_of(learned, state.params),
         ), Info(loss * known.astype(loss.dtype))
 
-    return Learner(init, update)
+    return Learner(init, _checks.of_state(ByTaskState, update))
+
+
+def _one_task_of(example: Any) -> jax.Array:
+    """The task id of one example. Raises `ValueError` for those of a batch."""
+    task = task_of(example)
+    if task.shape:
+        raise ValueError(
+            f"task must be one number, got {described(task)}; use mer_jax.run for a stream"
+        )
+    return task

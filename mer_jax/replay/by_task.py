@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mer_jax import _checks
+from mer_jax import _trees
 from mer_jax._meshes import varying_like
 from mer_jax.types import exportable
 
@@ -34,9 +34,7 @@ def empty(num_tasks: int, num_memories: int, example: Any) -> TaskExamples:
     def room(leaf: jax.ShapeDtypeStruct) -> jax.Array:
         return jnp.zeros((num_tasks, num_memories, *leaf.shape), leaf.dtype)
 
-    return TaskExamples(
-        jax.tree.map(room, _checks.shapes(example)), jnp.zeros(num_tasks, jnp.int32)
-    )
+    return TaskExamples(jax.tree.map(room, _trees.shapes(example)), jnp.zeros(num_tasks, jnp.int32))
 
 
 def keep_first(stored: TaskExamples, task: Any, example: Any) -> TaskExamples:
@@ -150,11 +148,16 @@ def _shares(present: jax.Array) -> jax.Array:
     return counted / jnp.maximum(counted.sum(), 1)
 
 
-def _write(stored: TaskExamples, task: Any, slot: Any, example: Any) -> TaskExamples:
+def check_row(stored: TaskExamples, example: Any) -> None:
+    """Raises `ValueError` unless `example` is like a stored row."""
     row = jax.tree.map(
         lambda rows: jax.ShapeDtypeStruct(rows.shape[2:], rows.dtype), stored.examples
     )
-    _checks.same_shapes("example must be like one stored row", row, _checks.shapes(example))
+    _trees.like_row("example must be like one stored row", row, example)
+
+
+def _write(stored: TaskExamples, task: Any, slot: Any, example: Any) -> TaskExamples:
+    check_row(stored, example)
     task, slot = varying_like((jnp.asarray(task, jnp.int32), slot), stored.num_seen)
     # A write past the end is dropped.
     examples = jax.tree.map(

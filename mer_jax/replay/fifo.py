@@ -1,5 +1,6 @@
 """The newest examples: first in, first out."""
 
+import functools
 from typing import Any
 
 import jax
@@ -38,7 +39,10 @@ def fifo(capacity: int) -> Reservoir:
       [9 7 8]
     """
     init = reservoir.reservoir(capacity).init
-    return Reservoir(init, _add, _sample, _add_batch, _sample_and_add, reservoir.after)
+    of_mine = functools.partial(_checks.of_memory, ReservoirState, capacity)
+    add, add_batch = of_mine(_add, draws=False), of_mine(_add_batch, draws=False)
+    sample, sample_and_add = of_mine(_sample), of_mine(_sample_and_add)
+    return Reservoir(init, add, sample, add_batch, sample_and_add, reservoir.after)
 
 
 def _add(

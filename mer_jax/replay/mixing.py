@@ -44,6 +44,9 @@ def mix(
       Abbes et al. (2025), "Revisiting Replay and Gradient Alignment for Continual Pre-Training of
       Large Language Models".
     """
+    order = "mix(key, buffer_state, batch, replay_share)"
+    _checks.random_key(order, key)
+    _checks.state_of(ReservoirState, order, buffer_state)
     size, room = reservoir.check_rows(buffer_state, batch), reservoir.capacity(buffer_state)
     num_replays = _num_replays(replay_share, size, room)
     draw_key, add_key = jax.random.split(key)

@@ -1,11 +1,13 @@
 """The functional reservoir: a uniform sample of a stream, in arrays of fixed size."""
 
+import functools
 from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 
-from mer_jax import _checks, _order
+from mer_jax import _checks, _order, _trees
+from mer_jax._described import described
 from mer_jax._meshes import all_rows, varying_like
 from mer_jax.types import exportable
 
@@ -132,13 +134,15 @@ def reservoir(capacity: int) -> Reservoir:
     def init(example: Any) -> ReservoirState:
         """An empty reservoir for examples shaped like `example` (arrays or shape structs)."""
         if not jax.tree.leaves(example):
-            raise ValueError(f"example must hold an array at least, got {example!r}")
+            raise ValueError(f"example must hold an array at least, got {described(example)}")
         examples = jax.tree.map(
-            lambda leaf: jnp.zeros((capacity, *leaf.shape), leaf.dtype), _checks.shapes(example)
+            lambda leaf: jnp.zeros((capacity, *leaf.shape), leaf.dtype), _trees.shapes(example)
         )
         return varying_like(ReservoirState(examples, jnp.zeros((), jnp.int32)), example)
 
-    return Reservoir(init, add, sample, add_batch, sample_and_add, after)
+    of_mine = functools.partial(_checks.of_memory, ReservoirState, capacity)
+    mine = of_mine(add), of_mine(sample), of_mine(add_batch), of_mine(sample_and_add)
+    return Reservoir(init, *mine, after)
 
 
 def add(key: jax.Array, state: ReservoirState, example: Any, offered: Any = True) -> ReservoirState:
@@ -280,18 +284,17 @@ def check_row(state: ReservoirState, example: Any) -> None:
     row = jax.tree.map(
         lambda rows: jax.ShapeDtypeStruct(rows.shape[1:], rows.dtype), state.examples
     )
-    _checks.same_shapes(
-        "example must be like one row of the reservoir", row, _checks.shapes(example)
-    )
+    _trees.like_row("example must be like one row of the reservoir", row, example)
 
 
 def check_rows(state: ReservoirState, batch: Any) -> int:
     """The number of rows of a batch. Raises `ValueError` unless they are like rows of the state."""
-    shapes = _checks.shapes(batch)
+    shapes = _trees.shapes(batch)
     sizes = {leaf.shape[:1] for leaf in jax.tree.leaves(shapes)}
     if len(sizes) != 1 or sizes & {(), (0,)}:
         raise ValueError(
-            f"batch must be arrays with an axis of examples in common, of at least 1, got {shapes}"
+            "batch must be arrays with an axis of examples in common, of at least 1, got "
+            f"{described(shapes)}; mer_jax.in_batches makes batches of a stream"
         )
     check_row(
         state, jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), shapes)

@@ -8,9 +8,11 @@ import jax.numpy as jnp
 import optax
 from jax.custom_batching import custom_vmap
 
-from mer_jax import _checks
+from mer_jax import _calls, _checks
+from mer_jax._described import described
 from mer_jax._meshes import varying_like
 from mer_jax._precision import master_of, wide
+from mer_jax.losses import one_number
 from mer_jax.networks import Model
 from mer_jax.replay.reservoir import Reservoir, ReservoirState
 from mer_jax.rl.agent import Agent, AgentState, Transition
@@ -44,11 +46,10 @@ def q_agent(
     """
     judge = judging(model, discount)
     target_every = _checks.positive_int("target_every", target_every)
-    if not callable(epsilon):
-        raise ValueError(
-            f"epsilon must be a function of the step, got {epsilon!r}; give an optax "
-            "schedule, such as optax.constant_schedule(0.1)"
-        )
+    epsilon = _chance_of(epsilon)
+    like, advice = "a reservoir or a fifo", "give mer_jax.rl.fifo(capacity)"
+    _checks.with_functions("memory", memory, "init add sample", like=like, advice=advice)
+    apply, loss_fn = apply_of(model), one_number(model.loss)
 
     def init(params: Params, transition: Transition) -> AgentState:
         params = as_state(params)
@@ -62,7 +63,7 @@ def q_agent(
 
     def act(key: jax.Array, state: AgentState, obs: jax.Array) -> jax.Array:
         chance_key, action_key = jax.random.split(key)
-        values = model.apply(state.params, obs, None)
+        values = apply(state.params, obs, None)
         chance = jax.random.uniform(chance_key, (), jnp.float32)
         at_random = chance < jnp.asarray(epsilon(state.step), jnp.float32)
         action = jax.random.randint(action_key, (), 0, values.shape[-1], jnp.int32)
@@ -74,7 +75,7 @@ def q_agent(
         add_key, learn_key = jax.random.split(key)
         one = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], transition)
         judged = jax.tree.map(lambda leaf: leaf[0], judge(state.target, one))
-        loss = model.loss(state.params, judged)
+        loss = loss_fn(state.params, judged)
         state = state._replace(memory=_add_apart(memory, add_key, state, transition))
         params, master, opt_state = learn(learn_key, state, transition, judge)
         step = state.step + 1
@@ -83,17 +84,48 @@ def q_agent(
         return AgentState(params, target, opt_state, state.memory, step, master), Info(loss)
 
     def values(params: Params, obs: Any) -> jax.Array:
-        return model.apply(params, obs, None)
+        return apply(params, obs, None)
 
+    act = _checks.of_state(AgentState, act, "act(key, state, obs)")
+    update = _checks.of_state(AgentState, update, "update(key, state, transition)")
     return Agent(init, act, update, values)
+
+
+def _chance_of(epsilon: Callable[[jax.Array], Any]) -> Callable[[jax.Array], Any]:
+    """The chance of a random action as a function, whose errors become one line."""
+    if not callable(epsilon):
+        raise ValueError(
+            f"epsilon must be a function of the step, got {described(epsilon)}; give an optax "
+            "schedule, such as optax.constant_schedule(0.1)"
+        )
+    return _calls.explained(
+        epsilon, "epsilon(step)", gives="give the chance of a random action", advice="take the step"
+    )
+
+
+def apply_of(model: Model) -> Callable[..., jax.Array]:
+    """`model.apply`, whose errors become one line."""
+    _checks.with_functions(
+        "model",
+        model,
+        "apply loss",
+        like="a Model, such as mer_jax.rl.q_network(...)",
+        advice="give the model itself, or make one by mer_jax.networks.Model(init, apply, loss)",
+    )
+    return _calls.explained(
+        model.apply,
+        "model.apply(params, obs, task)",
+        gives="give a value for each action",
+        advice="take these three, and give one observation that fits the parameters",
+    )
 
 
 def judging(model: Model, discount: Any) -> Judge:
     """The Q-learning targets of transitions `[k, ...]`: r + discount max Q(s', .)."""
-    discount = _checks.rate("discount", discount, largest=1)
+    discount, apply = _checks.rate("discount", discount, largest=1), apply_of(model)
 
     def judge(target: Params, batch: Transition) -> Judged:
-        values = jax.vmap(model.apply, (None, 0, None))(target, batch.next_obs, None)
+        values = jax.vmap(apply, (None, 0, None))(target, batch.next_obs, None)
         ahead = jnp.where(batch.terminal, 0, values.max(-1))
         # Half precision is too coarse for returns, which are sums.
         ahead = ahead.astype(jnp.promote_types(ahead.dtype, jnp.float32))

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from gymnax.environments import spaces
 
-from mer_jax import _checks
+from mer_jax import _calls, _checks
 from mer_jax._meshes import varying_like
 from mer_jax.branches import any_in_batch
 from mer_jax.rl.agent import Agent, AgentState, Transition
@@ -76,6 +76,8 @@ def start(key: jax.Array, agent: Agent, env: Any, env_params: Any, params: Param
       >>> print(state.obs.shape, state.episode_return)
       (4,) 0.0
     """
+    _checks.random_key("start(key, agent, env, env_params, params)", key)
+    _check_agent(agent, "start(key, agent, env, env_params, params)")
     obs, game = env.reset(key, env_params)
     _check_actions(agent, env, env_params, params, obs)
     nothing = jax.tree.map(jnp.zeros_like, obs)
@@ -130,6 +132,10 @@ def play(
       >>> print(info.loss.shape, state.agent.step, played.score.shape)
       (20,) 20 (2,)
     """
+    order = "play(key, agent, env, env_params, state, num_frames)"
+    _checks.random_key(order, key)
+    _check_agent(agent, order)
+    _checks.state_of(PlayState, order, state, "start")
     num_frames = _checks.count("num_frames", num_frames)
 
     def frame(state: PlayState, _: None) -> tuple[PlayState, PlayInfo]:
@@ -204,6 +210,11 @@ def evaluate(
     """
     num_episodes = _checks.positive_int("num_episodes", num_episodes)
     max_frames = _checks.positive_int("max_frames", max_frames)
+    order = "evaluate(key, policy, env, env_params, num_episodes, max_frames)"
+    _checks.random_key(order, key)
+    policy = _calls.explained(
+        policy, "policy(obs)", gives="give one action", advice="take one observation, see greedy"
+    )
 
     def unfinished(carry: tuple[Any, ...]) -> jax.Array:
         number, (*_, over) = carry
@@ -244,6 +255,12 @@ def _evaluated_frame(
     over = over | jnp.asarray(terminal, bool) | jnp.asarray(cut_short, bool)
     obs, games = _like((obs, games), (after_obs, after))
     return obs, games, Played(played.score + reward, gains), over
+
+
+def _check_agent(agent: Any, order: str) -> None:
+    """Raises `ValueError` unless `agent` has the functions of an `Agent`."""
+    like, advice = "an Agent, such as mer_jax.rl.dqn(...)", f"give arguments in the order {order}"
+    _checks.with_functions("agent", agent, "init act update", like=like, advice=advice)
 
 
 def _check_actions(agent: Agent, env: Any, env_params: Any, params: Params, obs: Any) -> None:

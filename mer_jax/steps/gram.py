@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from mer_jax._meshes import varying_like
 from mer_jax._order import after
 from mer_jax._precision import is_narrow
-from mer_jax.losses import DenseFirstLoss
+from mer_jax.losses import DenseFirstLoss, explained_on_rows
 from mer_jax.steps.reptile import interpolate
 from mer_jax.types import LossFn, Params
 
@@ -113,7 +113,8 @@ def _scan_grams(
         return _Layers(kernel, layers.bias - steps.first.sum(0), steps.rest), losses
 
     start = _Layers(kernel.T if is_turned else kernel, bias, rest)
-    layers, losses = jax.lax.scan(one_group, start, groups)
+    with explained_on_rows(loss, params, groups[0], 3):
+        layers, losses = jax.lax.scan(one_group, start, groups)
     kernel = layers.kernel.T if is_turned else layers.kernel
     return loss.merge(kernel, layers.bias, layers.rest), losses
 

@@ -5,7 +5,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from mer_jax.losses import DenseFirstLoss, gradient_of_sum, value_and_gradient, weighted_sum
+from mer_jax.losses import (
+    DenseFirstLoss,
+    explained_on_rows,
+    gradient_of_sum,
+    value_and_gradient,
+    weighted_sum,
+)
 from mer_jax.steps import gram
 from mer_jax.types import LossFn, Params
 
@@ -39,7 +45,8 @@ def meta_gradients(
         return _exact(loss_fn, theta, alpha, batch, meta)
     size: int = jax.tree.leaves(batch)[0].shape[0]
     if gram.fits(loss_fn, theta) and size * (size + len(shares)) <= LARGEST_PAIRS:
-        return _first_order_on_pairs(loss_fn, theta, alpha, batch, meta)
+        with explained_on_rows(loss_fn, theta, batch, 1):
+            return _first_order_on_pairs(loss_fn, theta, alpha, batch, meta)
     return _first_order(loss_fn, theta, alpha, batch, meta)
 
 

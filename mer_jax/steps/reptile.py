@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from mer_jax import _checks, _optimizers
+from mer_jax import _checks, _optimizers, _trees
 from mer_jax._precision import rounded, wide
 from mer_jax.branches import where_needed
 from mer_jax.types import Params, as_state, exportable
@@ -33,12 +33,16 @@ def interpolate(start: Params, end: Params, rate: jax.typing.ArrayLike) -> Param
       10 and 12 of algorithm 1, with rates beta and gamma.
     """
 
+    if other := _trees.different_structure(start, end):
+        raise ValueError(f"end must be like start: {other}; give parameters of one network")
+
     def leaf(s: jax.Array, e: jax.Array) -> jax.Array:
         dtype = jnp.result_type(s)
         if not jnp.issubdtype(dtype, jnp.floating) or jnp.shape(s) != jnp.shape(e):
             raise ValueError(
                 "expected floating-point leaves of the same shape in start and end, got "
-                f"{dtype}{list(jnp.shape(s))} and {jnp.result_type(e)}{list(jnp.shape(e))}"
+                f"{dtype}{list(jnp.shape(s))} and {jnp.result_type(e)}{list(jnp.shape(e))}; give "
+                "parameters of one network"
             )
         # In half precision the two shares of a small rate would not add up to 1.
         wide = jnp.promote_types(dtype, jnp.float32)

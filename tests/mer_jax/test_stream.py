@@ -36,7 +36,7 @@ def test_each_step_has_its_own_key_and_they_go_on_where_they_stopped():
 
 def test_a_state_that_does_not_count_is_refused():
     learner = Learner(lambda params, example: params, lambda key, state, example: (state, None))
-    with pytest.raises(ValueError, match=r"a state with a field `step`.*got tuple"):
+    with pytest.raises(ValueError, match=r"a state with a field `step`.*got \(\);"):
         mer_jax.run(jax.random.key(0), learner, (), jnp.zeros(2))
 
 

@@ -184,7 +184,7 @@ def test_a_network_that_learns_one_by_one_learns_the_same():
     ("call", "message"),
     [
         (lambda: mer_jax.der(MODEL.loss, optimizer=optax.sgd(0.1), alpha=1.0, **SIZES),  # type: ignore[arg-type]
-         "model must have `apply` and `loss`, .*, got DenseFirstLoss"),
+         "model must be a Model with `apply` and `loss`, .*, got a DenseFirstLoss"),
         (lambda: mer_jax.der(MODEL, optimizer=optax.sgd(0.1), alpha=-1.0, **SIZES), "alpha must"),
         (lambda: mer_jax.der_plus_plus(
             MODEL, optimizer=optax.sgd(0.1), alpha=1.0, beta=-1.0, **SIZES), "beta must"),
