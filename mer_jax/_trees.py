@@ -77,6 +77,11 @@ def _leaves(tree: Any) -> dict[str, Any]:
     return {jax.tree_util.keystr(path) or "itself": leaf for path, leaf in leaves}
 
 
+def row(rows: Any) -> Any:
+    """Shapes and dtypes of one row of a pytree of `[n, ...]`."""
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), rows)
+
+
 def like_row(what: str, row: Any, example: Any) -> None:
     """Raises `ValueError` unless an example is like a stored row.
 

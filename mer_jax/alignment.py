@@ -123,8 +123,7 @@ def watch(
     """Wraps a learner to measure transfer and interference at each update.
 
     Each update compares the gradient on the incoming example with the gradient on a past example.
-    The state and the random draws of the wrapped learner do not change. `WatchedInfo` replaces its
-    info, of which only `loss` remains.
+    The wrapped learner learns the same. `WatchedInfo` replaces its info and keeps only `loss`.
 
     Args:
       learner: any learner. Pass the result of `map_examples`, so that only references are stored.

@@ -36,9 +36,8 @@ def gaussians(
 ) -> Learner[GaussiansState, Info]:  # fmt: skip
     """Experience replay of generated examples. No example is stored.
 
-    The state has the mean and the variance of every pixel in float32, for each class of each task.
-    A replay takes the class and the task of a random past example. Its pixels are independent and
-    normally distributed. They are rounded and clipped to 0, 1, ..., 255.
+    The state has the mean and the variance of every pixel for each class of each task. A replay
+    takes class and task of a past example. Its pixels are independent, normal and rounded.
 
     Args:
       model: network and loss. The number of its logits is the number of classes C.
@@ -51,10 +50,9 @@ def gaussians(
 
     def init(params: Params, example: Example) -> GaussiansState:
         logits = jax.eval_shape(model.apply, params, example.x, example.task)
-        rows = num_tasks * logits.shape[-1]
-        none = jnp.zeros((rows, *jnp.shape(example.x)))
-        step = jnp.zeros((), jnp.int32)
-        return GaussiansState(params, optimizer.init(params), step, jnp.zeros(rows), none, none)
+        none = jnp.zeros((rows := num_tasks * logits.shape[-1], *jnp.shape(example.x)))
+        begun = params, optimizer.init(params), jnp.int32(0)
+        return GaussiansState(*begun, jnp.zeros(rows), none, none)
 
     def update(
         key: jax.Array, state: GaussiansState, example: Example

@@ -106,7 +106,6 @@ def ewc(
         _checks.rate("strength", strength),
         augment,
     )
-
     update = _checks.of_state(EWCState, partial(_update, settings))
     return Learner(partial(_init, settings), update)
 

@@ -96,8 +96,7 @@ def la_maml_update(
     )
     if isinstance(alpha_rate, jax.Array) or alpha_rate != 0:
         alpha = _step(alpha, alpha_rate, _clipped(of_alpha, clip))
-    of_theta = _clipped(of_theta, clip)
-    theta = _moved(theta, alpha, weight_rate, of_theta)
+    theta = _moved(theta, alpha, weight_rate, _clipped(of_theta, clip))
     return rounded(theta, params), rounded(alpha, rates), meta_loss
 
 
@@ -279,4 +278,4 @@ def _row(example: Any) -> Any:
     shapes = _trees.shapes(example)
     if any(leaf.ndim == 0 for leaf in jax.tree.leaves(shapes)):
         return shapes
-    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), shapes)
+    return _trees.row(shapes)

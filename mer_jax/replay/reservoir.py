@@ -281,9 +281,7 @@ def capacity(state: ReservoirState) -> int:
 
 def check_row(state: ReservoirState, example: Any) -> None:
     """Raises `ValueError` unless `example` is like one row of `state.examples`."""
-    row = jax.tree.map(
-        lambda rows: jax.ShapeDtypeStruct(rows.shape[1:], rows.dtype), state.examples
-    )
+    row = _trees.row(state.examples)
     _trees.like_row("example must be like one row of the reservoir", row, example)
 
 
@@ -296,8 +294,6 @@ def check_rows(state: ReservoirState, batch: Any) -> int:
             "batch must be arrays with an axis of examples in common, of at least 1, got "
             f"{described(shapes)}; mer_jax.in_batches makes batches of a stream"
         )
-    check_row(
-        state, jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), shapes)
-    )
+    check_row(state, _trees.row(shapes))
     ((size,),) = sizes
     return int(size)

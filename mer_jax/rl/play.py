@@ -233,9 +233,8 @@ def evaluate(
     all_games = _like(*[(obs, games, Played(none.astype(jnp.float32), none), none > 0)] * 2)
     all_games = varying_like(all_games, key, env_params, obs, games, jax.vmap(policy)(obs))
     # All episodes share the frame number, so that the loop stays one loop under a `vmap`.
-    first = jnp.int32(0)
-    all_games = _varying_as_after(lambda games: frame((first, games))[1], all_games)
-    played: Played = jax.lax.while_loop(unfinished, frame, (first, all_games))[1][2]
+    all_games = _varying_as_after(lambda games: frame((0, games))[1], all_games)
+    _, (*_, played, _) = jax.lax.while_loop(unfinished, frame, (jnp.int32(0), all_games))
     return played
 
 
@@ -295,8 +294,7 @@ def _like(old: Any, new: Any) -> Any:
 def _varying_as_after(step: Callable[[Any], Any], carry: Any) -> Any:
     """The carry of a loop, varying in `jax.shard_map` over all axes that the step adds.
 
-    A step may read arrays other than its arguments, such as the parameters of a policy. Their axes
-    only show in its results. The results are not computed, since only their types are used.
+    A step may read other arrays, such as the parameters of a policy, whose axes its results have.
     """
     if not jax.sharding.get_abstract_mesh().manual_axes:
         return carry

@@ -28,11 +28,6 @@ def test_an_example_is_short(path):
     assert len(path.read_text().splitlines()) <= 60
 
 
-@pytest.mark.parametrize("example", ["with_nnx", "pure_function"])
-def test_all_tasks_are_known_in_the_end(example):
-    assert names_after(example)["accuracy"] > 0.8
-
-
 def test_the_first_task_is_kept():
     known = np.asarray(names_after("own_scan")["metrics"]["task 0"])
     assert known[0] < 0.8 < known[199]
@@ -73,13 +68,6 @@ def test_an_experiment_in_one_file(tmp_path, monkeypatch):
     assert mer.spread("error").mean < er.spread("error").mean < 0.1
     assert mer.array("error_curve").shape == (1, 16, 3)
     assert (tmp_path / "error.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_rates_make_a_difference():
-    table = np.asarray(names_after("sweep")["table"])
-    assert table.shape == (2, 3, 3)
-    assert table.mean(-1).max() > 0.8
-    assert np.ptp(table.mean(-1)) > 0.05
 
 
 def test_dictionaries_are_kept_as_they_are():
