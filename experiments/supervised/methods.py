@@ -132,7 +132,7 @@ mer: alpha beta gamma batch_size num_batches
   permutations 5120: 0.03 0.03 1 101 10 | 500: 0.03 0.03 1 26 10 | 200: 0.03 0.03 1 11 10
   many-permutations 5120: 0.1 0.01 1 6 10 | 500: 0.03 0.03 1 6 10
   * omniglot 5120: 0.01 0.5 1 26 1 | 500: 0.1 0.03 1 11 10
-  * omniglot-augmented 5120: 0.03 0.2 1 26 3
+  * omniglot-augmented 5120: 0.03 0.2 1 26 3 | 500: 0.1 0.2 1 26 1
   * split 500: 0.1 0.01 1 11 10
 mer-big-batch: alpha gamma batch_size
   rotations 5120: 0.03 0.1 101 | 500: 0.1 0.03 11 | 200: 0.1 0.03 26
@@ -152,6 +152,7 @@ er: alpha batch_size
   permutations 5120: 0.1 26 | 500,200: 0.1 11
   many-permutations 5120,500: 0.1 26
   * omniglot 5120: 0.1 26
+  * omniglot-augmented 5120: 0.1 76 | 500: 0.1 26
   * split 500: 0.2 26
 er-by-task: alpha batch_size
   rotations 5120: 0.03 101 | 500: 0.01 101 | 200: 0.01 51
