@@ -12,6 +12,7 @@ LONGEST = 100
 def described(value: Any, longest: int = LONGEST) -> str:
     """One line with the shapes and dtypes of a pytree, or the name of another value.
 
+    >>> import numpy as np
     >>> from mer_jax._described import described
     >>> described({"x": np.zeros((2, 3), np.float32)}), described(np.zeros)
     ("{'x': float32[2, 3]}", 'the function zeros')

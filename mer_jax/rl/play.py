@@ -210,8 +210,7 @@ def evaluate(
     """
     num_episodes = _checks.positive_int("num_episodes", num_episodes)
     max_frames = _checks.positive_int("max_frames", max_frames)
-    order = "evaluate(key, policy, env, env_params, num_episodes, max_frames)"
-    _checks.random_key(order, key)
+    _checks.random_key("evaluate(key, policy, env, env_params, num_episodes, max_frames)", key)
     policy = _calls.explained(
         policy, "policy(obs)", gives="give one action", advice="take one observation, see greedy"
     )
