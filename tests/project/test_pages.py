@@ -201,3 +201,21 @@ def test_split_classes_have_the_recorded_numbers():
         for memories, cell in zip((200, 500, 5120), cells, strict=True):
             assert f"| MNIST | {name} | {memories} | {cell} |" in recorded
     assert len(shown) == 3
+
+
+def test_augmented_drawings_have_the_recorded_numbers():
+    text = " ".join(read("reproduction.md").partition("**Augmented drawings.**")[2].split())
+    recorded = json.loads((RESULTS / "omniglot.json").read_text(encoding="utf-8"))
+    (mer,) = recorded["augmented/omniglot/mer-5120"]["results"]
+    retained, learned = mer["retained_accuracy"], mer["learning_accuracy"]
+    assert f"**MER 5120 retains {retained['mean']:.1f} ± {retained['std']:.1f} %**" in text
+    assert f"and learns {learned['mean']:.1f} %" in text
+    tried = json.loads((RESULTS / "augmented-sweeps.json").read_text(encoding="utf-8"))
+    best = {}
+    for name, cell in tried.items():
+        key = name.rpartition("/")[2].partition("-alpha")[0]
+        best[key] = max(best.get(key, 0), cell["results"][0]["retained_accuracy"]["mean"])
+    shown = [f"{best[name]:.1f}" for name in ("mer-1020", "er-1020", "mer-100", "er-100")]
+    assert f"MER retains {shown[0]} % with three batches" in text
+    assert f"ER retains {shown[1]} with batches of 76" in text
+    assert f"MER retains {shown[2]} % and ER {shown[3]}." in text
