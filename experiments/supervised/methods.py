@@ -239,7 +239,7 @@ def sweep(
     benchmark = augmented if is_augmented and (method, augmented) in CHOSEN else benchmark
     how, rows = "published", PUBLISHED.get((method, benchmark))
     if rows is None:
-        how = "chosen by a sweep"
+        how = "chosen"
         rows = CHOSEN.get((method, benchmark), {None: {}})
     nearest = min(rows, key=lambda size: abs((size or 0) - capacity))
     known = rows[nearest] | ({"capacity": capacity} if "capacity" in uses else {})

@@ -3,6 +3,7 @@
 import functools
 import re
 import shlex
+import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -117,7 +118,7 @@ class Table(NamedTuple):
         def draw(file: str, plot: Callable[..., object], **how: Any) -> None:
             files.write(folder / file, functools.partial(plot, **how))
 
-        with noted(f"reduced:{flags}" if (flags := reduced(rows)) else ""):
+        with noted(textwrap.fill(f"reduced:{flags}", 60) if (flags := reduced(rows)) else ""):
             files.write_text(folder / f"{name}.md", self.text(name, rows, draw, folder))
         digest = {}
         for cell, same in grouped(rows, lambda row: row.cell.name):

@@ -203,7 +203,7 @@ def test_published_settings_fit_their_methods():
     (choice,) = methods.sweep("online", "rotations", 1, {"alpha": (1,)})
     assert choice.about["settings_source"] == "given"
     (choice,) = methods.sweep("agem", "rotations", 100, {})
-    source = "chosen by a sweep for rotations with 200 memories (none was chosen for 100)"
+    source = "chosen for rotations with 200 memories (none was chosen for 100)"
     assert choice.about["settings_source"] == f"alpha, sample_size as {source}"
     (plain,) = methods.sweep("mer", "omniglot", 5120, {})
     (choice,) = methods.sweep("mer", "omniglot", 5120, {}, is_augmented=True)
