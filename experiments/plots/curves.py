@@ -131,7 +131,10 @@ def _panel(axis: Axes, result: Result) -> None:
             (known <= task, ":", "before it was learned"),
             (known >= task, "-", "after"),
         ):
-            how: Any = {"lw": 0.8 if style == "-" else 0.5, "label": f"a task, {name}"}
+            how: Any = {
+                "lw": 0.8 if style == "-" else 0.5,
+                "label": "" if task else f"a task, {name}",
+            }
             axis.plot(examples[at := known[part]], line[at], style, color=colors[task], **how)
     whole, seen = seen_so_far(R)
     if whole:

@@ -141,7 +141,7 @@ def run(
             if not distributed.is_first():
                 continue
             if draws:
-                caption = f"{study.caption} Seconds: wall time of all its seeds and settings."
+                caption = f"{study.caption} Seconds: wall time of all seeds and settings."
                 text = markdown(record.table(study.digits), caption)
                 files.write_text(config.out / "table.md", text)
                 study.draw(record, config.out)

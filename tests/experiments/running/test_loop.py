@@ -267,7 +267,7 @@ def test_one_is_singular(tmp_path, capsys):
     run(tmp_path, "--tasks", 1, "--seeds", 1)
     assert "A toy of 1 task.\n" in capsys.readouterr().out
     last = (tmp_path / "table.md").read_text().splitlines()[-1]
-    assert last == "A toy of 1 task. Seconds: wall time of all its seeds and settings."
+    assert last == "A toy of 1 task. Seconds: wall time of all seeds and settings."
 
     def caption(text):
         study = toy.prepare(toy.Config(), print)._replace(caption=text)
