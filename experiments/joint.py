@@ -3,11 +3,12 @@
 import dataclasses
 import functools
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import tyro
 
 from experiments.plots import stream
 from experiments.running.batches import Arm, Setting, Study
@@ -17,7 +18,9 @@ from experiments.running.program import Program, Say, main
 from experiments.supervised.problem import functions, keys
 from experiments.supervised.study import DrawTasks, alphabets
 from mer_jax import networks
+from mer_jax.augmentation import augmented
 from mer_jax.data import benchmarks
+from mer_jax.data.augment import random_affine
 from mer_jax.data.benchmarks import Base, Tasks
 from mer_jax.losses import mean_gradient
 from mer_jax.types import Example, Params
@@ -26,8 +29,10 @@ from mer_jax.types import Example, Params
 NETWORKS: dict[str, dict[str, Any]] = {
     "VALID": {"pool_padding": "VALID"},
     "SAME": {"pool_padding": "SAME"},
-    "SAME, normalized": {"pool_padding": "SAME", "normalize": True},
+    "SAME-normalized": {"pool_padding": "SAME", "normalize": True},
 }
+NAMES = tyro.conf.arg(metavar="NAME ...", help=f"Networks to train, of {', '.join(NETWORKS)}.")
+AUGMENTED = " Augmented: shifts up to {:g} pixels, matrix {:g}."
 convnet = functools.lru_cache(networks.convnet)
 
 
@@ -45,11 +50,18 @@ class Training(Flags):
     """Drawings in a step of plain SGD."""
     alpha: float = 0.1
     """Learning rate."""
+    network: Annotated[tuple[Literal[*NETWORKS], ...], NAMES] = (*NETWORKS,)  # type: ignore
+    last_filters: int = 64
+    """Filters of the network's last module."""
+    shift: float = 0.0
+    """Augmentation, drawn anew in each pass: the largest shift in pixels."""
+    matrix: float = 0.0
+    """Augmentation: the largest distance of each entry of a 2 x 2 matrix from the identity."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Config(Data, Run, Training):
-    """Trains three variants of the Omniglot network on all drawings of some alphabets at once.
+    """Trains variants of the Omniglot network on all drawings of some alphabets at once.
 
     This is not continual learning. It shows how much of a method's error is due to the network.
     """
@@ -65,27 +77,34 @@ class Config(Data, Run, Training):
 
     def check(self) -> None:
         super().check()
-        self.positive("tasks", "memories", "passes", "batch_size")
-        self.rates("alpha")
+        self.positive("tasks", "memories", "passes", "batch_size", "last_filters")
+        self.rates("alpha", "shift", "matrix")
+        self.different("network")
         self.fit(100, seeds=self.seeds, passes=self.passes)
 
 
 @functools.lru_cache(maxsize=32)
-def problem(model: networks.Model, batch_size: int, alpha: float) -> Problem:
+def problem(
+    model: networks.Model, batch_size: int, alpha: float, shift: float = 0, matrix: float = 0
+) -> Problem:
     """SGD on the drawings `own.data.images[0]`. Shared are both `Base`s. A chunk is one pass."""
+    augment = random_affine(shift=shift, matrix=matrix) if shift or matrix else None
 
     def advance(params: Params, own: Own, shared: tuple[Base, Base], place: jax.Array) -> Any:
         pass_key = jax.random.fold_in(keys(own.seed)[1], place)
         order = jax.random.permutation(pass_key, own.data.images[0])
         shares = jnp.full(batch_size, 1 / batch_size)
 
-        def step(params: Params, rows: jax.Array) -> tuple[Params, None]:
+        def step(params: Params, at: tuple[jax.Array, jax.Array]) -> tuple[Params, None]:
+            batch_key, rows = jax.random.fold_in(pass_key, at[0]), at[1]
             batch = Example(shared[0].images[rows], shared[0].labels[rows], jnp.zeros_like(rows))
-            grads = mean_gradient(model.loss, params, batch, shares)
+            shown = augmented(augment, batch_key, batch, num_axes=1)
+            grads = mean_gradient(model.loss, params, shown, shares)
             return jax.tree.map(lambda p, g: p - alpha * g, params, grads), None
 
-        whole = len(order) // batch_size * batch_size
-        params, _ = jax.lax.scan(step, params, order[:whole].reshape(-1, batch_size))
+        steps = len(order) // batch_size
+        rows = order[: steps * batch_size].reshape(steps, batch_size)
+        params, _ = jax.lax.scan(step, params, (jnp.arange(steps), rows))
         return params, None, is_finite(params)
 
     def same(params: Params, *_: Any) -> Params:
@@ -119,17 +138,19 @@ def prepare(config: Config, say: Say) -> Study:
     if len({one.images.size for one in tasks}) > 1:
         raise ValueError("the seeds' alphabets differ in number of drawings: give --memories")
     schedule = every("passes", 1, config.passes, chunk=1, between=1, first=1)
-    size, settings = config.batch_size, [Setting({"alpha": config.alpha})]
-    num_classes = int(base.labels.max()) + 1
+    settings = [Setting({"alpha": config.alpha})]
+    how = config.batch_size, config.alpha, config.shift, config.matrix
+    num_classes, features = int(base.labels.max()) + 1, (64, 64, 64, config.last_filters)
+    variants = {name: {"features": features} | NETWORKS[name] for name in config.network}
     return Study(
-        [Arm(name, name, problem(convnet(num_classes, **how), size, config.alpha), settings)
-         for name, how in NETWORKS.items()],
+        [Arm(name, name, problem(convnet(num_classes, **variant), *how), settings)
+         for name, variant in variants.items()],
         schedule, config.all_seeds(), data=benchmarks.stack(tasks), shared=(base, base),
         caption=(
             f"Omniglot, {config.tasks} alphabets at once: accuracy on all test drawings after "
             f"{config.passes} passes over {config.memories or 'all'} training drawings, in %."
-        ),
-        identity={"batch_size": size, "networks": NETWORKS},
+        ) + AUGMENTED.format(*how[2:]) * any(how[2:]),
+        identity={"networks": variants, "how": how},
         metrics={"test_accuracy": "Test accuracy"},
         measure=measure,
         draw=stream.by_task("accuracies", "test accuracy, %", "accuracy.png", schedule,

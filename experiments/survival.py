@@ -17,7 +17,7 @@ from typing_extensions import TypedDict
 from experiments.running import devices, files, progress, record
 from experiments.running.command_line import command, deciding, errors, parse
 from experiments.running.interrupt import asked_to_stop
-from experiments.running.options import Out
+from experiments.running.options import Flags
 from experiments.running.program import running
 
 MODULE = "experiments.survival"
@@ -52,7 +52,7 @@ class Known(TypedDict):
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(Out):
+class Config(Flags):
     """Kills runs at random moments, resumes them, and compares their results with undisturbed runs.
 
     Each takes 20 to 50 seconds on two cores. One that ends before its moment is started again.

@@ -16,7 +16,7 @@ from experiments.bench.rows import RATIO, Row, parts
 from experiments.running import devices, files, progress, record
 from experiments.running.command_line import command, deciding, errors, parse
 from experiments.running.interrupt import asked_to_stop
-from experiments.running.options import Data, Out
+from experiments.running.options import Data
 from experiments.running.program import running, tell
 from mer_jax.data import datasets
 
@@ -28,7 +28,7 @@ TOLERANCE = 1.5
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(Out, Data):
+class Config(Data):
     """Measures the cost of MER, as times and as ratios that hold on other machines too.
 
     It takes about two minutes. Whole runs on MNIST are also measured if there is a folder with

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import difflib
+import inspect
 import io
 import itertools
 import json
@@ -11,9 +12,10 @@ import re
 import shutil
 import sys
 import typing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
+import docstring_parser
 import tyro
 
 from experiments.running import progress
@@ -22,7 +24,7 @@ from experiments.running.options import UNDECIDING, flag
 Config = TypeVar("Config")
 
 
-def parse(module: str, config: Callable[..., Config], args: Sequence[str] | None = None) -> Config:
+def parse(module: str, config: type[Config], args: Sequence[str] | None = None) -> Config:
     """Reads flags into `config`, whose docstrings are the help text. Expands `~`.
 
     Raises:
@@ -39,7 +41,10 @@ def parse(module: str, config: Callable[..., Config], args: Sequence[str] | None
     types = {flag(name): of for name, of in typing.get_type_hints(config).items()}
     try:
         with contextlib.redirect_stderr(complaint):
-            read = tyro.cli(config, prog=f"python -m {module}", args=args)
+            read: Any = tyro.cli(
+                framed(config), prog=f"python -m {module}", args=args,
+                config=(tyro.conf.OmitArgPrefixes,),
+            )  # fmt: skip
     except SystemExit as stop:
         if not stop.code:
             raise
@@ -48,7 +53,29 @@ def parse(module: str, config: Callable[..., Config], args: Sequence[str] | None
         takes_several = typing.get_origin(types.get(name.replace("_", "-"))) is tuple
         if takes_several and after.startswith("--"):
             raise ValueError(f"{name}: expected at least one value, got none")
-    return read
+    flags: dict[str, Any] = {}
+    for name, value in vars(read).items():
+        flags |= vars(value) if dataclasses.is_dataclass(value) else {name: value}
+    return config(**flags)
+
+
+def framed(config: type[Any]) -> type[Any]:
+    """The same flags, those of each base class in a dataclass of its own: a frame of --help."""
+    homes, helps = dict[str, str](), dict[str, str]()
+    for one in reversed(config.__mro__):
+        homes = dict.fromkeys(inspect.get_annotations(one), one.__name__.lower()) | homes
+        texts = docstring_parser.parse_from_object(one).params if one is not object else []
+        helps |= {text.arg_name: " ".join(str(text.description).split()) for text in texts}
+    hints = typing.get_type_hints(config, include_extras=True)
+    own, frames = list[Any](), dict[str, list[Any]]()
+    for field in dataclasses.fields(config):
+        same = dataclasses.field(default=field.default, metadata={"help": helps.get(field.name)})
+        home = homes[field.name]
+        flags = own if home == config.__name__.lower() else frames.setdefault(home, [])
+        flags.append((field.name, hints[field.name], same))
+    parts = [(name, dataclasses.make_dataclass(name, flags)) for name, flags in frames.items()]
+    described = {"__doc__": config.__doc__}
+    return dataclasses.make_dataclass("Framed", parts + own, namespace=described, kw_only=True)
 
 
 def _complaint(hints: dict[str, Any], framed: str) -> str:

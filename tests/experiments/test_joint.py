@@ -18,14 +18,14 @@ from mer_jax.networks import Model
 
 pytestmark = pytest.mark.usefixtures("quick_keys")
 
-SMALL = ["--tasks", "2", "--passes", "4", "--batch-size", "6"]
+SMALL = ["--tasks", "2", "--passes", "4", "--batch-size", "6", "--network", "SAME-normalized"]
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch, made_omniglot):
     """One network of two small modules. The others compile as long."""
-    how = NETWORKS["SAME, normalized"] | {"features": (8, 8)}
-    monkeypatch.setattr(joint, "NETWORKS", {"SAME, normalized": how})
+    how = NETWORKS["SAME-normalized"] | {"features": (8, 8)}
+    monkeypatch.setattr(joint, "NETWORKS", {"SAME-normalized": how})
 
 
 def test_a_network_learns_and_resumes_with_the_same_bits(tmp_path, monkeypatch):
@@ -34,7 +34,7 @@ def test_a_network_learns_and_resumes_with_the_same_bits(tmp_path, monkeypatch):
     main(PROGRAM, [*SMALL, "--out", str(out)])
     known = record.load(out / "metrics.json")
     (result,) = known.results
-    assert (result.title, result.seeds) == ("SAME, normalized", [100])
+    assert (result.title, result.seeds) == ("SAME-normalized", [100])
     assert result.array("accuracies").shape == (1, 4)
     assert result.per_seed["test_accuracy"][0] == result.per_seed["accuracies"][0][-1] > 80
     assert known.about["command"] == f"python -m experiments.joint {' '.join(SMALL)}"
@@ -87,10 +87,33 @@ def test_a_pass_shows_each_drawing_once():
     assert fine
 
 
+def test_drawings_are_augmented_anew_in_each_step():
+    """A loss that is the image's first pixel: its mean over shifts of one white column."""
+    lit = Model(
+        lambda key: jnp.zeros(()), lambda params, x, task: params,
+        lambda params, example: params * example.x.reshape(4, 4)[1, 1],
+    )  # fmt: skip
+    image = np.zeros((4, 4), np.float32)
+    image[:, 1] = 1
+    base = Base(image.reshape(1, 16), np.zeros(1, np.int32))
+    own = Own(np.uint32(0), {}, Tasks(None, None, None, np.zeros((1, 40), np.int32)))
+    moves = []
+    for shift in (0.0, 1.0):
+        part = joint.problem(lit, batch_size=2, alpha=1.0, shift=shift)
+        passes = [jax.jit(part.advance)(jnp.zeros(()), own, (base, base), at)[0] for at in (0, 1)]
+        moves.append([-float(one) / 20 for one in passes])
+    assert moves[0] == [1, 1]
+    assert moves[1][0] != moves[1][1]
+    assert moves[1] == pytest.approx([0.5, 0.5], abs=0.2)  # 1 - |shift|, uniform up to 1
+
+
 def test_bad_flags_get_one_clear_line(tmp_path, capsys):
     for flags, says in (
         (["--passes", "0"], "--passes must be a whole number"),
         (["--alpha", "-1"], "--alpha must be"),
+        (["--last-filters", "0"], "--last-filters must be a whole number"),
+        (["--shift", "-1"], "--shift must be a finite number of at least 0"),
+        (["--network", "VALID", "VALID"], "--network must differ"),
         (["--seed", "4294967296"], "--seed must be in [0, 4294967295]"),
         (["--tasks", "3"], "got 3"),
         (["--tasks", "1", "--seeds", "9"], "give --memories"),
