@@ -4,7 +4,18 @@ import jax
 import jax.numpy as jnp
 
 import mer_jax
-from experiments.examples.stream import first, turning_points
+
+
+def turning_points(key):
+    """200 points of each of three tasks, in half-planes turned by 90 degrees in every other one."""
+    tasks = jnp.repeat(jnp.arange(3), 200)
+    points = jax.random.normal(key, (600, 2))
+    turned = points @ jnp.float32([[0, 1], [-1, 0]])
+    ahead = jnp.where((tasks % 2 == 0)[:, None], points, turned)
+    # The task is part of the input, so that one network can learn all tasks.
+    x = jnp.concatenate([points, jax.nn.one_hot(tasks, 3)], axis=1)
+    return mer_jax.Example(x, (ahead[:, 0] > 0).astype(int), tasks)
+
 
 net = mer_jax.networks.mlp((5, 32, 2))
 mer = mer_jax.mer(net.loss, alpha=0.1, beta=0.3, gamma=1, num_batches=5, batch_size=6, capacity=60)
@@ -23,7 +34,7 @@ def step(carry, at):
 @jax.jit
 def train(key):
     network_key, learn_key = jax.random.split(key)
-    state = mer.init(net.init(network_key), first(stream))
+    state = mer.init(net.init(network_key), jax.tree.map(lambda leaf: leaf[0], stream))
     keys = jax.random.split(learn_key, len(stream.y))
     return jax.lax.scan(step, (state, jnp.float32(0.7)), (keys, stream))
 

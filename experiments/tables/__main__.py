@@ -100,8 +100,8 @@ def main(args: Sequence[str] | None = None) -> None:
     with running(console, "the same command resumes it"):
         missing = [] if config.only_draw else wanted
         pool.run([job for one in missing for job in jobs(one, given, config.out, at_once)], console)
-        table.write(config.table, config.out)
-    console.print(f"{config.out}: {config.table}.md, .json and pictures")
+        written = table.write(config.table, config.out)
+    console.print(f"{config.out}: {', '.join(written)}")
     cells = {cell.name for table in TABLES.values() for cell in table.cells}
     for path in sorted((config.out / "cells").rglob("metrics.json")):
         name = path.parent.relative_to(config.out / "cells")

@@ -26,7 +26,10 @@ GIVEN = ("dataset", "seeds", "seed", "tasks", "examples_per_task", "test_images"
 """Names of flags that the program gives to all cells, and that influence the results."""
 SEEDS = ("seeds", "seed")
 OUT = Path("experiments/results")
-REDUCED = "Made with the flags below, on other data or shorter streams than published."
+REDUCED = (
+    "Made with the flags below, on other data or shorter streams than published. The rates are "
+    "those of whole streams: on a short one a larger alpha may be better."
+)
 
 
 class Row(NamedTuple):
@@ -106,8 +109,8 @@ class Table(NamedTuple):
         page += f"\n\n{REDUCED}" if reduced(rows) else ""
         return f"{page}\n\n{', '.join(commands)}\n"
 
-    def write(self, name: str, folder: Path) -> None:
-        """Writes Markdown, JSON and pictures.
+    def write(self, name: str, folder: Path) -> list[str]:
+        """Writes Markdown, JSON and pictures, and returns their names.
 
         Raises:
           ValueError: if no cell has a record, or one is damaged.
@@ -115,16 +118,21 @@ class Table(NamedTuple):
         if not (rows := self.rows(folder)):
             raise ValueError(f"{folder} holds none of the table's cells; leave out --only-draw")
 
+        written = [f"{name}.md", f"{name}.json"]
+
         def draw(file: str, plot: Callable[..., object], **how: Any) -> None:
+            written.append(file)
             files.write(folder / file, functools.partial(plot, **how))
 
-        with noted(textwrap.fill(f"reduced:{flags}", 60) if (flags := reduced(rows)) else ""):
+        note = f"reduced:{flags}; rates of whole streams" if (flags := reduced(rows)) else ""
+        with noted(textwrap.fill(note, 60)):
             files.write_text(folder / f"{name}.md", self.text(name, rows, draw, folder))
         digest = {}
         for cell, same in grouped(rows, lambda row: row.cell.name):
             results = [row.digest(self.more) for row in same]
             digest[cell] = {"command": same[0].record.about["command"], "results": results}
         files.write_json(folder / f"{name}.json", digest)
+        return written
 
 
 def grouped(rows: list[Row], key: Callable[[Row], Any]) -> list[tuple[Any, list[Row]]]:

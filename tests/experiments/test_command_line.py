@@ -1,6 +1,7 @@
 """Commands that give the same again, and bad input in one line."""
 
 import dataclasses
+import itertools
 import re
 import shlex
 from pathlib import Path
@@ -96,6 +97,18 @@ def test_help_says_each_default_once(name, capsys):
     assert "(default: None)" not in said
     assert "(default: )" not in said
     assert "{None}" not in said
+
+
+def test_help_has_a_frame_for_each_topic_and_whole_lines(capsys):
+    with pytest.raises(SystemExit):
+        command_line.parse("x", supervised.Config, ["--help"])
+    said = capsys.readouterr().out
+    lines = [line.strip("│| ") for line in said.splitlines()]
+    topics = re.findall("(?m)^(?:╭─)? (?:([a-z]+) )?options ", said)
+    assert topics == ["", "stream", "learning", "run", "data", "distributed"]
+    first = next(n for n, line in enumerate(lines) if line.startswith("Spread the runs"))
+    told = list(itertools.takewhile(lambda line: not line.startswith("--"), lines[first:]))
+    assert min(map(len, told[:-1])) > max(map(len, told)) - 20  # none broken early
 
 
 @pytest.mark.parametrize("name", ["supervised", "rl", "language", "joint"])

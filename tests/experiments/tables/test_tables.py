@@ -511,7 +511,7 @@ def test_a_picture_of_a_reduced_table_says_so(tmp_path, saved):
     cell, *_ = games.CELLS
     write(tmp_path / "short", cell, [{}], tasks=2)
     write(tmp_path / "whole", cell, [{}])
-    for folder, note in (("short", "\nreduced: --tasks 2"), ("whole", "")):
+    for folder, note in (("short", "\nreduced: --tasks 2; rates of whole streams"), ("whole", "")):
         main(["rl", "--only-draw", "--out", str(tmp_path / folder)])
         assert saved["rl-catcher.png"].get_suptitle() == f"Catcher{note}"
 
