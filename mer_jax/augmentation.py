@@ -16,17 +16,20 @@ _AUGMENT = 2**31 - 2
 
 
 def augmented(augment: Augment | None, key: jax.Array, examples: Any, num_axes: int = 0) -> Any:
-    """The examples as the loss sees them, each augmented with its own key.
+    """Augments examples, each with its own random key.
 
     Args:
-      augment: None returns the examples as they are, at no cost.
-      key: the step's random key. A part of it is used that no learner uses.
-      examples: pytree of `[..., *shape]`, with `num_axes` leading axes.
-      num_axes: number of leading axes.
+      augment: `augment(key, example) -> example`, on one example. None returns `examples` as they
+        are, at no cost.
+      key: the step's random key. The keys of `augment` are derived from it in a way that changes no
+        other draw of a learner.
+      examples: pytree of arrays with `num_axes` leading axes in common.
+      num_axes: number of leading axes, 0 for one example.
     Returns:
       A pytree with the same leading axes.
     Raises:
-      ValueError: While tracing, if `augment` is not a function, or if it returns no arrays.
+      ValueError: While tracing, if `augment` is not a function, if it fails on one example, or if
+        it returns no arrays.
     """
     if augment is None:
         return examples

@@ -171,14 +171,16 @@ def gradient_of_sum(
 
 
 def mean_gradient(loss_fn: LossFn, params: Params, examples: Any, shares: jax.Array) -> Params:
-    """The gradient of the mean loss over examples.
+    """The gradient of a weighted sum of losses, such as their mean.
 
     Args:
       loss_fn: `loss_fn(params, example) -> []`.
       params: any pytree of floating-point arrays.
       examples: pytree of `[k, ...]`.
-      shares: `[k]`, the weight of each example in the mean.
+      shares: `[k]`, the factor of each example's loss, `1 / k` for the mean.
     Returns:
       A pytree like `params`.
+    Raises:
+      ValueError: While tracing, if a loss is not one number.
     """
     return gradient_of_sum(loss_fn, params, examples, shares)[0]

@@ -19,10 +19,11 @@ class Model(NamedTuple):
     """A network as pure functions.
 
     init: `init(key) -> params`.
-    apply: `apply(params, x, task) -> logits [C]`, on one example.
+    apply: `apply(params, x, task) -> logits [C]`, on one example. Most networks do not read `task`,
+      the task id.
     loss: `loss(params, example) -> []`, the cross-entropy on one `Example`. For a network that
       begins with a dense layer, it is a `DenseFirstLoss`. For a convolutional network, it is an
-      `InTurnOnCPU`.
+      `InTurnOnCPU`. Learners compute both faster than other losses.
     """
 
     init: Callable[[jax.Array], Params]
@@ -156,7 +157,8 @@ def convnet(
 def independent(sizes: Sequence[int], num_tasks: int) -> Model:
     """MLP for each of N tasks, for the learner `mer_jax.independent`.
 
-    The hidden layers of `sizes` are divided by `num_tasks`. The parameters are `TaskParams`.
+    Each hidden width of `sizes` is divided by `num_tasks` and rounded down. The parameters are
+    `TaskParams`.
 
     Args:
       sizes: features of the input and of each layer's output, before the division.

@@ -57,7 +57,7 @@ class Info(NamedTuple):
 
 
 class LearnerState(Protocol):
-    """Fields that the state of every learner has."""
+    """What the state of every learner has: the fields `params` and `step`."""
 
     @property
     def params(self) -> Params:
@@ -69,7 +69,7 @@ class LearnerState(Protocol):
 
 
 class LearnerInfo(Protocol):
-    """Fields that the info of every learner has."""
+    """What the info of every learner has: the field `loss`."""
 
     @property
     def loss(self) -> jax.Array:
@@ -83,13 +83,13 @@ InfoT_co = TypeVar("InfoT_co", bound=LearnerInfo, covariant=True)
 
 
 class Init(Protocol[StateT_co]):
-    """Signature of `Learner.init`."""
+    """`init(params, example) -> state`, see `Learner`."""
 
     def __call__(self, params: Params, example: Any) -> StateT_co: ...
 
 
 class Update(Protocol[StateT, InfoT_co]):
-    """Signature of `Learner.update`."""
+    """`update(key, state, example) -> (state, info)`, see `Learner`."""
 
     def __call__(self, key: jax.Array, state: StateT, example: Any) -> tuple[StateT, InfoT_co]: ...
 

@@ -69,7 +69,7 @@ def random_affine(*, shift: Any = 0.0, matrix: Any = 0.0) -> Augment:
     """Augmentation by a random affine map.
 
     Each call draws a new 2 x 2 matrix and a new shift. `affine` then applies both to the image. The
-    matrix acts about the centre of the image.
+    matrix acts about the centre of the image. Pixels from outside of the image are 0.
 
     Args:
       shift: largest shift in pixels, at least 0. The vertical and the horizontal shift are drawn

@@ -49,18 +49,18 @@ def load(
     num_tests: int | None = None,
     num_pixels: int | None = None,
 ) -> Tasks:
-    """Reads a file of `save` and checks all of it.
+    """Reads a draw of a benchmark that `save` wrote, and checks it against a data set.
 
     Args:
       path: the file.
-      num_images: number of training images.
-      num_tests: number of test images. None is `num_images`.
-      num_pixels: number of pixels of an image. None allows any number.
+      num_images: number of training images of the data set. Rows in the file must be below it.
+      num_tests: number of test images of the data set. None is `num_images`.
+      num_pixels: number of pixels of an image of the data set. None allows any number.
     Returns:
-      The draw, `Tasks`, with the documented dtypes.
+      The draw, `Tasks`, with the dtypes that it documents.
     Raises:
-      DataError: If the file is missing or damaged. If it does not fit the images. This is a
-        `ValueError`.
+      DataError: If the file is missing or damaged. If a row or the number of pixels does not fit
+        the data set. `DataError` is a subclass of `ValueError`.
     """
     try:
         with np.load(path, allow_pickle=False) as file:

@@ -20,21 +20,23 @@ from mer_jax.types import Example, Params
 
 
 def show(base: Base, tasks: Tasks, visit: Visit) -> Example:
-    """Makes the example of a reference, inside a compiled program.
+    """Makes the example that a `Visit` refers to, also inside of `jax.jit`.
+
+    Pixel i of the result is `image[pixels[i]] * mask[i]`, with the task's `pixels` and `mask`.
 
     Args:
       base: the untransformed images.
       tasks: one draw of a benchmark.
-      visit: the reference.
+      visit: the task, and the row of the image in `base`.
     Returns:
-      An `Example` with `x` `[D]` uint8, `y` and `task`.
+      An `Example` with `x` `[D]` uint8, and `y` and `task`, `[]` int32.
     Example:
       >>> import numpy as np
       >>> from mer_jax.data import benchmarks
       >>> base = benchmarks.Base(np.array([[10, 20, 30]], np.uint8), np.array([7], np.int32))
       >>> reverse = benchmarks.Tasks(
       ...     pixels=np.array([[2, 1, 0]]), mask=np.ones((1, 3), np.uint8),
-      ...     angles=np.zeros(1), images=np.zeros((1, 1), np.int32),
+      ...     angles=np.zeros(1), images=np.zeros((1, 1), np.int32),  # `show` does not read these
       ... )
       >>> example = benchmarks.show(base, reverse, benchmarks.Visit(task=0, image=0))
       >>> print(example.x, example.y)

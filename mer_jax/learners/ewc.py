@@ -23,14 +23,14 @@ from mer_jax.types import Info, Learner, LossFn, Params, as_state, exportable, t
 class EWCState(NamedTuple):
     """State of `ewc`.
 
-    All finished tasks are in two sums, so its size does not depend on their number.
+    Finished tasks are kept as two sums, so the size of the state does not depend on their number.
 
     params: pytree, the parameters of the network.
     opt_state: state of the optimizer.
-    memory: `TaskExamples`, the first examples of the current task.
+    memory: `TaskExamples`, the first examples of the current task, from which F is computed.
     task: `[]` int32, the current task, -1 before the first example.
-    importance: pytree like `params`, the sum of `strength * F` over finished tasks. F is the task's
-      squared gradient.
+    importance: pytree like `params`, the sum of `strength * F` over finished tasks. F is the square
+      of the mean gradient on the task's first examples.
     anchor: pytree like `params`, the sum of `strength * F * p` over finished tasks. p are the
       parameters at the task's end.
     step: `[]` int32, the number of updates so far.

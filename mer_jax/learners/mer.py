@@ -136,7 +136,7 @@ def mer_big_batch(
       ...     lambda w, x: (w - x) ** 2 / 2, alpha=0.5, gamma=1.0, batch_size=3, capacity=10
       ... )
       >>> state = learner.init(0.0, 8.0)
-      >>> for step in range(2):
+      >>> for step in range(2):  # 0 to 4, then 4 to 6 on the replay, and on to 7
       ...     state, info = learner.update(jax.random.key(step), state, 8.0)
       >>> print(state.params, info.loss)
       7.0 8.0

@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from mer_jax import _checks
 from mer_jax._meshes import varying_like
 from mer_jax.replay.reservoir import ReservoirState, capacity, check_row, sample
 
@@ -17,15 +18,18 @@ def replay_batch(
     Args:
       key: random key, consumed.
       state: a reservoir.
-      example: the incoming example, like a row of the reservoir.
-      batch_size: k, static.
+      example: the incoming example, with the structure, shapes and dtypes of a row of the
+        reservoir.
+      batch_size: k, static, at least 1.
     Returns:
-      The batch `[k, ...]` and its weights `[k]`. A weight is 1, or 0 for a replay that is missing
-      while the reservoir holds fewer examples. Such rows repeat the incoming example, so that their
-      losses are finite where its loss is.
+      The batch `[k, ...]` and its weights `[k]`. Replays are drawn uniformly with replacement, and
+      their weight is 1. While the reservoir holds fewer than k - 1 examples, the last rows have
+      weight 0. They are copies of the incoming example, which keeps their losses finite.
     Raises:
-      ValueError: While tracing, if `example` is not like a row of the reservoir.
+      ValueError: While tracing, if `example` is not like a row of the reservoir. If `batch_size` is
+        not a whole number of at least 1.
     """
+    batch_size = _checks.positive_int("batch_size", batch_size)
     check_row(state, example)
     replays, _ = sample(key, state, batch_size - 1)
     valid = jnp.arange(batch_size, dtype=jnp.int32) <= jnp.minimum(state.num_seen, capacity(state))

@@ -25,13 +25,13 @@ class ReservoirState(NamedTuple):
 
 
 class Init(Protocol):
-    """Signature of `Reservoir.init`."""
+    """`init(example) -> state`, see `Reservoir`."""
 
     def __call__(self, example: Any) -> ReservoirState: ...
 
 
 class Add(Protocol):
-    """Signature of `Reservoir.add`."""
+    """`add(key, state, example, offered=True) -> state`, see `Reservoir`."""
 
     def __call__(
         self, key: jax.Array, state: ReservoirState, example: Any, offered: Any = True
@@ -39,13 +39,13 @@ class Add(Protocol):
 
 
 class Sample(Protocol):
-    """Signature of `Reservoir.sample`."""
+    """`sample(key, state, n) -> (examples, valid)`, see `Reservoir`."""
 
     def __call__(self, key: jax.Array, state: ReservoirState, n: int) -> tuple[Any, jax.Array]: ...
 
 
 class AddBatch(Protocol):
-    """Signature of `Reservoir.add_batch`."""
+    """`add_batch(key, state, batch, offered=None) -> state`, see `Reservoir`."""
 
     def __call__(
         self, key: jax.Array, state: ReservoirState, batch: Any, offered: jax.Array | None = None
@@ -53,7 +53,7 @@ class AddBatch(Protocol):
 
 
 class SampleAndAdd(Protocol):
-    """Signature of `Reservoir.sample_and_add`."""
+    """`sample_and_add(key, state, example, n) -> (examples, valid, state)`, see `Reservoir`."""
 
     def __call__(
         self, key: jax.Array, state: ReservoirState, example: Any, n: int
@@ -61,7 +61,7 @@ class SampleAndAdd(Protocol):
 
 
 class After(Protocol):
-    """Signature of `Reservoir.after`."""
+    """`after(state, result) -> state`, see `Reservoir`."""
 
     def __call__(self, state: ReservoirState, result: Any) -> ReservoirState: ...
 
@@ -76,7 +76,8 @@ class Reservoir(NamedTuple):
     add_batch: `add_batch(key, state, batch, offered=None) -> state`, with `offered` `[N]`.
     sample_and_add: `sample_and_add(key, state, example, n) -> (examples, valid, state)`: `sample`
       and then `add`.
-    after: `after(state, result) -> state`, the same memory, for use once `result` is computed.
+    after: `after(state, result) -> state`, with the same values. A write to it comes after the
+      computation of `result`, so it can be in place.
       Later writes to it are then in place.
     """
 
@@ -241,17 +242,22 @@ def rows_at(state: ReservoirState, slots: jax.Array) -> Any:
 def sample_and_add(
     key: jax.Array, state: ReservoirState, example: Any, n: int
 ) -> tuple[Any, jax.Array, ReservoirState]:
-    """Draws `n` examples, then offers one, which is written in place.
+    """Draws `n` stored examples, then offers a new one.
 
-    The result is that of `sample`, then `add`. With these two, XLA may copy the whole reservoir.
+    The result is that of `sample`, then `add`, with the keys `jax.random.split(key)`. In a jitted
+    step these two may copy the whole reservoir. This function writes one row in place.
 
     Args:
       key: random key, consumed.
       state: the reservoir.
-      example: as for `add`.
-      n: as for `sample`.
+      example: one example, like a row of `state.examples`.
+      n: number of draws, static, at least 0.
     Returns:
-      The examples `[n, ...]`, `valid` `[n]`, and the new `ReservoirState`.
+      The drawn examples `[n, ...]`. Then `valid`, `[n]` bool, True for the first `min(n, stored)`
+      of them. Then the new `ReservoirState`.
+    Raises:
+      ValueError: While tracing, if `example` is not like a row of the reservoir. If `n` is not a
+        whole number of at least 0.
     """
     draw_key, add_key = jax.random.split(key)
     drawn, valid = sample(draw_key, state, n)
@@ -259,16 +265,17 @@ def sample_and_add(
 
 
 def after(state: ReservoirState, result: Any) -> ReservoirState:
-    """The same reservoir, written in place once `result` is computed.
+    """Orders the next write to a reservoir after the computation of `result`.
 
-    After a step on drawn examples, `add(key, after(state, params), example)` writes one row and
-    copies none.
+    The values do not change. XLA copies the whole reservoir unless all reads are known to come
+    before the write. After a step on drawn examples, `add(key, after(state, params), example)`
+    makes that known. In a jitted step with a donated state it then writes one row in place.
 
     Args:
       state: the reservoir.
       result: any pytree of arrays computed from all draws, such as `params` after a step.
     Returns:
-      A `ReservoirState` with the same values.
+      A `ReservoirState` with the same values, for `add`.
     """
     n = state.num_seen
     return state._replace(num_seen=_order.after(n, result, n < 0))

@@ -51,19 +51,19 @@ class AgentState(NamedTuple):
 
 
 class Init(Protocol):
-    """Signature of `Agent.init`."""
+    """`init(params, transition) -> state`, see `Agent`."""
 
     def __call__(self, params: Params, transition: Transition) -> AgentState: ...
 
 
 class Act(Protocol):
-    """Signature of `Agent.act`."""
+    """`act(key, state, obs) -> action`, see `Agent`."""
 
     def __call__(self, key: jax.Array, state: AgentState, obs: jax.Array) -> jax.Array: ...
 
 
 class Update(Protocol):
-    """Signature of `Agent.update`."""
+    """`update(key, state, transition) -> (state, info)`, see `Agent`."""
 
     def __call__(
         self, key: jax.Array, state: AgentState, transition: Transition
@@ -71,7 +71,7 @@ class Update(Protocol):
 
 
 class Values(Protocol):
-    """Signature of `Agent.values`."""
+    """`values(params, obs) -> values`, see `Agent`."""
 
     def __call__(self, params: Params, obs: Any) -> jax.Array: ...
 

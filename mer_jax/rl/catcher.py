@@ -23,7 +23,7 @@ class CatcherState:
     paddle_vel: `[]` float32, pixels per frame.
     fruit_x: `[]` int32.
     fruit_y: `[]` int32.
-    lives: `[]` int32, number of further misses after which the game is over.
+    lives: `[]` int32, misses that are left. The game is over at 0.
     time: `[]` int32, number of frames since the reset.
     """
 
@@ -109,7 +109,10 @@ class Catcher(environment.Environment[CatcherState, CatcherParams]):
         return CatcherParams()
 
     def reset_env(self, key: jax.Array, params: CatcherParams) -> tuple[jax.Array, CatcherState]:
-        """Starts an episode with the paddle in the middle and a fruit above the screen."""
+        """Starts an episode with a fruit above the screen.
+
+        The paddle starts half its width left of the middle, as in the original.
+        """
         fruit_x, fruit_y = self._new_fruit(key)
         state = CatcherState(
             paddle_x=jnp.int32(self.start_x),

@@ -51,8 +51,8 @@ def q_network(sizes: Sequence[int]) -> Model:
 def q_loss(apply: Callable[[Params, Any, Any], jax.Array]) -> LossFn:
     """Huber loss of action values, for a network of your own.
 
-    The loss compares the value of the chosen action with its target. It is quadratic up to a
-    difference of 1, then linear.
+    The loss compares the value of the chosen action with its target. It is `d^2 / 2` up to a
+    difference d of 1, then linear.
 
     Args:
       apply: `apply(params, obs, task) -> [num_actions]`, the action values of one observation. The

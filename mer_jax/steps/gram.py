@@ -36,7 +36,10 @@ def fits(loss_fn: LossFn, params: Params) -> TypeGuard[DenseFirstLoss]:
 def sgd_pass(
     loss: DenseFirstLoss, params: Params, examples: Any, weights: jax.Array, alpha: Any
 ) -> tuple[Params, jax.Array]:
-    """`mer_jax.sgd_pass` with one Gram matrix for every block of examples."""
+    """`mer_jax.sgd_pass` in the Gram form, with one Gram matrix for a block of up to 128 examples.
+
+    The result is equal up to rounding.
+    """
     length = weights.shape[0]
     num_blocks = max(1, math.ceil(length / LARGEST_GRAM))
     block = math.ceil(length / num_blocks)

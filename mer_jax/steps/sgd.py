@@ -16,7 +16,7 @@ from mer_jax.types import LossFn, Params
 def sgd_step(
     loss_fn: LossFn, params: Params, example: Any, weight: Any, alpha: Any
 ) -> tuple[Params, jax.Array]:
-    """One SGD step on one example.
+    """One SGD step on one example, `p - alpha * weight * gradient`.
 
     Args:
       loss_fn: `loss_fn(params, example) -> []`.
@@ -26,6 +26,8 @@ def sgd_step(
       alpha: `[]`, the learning rate.
     Returns:
       The parameters after the step, and the loss `[]` before it.
+    Raises:
+      ValueError: While tracing, if the loss is not one number.
     """
     loss, grads = value_and_gradient(loss_fn, params, example)
 

@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+import pytest
 
 import mer_jax
 from mer_jax.replay.batches import replay_batch
@@ -21,3 +22,9 @@ def test_incoming_example_comes_first_and_stands_in_for_missing_replays():
     assert batch[0] == 77
     assert set(batch[1:3]) <= {0, 1}
     np.testing.assert_array_equal(batch[3:], 77)
+
+
+def test_a_batch_has_at_least_the_incoming_example():
+    state = mer_jax.reservoir(8).init(np.int32(0))
+    with pytest.raises(ValueError, match="batch_size must be"):
+        replay_batch(jax.random.key(0), state, np.int32(7), 0)
