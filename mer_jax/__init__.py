@@ -78,7 +78,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """`mer_jax.rl` is imported when it is asked for: it needs gymnax."""
-    if name == "rl":
-        return importlib.import_module("mer_jax.rl")
+    """These two are imported when they are asked for: `mer_jax.rl` needs gymnax."""
+    if name in ("data", "rl"):
+        return importlib.import_module(f"mer_jax.{name}")
     raise AttributeError(f"module 'mer_jax' has no attribute {name!r}")

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-from flax.errors import FlaxError
+from flax.errors import FlaxError, TraceContextError
 
 from mer_jax._described import described, first_line
 
@@ -57,4 +57,9 @@ def _advice(error: Exception, advice: str | Callable[..., str], args: tuple[Any,
     # A traced array was used as a Python value.
     if isinstance(error, jax.errors.JAXTypeError | jax.errors.JAXIndexError):
         return "write it with jax.numpy, as for jax.jit"
+    if isinstance(error, TraceContextError):
+        return (
+            "a module of nnx may not change its own state here: give dropout its rngs at each "
+            "call, as augment=... allows, and BatchNorm use_running_average=True"
+        )
     return advice if isinstance(advice, str) else advice(error, *args)

@@ -122,46 +122,37 @@ def watch(
 ) -> Learner[WatchedState[StateT], WatchedInfo]:
     """Wraps a learner to measure transfer and interference at each update.
 
-    Each update compares the gradient on the incoming example with the gradient on a past example.
-    A positive dot product is transfer, and a negative one is interference. The parameters are the
-    same as without `watch`. `WatchedInfo` replaces the learner's info and keeps only `loss`.
+    Each update compares the gradient on the incoming example with that on a past example. A
+    positive dot product is transfer, a negative one interference. The learner learns as without
+    `watch`. `WatchedInfo` replaces its info and keeps only `loss`.
 
     Args:
-      learner: any learner. If it is the result of `map_examples`, the past examples are stored as
-        references, such as indices into the data.
+      learner: any learner. That of `map_examples` has its past examples stored as references.
       loss_fn: `loss_fn(params, example) -> []`, whose gradients are compared. `example` is the
-        argument of `update`. After `map_examples` it is a reference, and for `la_maml` a batch. If
-        the parameters are `TaskParams`, `loss_fn` takes those of one task. Separate parameters of
-        two tasks do not contribute to their dot product.
-      capacity: number of past examples in a separate reservoir. The learner does not train on them.
-        A capacity of at least the stream's length stores all past examples.
-      augment: `augment(key, example) -> example`. Both examples are augmented before their
-        gradients are computed.
+        argument of `update`. After `map_examples` it is a reference, and for `la_maml` a batch. Of
+        `TaskParams` it takes those of one task. Only shared parameters of two tasks contribute.
+      capacity: past examples in a separate reservoir. The learner does not train on them. A
+        capacity of at least the stream's length stores all.
+      augment: `augment(key, example) -> example`, applied to both examples.
     Returns:
-      A `Learner` with state `WatchedState` and info `WatchedInfo`. `info.dot` and `info.cosine`,
-      `[]`, compare the gradients before the update. `info.dot_after`, `[]`, is the product of the
-      past example's gradient after the update and the incoming example's gradient before it. At the
-      first update `info.has_past` is False, and all three are 0.
+      A `Learner` with state `WatchedState` and info `WatchedInfo`. Its `dot` and `cosine` compare
+      the gradients before the update, `dot_after` the past one's after it. At first all are 0.
     Raises:
-      ValueError: If `learner` is not a `Learner`. If `capacity` is not a whole number of at least
-        1. While tracing, if the loss is not one number.
+      ValueError: If `learner` is no `Learner`. If `capacity` is not a whole number of at least 1.
     Example:
       >>> import jax
       >>> import jax.numpy as jnp
       >>> import optax
       >>> from mer_jax import map_examples, online, watch
       >>> data = jnp.array([1.0, 3.0])
-      >>> def loss(w, x):
-      ...     return (w - x) ** 2
-      >>> learner = map_examples(online(loss, optimizer=optax.sgd(0.25)), lambda i: data[i])
-      >>> watched = watch(learner, lambda w, i: loss(w, data[i]), capacity=2)
+      >>> learner = online(lambda w, x: (w - x) ** 2, optimizer=optax.sgd(0.25))
+      >>> learner = map_examples(learner, lambda i: data[i])
+      >>> watched = watch(learner, lambda w, i: (w - data[i]) ** 2, capacity=2)
       >>> state = watched.init(0.0, 0)
       >>> for step in range(2):
       ...     state, info = watched.update(jax.random.key(step), state, step)
-      >>> print(info.past)  # the index of the past example
-      0
-      >>> print(info.dot, info.dot_after)  # transfer, until the step went too far
-      5.0 -7.5
+      >>> print(info.past, info.dot, info.dot_after)  # transfer, until the step went too far
+      0 5.0 -7.5
 
     References:
       Riemer et al. (2019), the table of mean dot products.

@@ -87,7 +87,8 @@ def _complaint(hints: dict[str, Any], framed: str) -> str:
     if found := re.match(r"Unrecognized options: (--|)([^ ,=]+)", reason):
         names = [name[2:] for name in hints if found[1]]
         near = difflib.get_close_matches(found[2].replace("_", "-"), names, 1)
-        told = f"nearest: --{near[0]}" if near else "see --help"
+        several = "" if found[1] else "only those with ... in --help take several values, "
+        told = f"nearest: --{near[0]}" if near else f"{several}see --help"
         return f"expected a flag of this program, got {found[1]}{found[2]}; {told}"
     if found := re.match(r"invalid choice '(.*)' for argument '(?:--)?([\w-]+)'", reason):
         of = [typing.get_args(one) for one in types_in(hints[flag(found[2])])]

@@ -234,7 +234,8 @@ def sweep(
     uses = METHODS[method].settings
     if unused := [name for name in given if name not in uses]:
         flags = ", ".join(map(flag, uses))
-        raise ValueError(f"{flag(unused[0])} is not used by {method} (it uses {flags})")
+        leave = f"{flag(unused[0])} is not used by {method} (it uses {flags})"
+        raise ValueError(f"{leave}; run {method} by a command of its own")
     augmented = f"{benchmark}-augmented"
     benchmark = augmented if is_augmented and (method, augmented) in CHOSEN else benchmark
     how, rows = "published", PUBLISHED.get((method, benchmark))
@@ -247,7 +248,7 @@ def sweep(
         flags = ", ".join(map(flag, unknown))
         raise ValueError(
             f"nothing was published of {method} on {benchmark}: give {flags} with this --method "
-            "alone, or list its settings in experiments/supervised/methods.py"
+            "alone, or add its settings to CHOSEN of experiments.supervised.methods"
         )
     taken = sorted(set(rows[nearest]) - set(given))
     source = f"{', '.join(taken)} as {how} for {benchmark}" if taken else "given"

@@ -42,19 +42,21 @@ class Stream(Flags):
     benchmark_file: File = None
     """Take the tasks from this file, a benchmark.npz of an earlier run, instead of drawing them."""
     tasks: Whole = None
-    """Number of tasks. By default the benchmark's own number (20, 100, 50, or 5 of split)."""
+    """Number of tasks. By default 20 of rotations and permutations, 100 of many-permutations, 50
+    alphabets of omniglot, and 5 of split."""
     examples_per_task: Whole = None
     """Training examples of a task. By default the benchmark's own number (1000 or 200), and 200 for
     the digits. By default split takes as many as any two classes have, in whole hundreds."""
     shift: float = 0.0
     """Augmentation of training images, drawn anew each time: the largest shift in pixels."""
     matrix: float = 0.0
-    """Augmentation: the largest distance of each entry of a 2 x 2 matrix from the identity."""
+    """Augmentation by a 2 x 2 matrix that turns, stretches and shears an image about its centre:
+    the largest distance of each entry from the identity."""
     test_images: Whole = None
     """Test images of a task (split: of all), spread evenly over the test set. By default all."""
     evaluate_every: Whole = None
-    """Test on all tasks after every so many tasks, and at the start and the end. In between, test
-    on the task just learned and the next. By default 1 for up to 50 tasks and 10 for more."""
+    """Test on all tasks after every so many tasks, and at the start and the end. After the other
+    tasks, test only that one and the next. By default 1 for up to 50 tasks and 10 for more."""
     watch: bool = False
     """Also record transfer and interference: the dot product of the gradient on each incoming
     example with that on a random earlier one. It takes a third longer."""
@@ -79,7 +81,7 @@ class Learning(Flags):
     num_batches: Whole = None
     """MER's s, batches per incoming example."""
     s: Rates = ()
-    """For mer-current-rate, how much faster the incoming example is learned."""
+    """Of mer-current-rate: how much faster the incoming example is learned (not --num-batches)."""
     batch_size: Whole = None
     """The paper's k, examples per batch, the incoming one included."""
     margin: Rates = ()
@@ -89,7 +91,8 @@ class Learning(Flags):
     strength: Rates = ()
     """Strength of EWC's penalty on changes of important parameters."""
     num_memories: Whole = None
-    """Examples of a task from which EWC estimates the importance of parameters (not --capacity)."""
+    """Examples of a task from which EWC estimates the importance of parameters. gem and agem take
+    --capacity."""
     alignment: Rates = ()
     """Weight of the dot product of gradients in exact-alignment, equation 4's alpha."""
     logit_weight: Rates = ()
@@ -283,11 +286,13 @@ def describe(config: Config, tasks: Tasks, test: Base) -> str:
         tested += f"; {config.last_filters} filters in the last module"
     if config.shift or config.matrix:
         tested += f"; augmented by shifts up to {config.shift:g}, matrix {config.matrix:g}"
+    spread = f"{config.seeds} seeds from {config.seed}, ± is their standard deviation"
+    seeds = spread if config.seeds > 1 else f"seed {config.seed}"
     most = "up to " if (tasks.images < 0).any() else ""
     return (
         f"{config.dataset}, {config.benchmark}: {num_tasks} tasks of {most}{num_examples} "
         f"examples, {tested}; {config.capacity} memories; "
-        f"{config.seeds} seeds from {config.seed}, ± is their standard deviation."
+        f"{seeds}."
     )
 
 

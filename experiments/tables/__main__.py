@@ -106,7 +106,7 @@ def main(args: Sequence[str] | None = None) -> None:
     for path in sorted((config.out / "cells").rglob("metrics.json")):
         name = path.parent.relative_to(config.out / "cells")
         if not cells & {f"{name}", f"{name.parent}"}:
-            console.print(f"cells/{name} is in no table: METHODS or its settings lack its method")
+            console.print(f"cells/{name} is in no table: import the file that adds its method")
 
 
 if __name__ == "__main__":

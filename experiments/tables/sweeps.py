@@ -11,7 +11,7 @@ from experiments.plots.curves import by_memory
 from experiments.running.batches import Setting, combinations
 from experiments.running.record import markdown
 from experiments.tables.cells import Cell
-from experiments.tables.supervised import cell
+from experiments.tables.supervised import AUGMENTED, WIDER, cell
 from experiments.tables.table import FIRST_SEED, Draw, Row, Table, best, grouped, sweep, swept
 
 # Half of each benchmark's stream. Of Omniglot as many alphabets as show which methods retain.
@@ -71,7 +71,7 @@ task-input 0 alpha=0.01,0.03,0.1
 
 # Augmented images, as many settings for each method, on ten alphabets with their share of 5,120 or
 # 500 memories.
-AUGMENTED = """
+EQUAL = """
 mer 1020 alpha=0.01,0.03 beta=0.2 gamma=1 num_batches=1,3 batch_size=26
 er 1020 alpha=0.03,0.1 batch_size=26,76
 mer 100 alpha=0.03,0.1 beta=0.1,0.2 gamma=1 num_batches=1 batch_size=26
@@ -97,20 +97,19 @@ MORE_BATCHES = """
 mer 1020 alpha=0.03 beta=0.2 gamma=1 num_batches=5 batch_size=26
 mer 100 alpha=0.1 beta=0.2 gamma=1 num_batches=3 batch_size=26
 """
-WIDER = """
+LAST_256 = """
 mer 1020 alpha=0.03 beta=0.2 gamma=1 num_batches=3 batch_size=26
 er 1020 alpha=0.1 batch_size=76
 mer 100 alpha=0.1 beta=0.2 gamma=1 num_batches=1 batch_size=26
 er 100 alpha=0.1 batch_size=26
 """
-SIZE = {"shift": 2.0, "matrix": 0.2}
 # {group: (title, flags, settings)}
 AUGMENTATIONS: dict[str, tuple[str, dict[str, Any], str]] = {
-    "shift-2": ("Shift 2, matrix 0.2", SIZE, AUGMENTED),
+    "shift-2": ("Shift 2, matrix 0.2", AUGMENTED, EQUAL),
     "shift-1": ("Shift 1, matrix 0.1", {"shift": 1.0, "matrix": 0.1}, OTHER_SIZE),
     "shift-3": ("Shift 3, matrix 0.3", {"shift": 3.0, "matrix": 0.3}, OTHER_SIZE),
-    "more-batches": ("More batches", SIZE, MORE_BATCHES),
-    "wider": ("256 filters in the last module", SIZE | {"last_filters": 256}, WIDER),
+    "more-batches": ("More batches", AUGMENTED, MORE_BATCHES),
+    "wider": ("256 filters in the last module", WIDER, LAST_256),
 }
 
 

@@ -74,11 +74,8 @@ class Reservoir(NamedTuple):
     sample: `sample(key, state, n) -> (examples [n, ...], valid [n])`. It may draw an example twice.
       Only as many rows are valid as examples are stored.
     add_batch: `add_batch(key, state, batch, offered=None) -> state`, with `offered` `[N]`.
-    sample_and_add: `sample_and_add(key, state, example, n) -> (examples, valid, state)`: `sample`
-      and then `add`.
-    after: `after(state, result) -> state`, with the same values. A write to it comes after the
-      computation of `result`, so it can be in place.
-      Later writes to it are then in place.
+    sample_and_add: `(key, state, example, n) -> (examples, valid, state)`, `sample` and then `add`.
+    after: `after(state, result) -> state`. A later write comes after the computation of `result`.
     """
 
     init: Init
@@ -244,8 +241,8 @@ def sample_and_add(
 ) -> tuple[Any, jax.Array, ReservoirState]:
     """Draws `n` stored examples, then offers a new one.
 
-    The result is that of `sample`, then `add`, with the keys `jax.random.split(key)`. In a jitted
-    step these two may copy the whole reservoir. This function writes one row in place.
+    The result is that of `sample`, then `add`, with the keys `jax.random.split(key)`. These two may
+    copy the whole reservoir. This function writes one row in place.
 
     Args:
       key: random key, consumed.
@@ -253,11 +250,9 @@ def sample_and_add(
       example: one example, like a row of `state.examples`.
       n: number of draws, static, at least 0.
     Returns:
-      The drawn examples `[n, ...]`. Then `valid`, `[n]` bool, True for the first `min(n, stored)`
-      of them. Then the new `ReservoirState`.
+      The examples `[n, ...]` and `valid` of `sample`, and the new `ReservoirState`.
     Raises:
-      ValueError: While tracing, if `example` is not like a row of the reservoir. If `n` is not a
-        whole number of at least 0.
+      ValueError: If `example` is not like a row. If `n` is not a whole number of at least 0.
     """
     draw_key, add_key = jax.random.split(key)
     drawn, valid = sample(draw_key, state, n)
@@ -267,15 +262,14 @@ def sample_and_add(
 def after(state: ReservoirState, result: Any) -> ReservoirState:
     """Orders the next write to a reservoir after the computation of `result`.
 
-    The values do not change. XLA copies the whole reservoir unless all reads are known to come
-    before the write. After a step on drawn examples, `add(key, after(state, params), example)`
-    makes that known. In a jitted step with a donated state it then writes one row in place.
+    XLA copies the whole reservoir unless all reads are known to come before the write. After a step
+    on drawn examples, `add(key, after(state, params), example)` makes that known.
 
     Args:
       state: the reservoir.
       result: any pytree of arrays computed from all draws, such as `params` after a step.
     Returns:
-      A `ReservoirState` with the same values, for `add`.
+      A `ReservoirState` with the same values.
     """
     n = state.num_seen
     return state._replace(num_seen=_order.after(n, result, n < 0))

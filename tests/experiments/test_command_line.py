@@ -59,7 +59,7 @@ def test_what_is_no_number_is_one_line_that_names_the_flag(name):
         (["--metod", "mer"], "expected a flag of this program, got --metod; nearest: --method"),
         (["--batch_siz", "3"], "got --batch_siz; nearest: --batch-size"),
         (["--no-alpha"], "expected a flag of this program, got --no-alpha; nearest: --alpha"),
-        (["--dataset", "mnist", "er"], "expected a flag of this program, got er; see --help"),
+        (["--dataset", "mnist", "er"], "expected a flag of this program, got er; only those with"),
         (["--colour", "red"], "expected a flag of this program, got --colour; see --help"),
         (["--method", "merr"], "'merr' for argument '--method': expected one of mer, er, "),
         (["--method", "GEM"], "'GEM' for argument '--method': expected one of gem, "),

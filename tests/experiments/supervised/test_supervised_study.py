@@ -332,7 +332,7 @@ def test_weights_of_der_are_no_learning_rates():
 def test_every_method_learns_alphabets(method, made_omniglot, tmp_path, monkeypatch, unrendered):
     """30 and 60 drawings, of which a third or a half is right by chance at most."""
     small = dense((784, 16, 6))
-    monkeypatch.setattr(study, "convolutional", lambda num_classes: small)
+    monkeypatch.setattr(study, "convolutional", lambda *sizes: small)
     content = learned(tmp_path, method)
     (result,) = content["results"]
     assert np.shape(result["per_seed"]["accuracy_matrix"]) == (2, 3, 2)
@@ -351,9 +351,10 @@ def test_every_method_learns_alphabets(method, made_omniglot, tmp_path, monkeypa
 def test_a_network_of_convolutions_learns_alphabets(
     made_omniglot, tmp_path, monkeypatch, unrendered
 ):
-    small = convolutional(6, (8,))
-    monkeypatch.setattr(study, "convolutional", lambda num_classes: small)
-    assert learned(tmp_path, "er")["learning_accuracy"]["mean"] > 60
+    small, asked = convolutional(6, (8,)), []
+    monkeypatch.setattr(study, "convolutional", lambda *sizes: asked.append(sizes) or small)
+    assert learned(tmp_path, "er", "--last-filters", 256)["learning_accuracy"]["mean"] > 60
+    assert asked[0][1] == (64, 64, 64, 256)
 
 
 def test_networks_of_convolutions_by_method():
@@ -371,7 +372,7 @@ def test_networks_of_convolutions_by_method():
 )
 def test_real_alphabets(tmp_path, monkeypatch, unrendered):
     small = dense((784, 16, 1623))
-    monkeypatch.setattr(study, "convolutional", lambda num_classes: small)
+    monkeypatch.setattr(study, "convolutional", lambda *sizes: small)
     assert study.convolutional(1623) is small
     learned(tmp_path, "online")
     tasks = benchmark_files.load(tmp_path / "benchmark.npz", 32460)

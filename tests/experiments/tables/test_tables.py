@@ -503,7 +503,7 @@ def test_a_record_that_no_table_has_is_named(tmp_path, capsys):
     write(tmp_path, dataclasses.replace(cell, name="catcher/own"), [{}])
     main(["rl", "--only-draw", "--out", str(tmp_path)])
     last = capsys.readouterr().out.splitlines()[-1]
-    assert last == "cells/catcher/own is in no table: METHODS or its settings lack its method"
+    assert last == "cells/catcher/own is in no table: import the file that adds its method"
 
 
 def test_a_picture_of_a_reduced_table_says_so(tmp_path, saved):
