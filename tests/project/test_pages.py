@@ -69,7 +69,7 @@ def traced(function):
 
 
 def test_models_of_several_libraries():
-    """With nnx, dropout, a dictionary and references they learn, the others are only traced."""
+    """With nnx, dropout, own examples and references they learn, the others are only traced."""
     start, linen, plain_nnx, dropout, augment, equinox, haiku, *rest = pages.programs(
         DOCS / "models.md"
     )
@@ -80,7 +80,7 @@ def test_models_of_several_libraries():
         loss = np.asarray(names.pop("info").loss)
         assert loss.shape == (500,)
         assert loss[-100:].mean() < 0.9 * loss[:100].mean(), program
-    assert len(rest) == 3
+    assert len(rest) == 4
     rate = optax.sgd(lambda step: 0.3 / (1 + 0.001 * step))
     er = mer_jax.er(names["loss"], optimizer=rate, batch_size=11, capacity=100)
     state, _ = names["learn"](er, jnp.zeros((8, 3)), names["stream"])
@@ -117,6 +117,10 @@ def test_statistics_of_a_batch_norm_are_no_parameters():
     assert not np.array_equal(after.norm.scale[...], before.norm.scale[...])
     np.testing.assert_array_equal(after.norm.mean[...], before.norm.mean[...])
     np.testing.assert_array_equal(after.norm.var[...], before.norm.var[...])
+    changing = nnx.BatchNorm(3, rngs=nnx.Rngs(0))
+    learner = mer_jax.online(lambda w, x: changing(w * x).sum(), optimizer=optax.sgd(0.1))
+    with pytest.raises(ValueError, match="and BatchNorm use_running_average"):
+        learner.update(jax.random.key(0), learner.init(1.0, jnp.ones(3)), jnp.ones(3))
 
 
 def test_a_sweep_over_seeds_and_rates():

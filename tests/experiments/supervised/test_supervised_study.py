@@ -152,7 +152,7 @@ def test_a_seed_is_the_same_alone_and_among_others(finished, tmp_path, unrendere
         (
             ["--benchmark", "split", "--method", "er-reptile"],
             "nothing was published of er-reptile on split: give --alpha, --gamma, --every, "
-            "--batch-size with this --method alone, or list",
+            "--batch-size with this --method alone, or add",
         ),
         (["--method", "gem", "--capacity", "19"], "--capacity must be at least 20, got 19"),
         (["--method", "la-maml", "--incoming", "7"], "--incoming 7 does not divide a chunk of 100"),
