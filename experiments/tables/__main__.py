@@ -32,15 +32,16 @@ class Config(Data):
     the methods after MER, open-questions those of MER's poster, and rl the games. sweeps,
     augmented-sweeps and rl-sweeps have the settings that were tried."""
     cells: Annotated[tuple[str, ...], tyro.conf.arg(metavar="CELL ...", help_behavior_hint="")] = ()
-    """Run only these cells, such as rotations/mer-200. By default all. The name of a folder,
-    such as rotations, lists its cells and runs nothing."""
+    """Run only these cells, such as rotations/mer-200. By default all. The name of a folder, such
+    as rotations, ends the program with a list of its cells."""
     only_draw: bool = False
-    """Run nothing. Draw the table from the cells that have a record, with their own flags."""
+    """Run nothing. Draw the table from the cells that have a record, whatever flags they had."""
     dataset: Annotated[
         Literal["mnist-5k", "digits", "mnist", "fashion_mnist", "omniglot"] | None,
-        tyro.conf.arg(help_behavior_hint=""),
+        tyro.conf.arg(metavar="NAME", help_behavior_hint=""),
     ] = None
-    """Images, as for experiments.supervised. By default MNIST, or Omniglot for its cells."""
+    """mnist-5k, digits, mnist, fashion_mnist or omniglot, as for experiments.supervised. By default
+    mnist, and omniglot for its cells."""
     seeds: Whole = None
     """Number of seeds of each cell. By default 5, and fewer in omniglot and sweeps."""
     seed: Whole = None
