@@ -13,6 +13,7 @@ from flax import nnx
 
 import mer_jax
 from experiments.bench.__main__ import number
+from experiments.running import record
 from tests.project import pages
 from tests.project.pages import ROOT
 
@@ -210,13 +211,23 @@ def test_split_classes_have_the_recorded_numbers():
 def test_augmented_drawings_have_the_recorded_numbers():
     text = " ".join(read("reproduction.md").partition("**Augmented drawings.**")[2].split())
     recorded = json.loads((RESULTS / "omniglot.json").read_text(encoding="utf-8"))
-    (mer,) = recorded["augmented/omniglot/mer-5120"]["results"]
+    mer, few, er = (
+        recorded[f"augmented/omniglot/{name}"]["results"][0]
+        for name in ("mer-5120", "mer-500", "er-500")
+    )
     retained, learned = mer["retained_accuracy"], mer["learning_accuracy"]
+    first, second = few["retained_accuracy"], er["retained_accuracy"]
+    assert f"**MER 500 retains {first['mean']:.1f} ± {first['std']:.1f} %** and ER 500 " in text
+    assert f" and ER 500 {second['mean']:.1f} ± {second['std']:.1f} (" in text
+    (joint,) = record.load(RESULTS / "joint/64-filters/metrics.json").results
+    assert f"is its limit: {joint.spread('test_accuracy').mean:.1f} % after 40 passes" in text
     assert f"**MER 5120 retains {retained['mean']:.1f} ± {retained['std']:.1f} %**" in text
     assert f"and learns {learned['mean']:.1f} %" in text
     tried = json.loads((RESULTS / "augmented-sweeps.json").read_text(encoding="utf-8"))
     best = {}
     for name, cell in tried.items():
+        if "/shift-2/" not in name:
+            continue
         key = name.rpartition("/")[2].partition("-alpha")[0]
         best[key] = max(best.get(key, 0), cell["results"][0]["retained_accuracy"]["mean"])
     shown = [f"{best[name]:.1f}" for name in ("mer-1020", "er-1020", "mer-100", "er-100")]
