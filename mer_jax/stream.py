@@ -204,11 +204,17 @@ def accuracy(
 
 def _of_one_example(apply: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
     """The same function, whose errors become one line."""
+
+    def advice(error: Exception, params: Params, *_: Any) -> str:
+        if hasattr(params, "params") and hasattr(params, "step"):
+            return "give state.params in the place of the learner's state"
+        return "take these three, and give parameters that fit x"
+
     return _calls.explained(
         apply,
         "apply(params, x, task)",
         gives="give logits [C] of one example",
-        advice="take these three, and give parameters that fit x",
+        advice=advice,
     )
 
 

@@ -581,6 +581,7 @@ FIRST_INPUTS: list[tuple[Callable[[], Any], str]] = [
         lambda: accuracy_of(lambda params, x: x),
         r"apply\(params, x, task\) must give .* 2 positional arguments but 3 .*; take these three",
     ),
+    (lambda: accuracy_of(params=STATE), "; give state.params in the place of the learner's state"),
     (lambda: accuracy_of(tests=EXAMPLE), r"test set must be \[n, \.\.\.\].* with n = 1"),
     (
         lambda: accuracy_of(tests=STREAM._replace(task=0)),
