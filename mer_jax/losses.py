@@ -91,13 +91,18 @@ def _advice(error: Exception, params: Params, example: Any) -> str:
 def explained_on_rows(
     loss_fn: LossFn, params: Params, examples: Any, num_axes: int
 ) -> Iterator[None]:
-    """Turns errors of a loss whose parts are called one by one into those of `one_number`.
+    """Context that explains errors of a loss whose parts are called one by one.
+
+    An error in the body may come from a wrong loss. `loss_fn` is then traced on one example. If it
+    fails, the `ValueError` of `one_number` is raised. Otherwise the error of the body is raised.
 
     Args:
       loss_fn: `loss_fn(params, example) -> []`.
       params: any pytree of floating-point arrays.
-      examples: pytree of examples with leading axes.
-      num_axes: number of these axes.
+      examples: pytree of arrays with `num_axes` leading axes, such as `[s, k, ...]`.
+      num_axes: number of axes before those of one example.
+    Raises:
+      ValueError: If the body fails, and `loss_fn` also fails on one example.
     """
     try:
         yield

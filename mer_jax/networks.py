@@ -103,16 +103,16 @@ def convnet(
 ) -> Model:
     """Convolutional network of the paper for Omniglot.
 
-    Each module is a 3 x 3 convolution, ReLU and 2 x 2 max-pooling. A softmax layer follows. Inputs
-    are images of `side * side` pixels in any shape. Unsigned 8-bit images are scaled to [0, 1].
-    Filters are He-uniform. The softmax layer and all biases are zero.
+    Each module is a 3 x 3 convolution, ReLU and 2 x 2 max-pooling. A dense layer gives the logits.
+    Inputs are images of `side * side` pixels in any shape. Unsigned 8-bit images are scaled to
+    [0, 1]. Filters are He-uniform. The dense layer and all biases start at zero.
 
     Args:
       num_classes: C, number of logits.
       features: number of filters of each module. Each module halves the image.
       side: height and width of the image in pixels.
-      pool_padding: "VALID" halves 7 pixels to 3, and "SAME" to 4, as in flax. The paper does not
-        say which.
+      pool_padding: as in flax. "VALID" pools 7 pixels to 3, and "SAME" pools 7 to 4. The paper does
+        not say which it uses.
       normalize: whether to normalize the output of each filter over the image, then scale and shift
         it. This is batch normalization for a batch of one, as in the modules of Vinyals et al.
         (2016).

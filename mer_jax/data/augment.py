@@ -23,8 +23,9 @@ def affine(image: Any, matrix: Any, shift: Any) -> jax.Array:
 
     A pixel of the result has an offset p (rows, columns) from the centre. It takes the value of the
     image at offset `matrix @ (p - shift)`. So `2 * eye(2)` halves the size, and `[[0, 1], [-1, 0]]`
-    is `np.rot90`. The image is zero from one pixel beyond its edges on. The identity returns the
-    same bits. The result is differentiable in `matrix`, in `shift`, and in a floating-point image.
+    is `np.rot90` of a square image. Outside of an edge, values fall to zero within one pixel. The
+    identity without a shift returns equal values, if they are finite and fit into float32. The
+    result is differentiable in `matrix`, in `shift`, and in a floating-point image.
 
     Args:
       image: `[H, W]`, `[H, W, C]`, or `[H * H]` for a flat square image.

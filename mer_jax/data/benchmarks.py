@@ -92,12 +92,13 @@ def rotations(
 
     Args:
       rng: random generator of all draws.
-      num_images: number of training images to draw from.
+      num_images: number of training images. Each task draws from all of them.
       num_tasks: N.
-      examples_per_task: number of training images per task, drawn without replacement.
+      examples_per_task: number of training images of a task, each at most once within the task.
       side: height and width of an image in pixels.
     Returns:
-      `Tasks`. `images` is `[N, examples_per_task]` int32, and `tests` is None.
+      `Tasks`. `images` is `[N, examples_per_task]` int32, indices of training images. `tests` is
+      None: each task is tested on all test images.
     Raises:
       ValueError: If a size is not a whole number of at least 1. If `examples_per_task` is more than
         `num_images`.
@@ -130,12 +131,13 @@ def permutations(
 
     Args:
       rng: random generator of all draws.
-      num_images: number of training images to draw from.
+      num_images: number of training images. Each task draws from all of them.
       num_tasks: N.
-      examples_per_task: number of training images per task, drawn without replacement.
+      examples_per_task: number of training images of a task, each at most once within the task.
       num_pixels: D, number of pixels of an image.
     Returns:
-      `Tasks`. `images` is `[N, examples_per_task]` int32, and `tests` is None.
+      `Tasks`. `images` is `[N, examples_per_task]` int32, indices of training images. `tests` is
+      None: each task is tested on all test images.
     Raises:
       ValueError: If a size is not a whole number of at least 1. If `examples_per_task` is more than
         `num_images`.

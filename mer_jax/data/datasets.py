@@ -61,10 +61,10 @@ def load(
     """Loads a data set by name.
 
     The folder holds `<name>.npz`, with Keras's arrays x_train, y_train, x_test and y_test. Or it
-    holds the four IDX files, each plain or .gz. They may be in the sub-folder `<name>`, in
-    `fashion-mnist`, or in the folder itself, in this order. Any number of images is accepted.
-    Without a folder, the data set comes from tensorflow-datasets. The same holds if the folder
-    comes from the environment and has none of these files.
+    holds the four IDX files, each plain or .gz. A sub-folder `<name>`, or `fashion-mnist` for
+    Fashion-MNIST, is searched before the folder itself. Each split needs an image at least.
+    Without a folder, tensorflow-datasets gives the data set. It also does so if the folder is that
+    of MER_JAX_DATA_DIR and has none of these files.
 
     Args:
       name: one of `DATASETS`.
@@ -75,7 +75,7 @@ def load(
       A `Dataset`.
     Raises:
       DataError: If the name is unknown. If `data_dir` is given and does not have the data set. If a
-        file is malformed. If the download fails.
+        file is malformed. If a package is missing. If the download fails.
     """
     if name not in DATASETS:
         raise DataError(f"expected one of the data sets {', '.join(DATASETS)}, got {name!r}")

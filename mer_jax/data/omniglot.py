@@ -45,13 +45,14 @@ def load(
 
     Reads `omniglot.npz`, or the authors' two archives, `images_background.zip` and
     `images_evaluation.zip`. They may be in the folder or in its sub-folder `omniglot`. Without a
-    folder, tensorflow-datasets downloads the archives once. It also does so if the folder comes
-    from the environment and has neither.
+    folder, tensorflow-datasets downloads the archives once. It also does so if the folder is that
+    of MER_JAX_DATA_DIR and has neither the file nor both archives.
 
     The `.npz` file has the arrays `ink`, `alphabet`, `character`, `drawer` and `alphabet_names`.
-    `ink` is `[n, 1379]` uint8, the packed bits of 105 x 105 pixels, with 1 for ink. `alphabet`,
-    `character` and `drawer` are `[n]` uint8. `character` counts from 1 within its alphabet, and
-    `drawer` from 1.
+    `ink` is `[n, 1379]` uint8. A row is `np.packbits` of 105 x 105 pixels, with 1 for ink.
+    `alphabet`, `character` and `drawer` are `[n]` uint8. `alphabet` is an index into
+    `alphabet_names`, `[50]` strings. `character` counts from 1 within its alphabet, and `drawer`
+    from 1. n is 32,460.
 
     Args:
       data_dir: the folder. None is the folder in the environment variable MER_JAX_DATA_DIR, if set.
@@ -60,7 +61,7 @@ def load(
       An `Omniglot` with 32,460 drawings.
     Raises:
       DataError: If `data_dir` is given and does not have the data. If the data are damaged or
-        incomplete. If the download fails.
+        incomplete. If Pillow or tensorflow-datasets is needed and missing. If the download fails.
     References:
       Lake et al. (2015), "Human-level concept learning through probabilistic program induction".
     """

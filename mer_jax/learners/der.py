@@ -25,7 +25,8 @@ class Dark(NamedTuple):
     """A row of the reservoir of `der` and `der_plus_plus`.
 
     example: the example as it came, without augmentation.
-    logits: `[C]`, of the network when the example was stored.
+    logits: `[C]`, by the parameters before the update on the example. With `augment` they are those
+      of the augmented example.
     """
 
     example: Any

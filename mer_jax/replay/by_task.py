@@ -41,7 +41,7 @@ def keep_first(stored: TaskExamples, task: Any, example: Any) -> TaskExamples:
     """Offers an example of a task. The memory holds the first n examples of each task.
 
     Args:
-      stored: the memory.
+      stored: the memory, with room for n examples of each task.
       task: `[]` int32.
       example: like one stored row.
     Raises:
@@ -53,7 +53,7 @@ def keep_first(stored: TaskExamples, task: Any, example: Any) -> TaskExamples:
 def keep_last(stored: TaskExamples, task: Any, example: Any) -> TaskExamples:
     """Offers an example of a task. The memory holds the newest n examples of each task.
 
-    Arguments and errors are those of `keep_first`.
+    `stored` has room for n examples of each task. Arguments and errors are those of `keep_first`.
     """
     return _write(stored, task, stored.num_seen[task] % size(stored), example)
 
@@ -64,11 +64,14 @@ def size(stored: TaskExamples) -> int:
 
 
 def of_task(stored: TaskExamples, task: Any) -> tuple[Any, jax.Array]:
-    """The stored examples of a task.
+    """The stored examples of a task, with the weight of each in their mean.
 
+    Args:
+      stored: the memory.
+      task: `[]` int32.
     Returns:
-      The examples `[n, ...]` and the weight of each in their mean, `[n]`. Rows never written repeat
-      the first row and have weight 0.
+      The examples `[n, ...]` and the weights `[n]`. With m examples stored, each has weight 1 / m.
+      The rows after them repeat the first row and have weight 0.
     """
     present = jnp.arange(size(stored), dtype=jnp.int32) < stored.num_seen[task]
     shares = _shares(present)

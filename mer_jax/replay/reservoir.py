@@ -146,9 +146,9 @@ def reservoir(capacity: int) -> Reservoir:
 def add(key: jax.Array, state: ReservoirState, example: Any, offered: Any = True) -> ReservoirState:
     """Offers one example. Each example offered so far is then stored with equal chance.
 
-    The n-th example takes slot n - 1 while there is room. Later it draws a slot from `[0, n)` and
-    replaces the example there. It is dropped if the reservoir has no such slot. The authors' code
-    draws from `[0, n]`, which stores slightly too few of the recent examples.
+    The n-th example takes slot n - 1 while there is room. Later a slot is drawn from `[0, n)`. If
+    the reservoir has this slot, the example replaces the one there. If not, it is dropped. The
+    authors' code draws from `[0, n]`, which stores slightly too few of the recent examples.
 
     Args:
       key: random key, consumed.
@@ -158,7 +158,7 @@ def add(key: jax.Array, state: ReservoirState, example: Any, offered: Any = True
     Returns:
       The `ReservoirState` after the offer.
     Raises:
-      ValueError: While tracing, if `example` is not like a row.
+      ValueError: While tracing, if `example` is not like a row, or `offered` is not one value.
     """
     check_row(state, example)
     n, room, is_offered = state.num_seen, capacity(state), _checks.one_offered(offered)

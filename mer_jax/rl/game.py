@@ -123,7 +123,7 @@ def vector(values: Sequence[jax.Array]) -> jax.Array:
 
 
 def as_types(types: StateT, state: StateT) -> StateT:
-    """Converts each leaf of a state to its dtype in `types`."""
+    """Converts each leaf of a game's state to its dtype in `types`, a state of dtypes."""
     return jax.tree.map(lambda dtype, leaf: jnp.asarray(leaf).astype(dtype), types, state)
 
 
@@ -146,7 +146,20 @@ def penalty(lives: jax.Array) -> jax.Array:
 def outcome(
     env: Any, before: StateT, after: StateT, reward: jax.Array, params: Any
 ) -> tuple[jax.Array, StateT, jax.Array, jax.Array, dict[Any, Any]]:
-    """The results of gymnax's `step_env`. A game that was over before stays as it was."""
+    """The results of gymnax's `step_env`, from the states before and after a frame.
+
+    A game that was over before the frame keeps its state, and its reward is 0.
+
+    Args:
+      env: the environment.
+      before: the state before the frame.
+      after: the state after it.
+      reward: `[]`, the reward of the frame.
+      params: the environment's parameters.
+    Returns:
+      The observation `[d]`, the state, the reward `[]` float32, whether the game is over `[]` bool,
+      and an empty dictionary.
+    """
     was_over = env.is_terminated(before, params)
     after = jax.tree.map(lambda old, new: jnp.where(was_over, old, new), before, after)
     reward = jnp.where(was_over, 0, reward).astype(jnp.float32)

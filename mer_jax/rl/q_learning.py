@@ -98,10 +98,11 @@ def dqn_mer(
 ) -> Agent:
     """Deep Q-learning with Meta-Experience Replay (DQN-MER).
 
-    Each frame is trained on in `num_batches` batches. A batch is the newest transition, then
-    `batch_size - 1` replays from a reservoir. SGD takes one step on each transition of a batch. A
-    Reptile step with rate `beta` follows each batch, and one with rate `gamma` the last. With a
-    single batch only the product of `beta` and `gamma` matters.
+    After each frame the agent trains on `num_batches` batches. A batch is the newest transition,
+    then up to `batch_size - 1` replays from a reservoir, which already holds that transition. SGD
+    takes one step on each transition of a batch. A Reptile step with rate `beta` follows each
+    batch. After the last batch another one, with rate `gamma`, starts from the parameters before
+    the frame. With a single batch only the product of `beta` and `gamma` matters.
 
     Args:
       model, discount, epsilon, target_every: see `dqn`.

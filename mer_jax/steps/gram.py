@@ -26,9 +26,10 @@ LARGEST_GRAM = 128
 
 
 def fits(loss_fn: LossFn, params: Params) -> TypeGuard[DenseFirstLoss]:
-    """Whether the loss shows its first layer and every parameter has at least 32 bits.
+    """Whether the Gram form may be used for this loss and these parameters.
 
-    In half precision the large sums of the Gram form have larger rounding errors than the scan.
+    It needs a `DenseFirstLoss`, and parameters of at least 32 bits each. In half precision the
+    large sums of the Gram form have larger rounding errors than SGD on one example after another.
     """
     return isinstance(loss_fn, DenseFirstLoss) and not any(map(is_narrow, jax.tree.leaves(params)))
 
