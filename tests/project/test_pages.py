@@ -231,6 +231,16 @@ def test_augmented_drawings_have_the_recorded_numbers():
     assert f"and learns {learned['mean']:.1f} %" in text
     tried = json.loads((RESULTS / "augmented-sweeps.json").read_text(encoding="utf-8"))
     best = {}
+    attempts = {
+        name.split("/")[1] + name.rpartition("/")[2].partition("-alpha")[0]: cell["results"][0]
+        for name, cell in tried.items()
+    }
+    for name, told in (
+        ("more-batchesmer-1020", "five batches of 26 retain {} %"),
+        ("widermer-1020", "256 filters in the last module {}."),
+        ("widermer-100", "256 filters retain {} %"),
+    ):
+        assert told.format(f"{attempts[name]['retained_accuracy']['mean']:.1f}") in text
     for name, cell in tried.items():
         if "/shift-2/" not in name:
             continue
