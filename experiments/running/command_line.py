@@ -105,7 +105,8 @@ def _complaint(hints: dict[str, Any], framed: str) -> str:
             try:
                 kind(given)
             except ValueError:
-                return f"{found[1]}: expected {wanted[kind]}, got {given}"
+                several = "; separate several by spaces" if "," in given else ""
+                return f"{found[1]}: expected {wanted[kind]}, got {given}{several}"
     return reason
 
 

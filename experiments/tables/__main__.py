@@ -23,7 +23,7 @@ MODULE = "experiments.tables"
 
 @dataclasses.dataclass(frozen=True)
 class Config(Data):
-    """Makes a table of this repository: runs the cells that are missing, and draws it."""
+    """Runs the cells of a table that are missing, and draws it. The same command resumes it."""
 
     table: Annotated[Literal[*TABLES], tyro.conf.Positional] = "retained-accuracy"  # type: ignore
     """retained-accuracy and learning-accuracy have all methods on the paper's benchmarks, at the

@@ -69,6 +69,7 @@ def test_what_is_no_number_is_one_line_that_names_the_flag(name):
         (["--tasks", "--seeds", "3"], "--tasks: expected a value, got none"),
         (["--tasks", "x"], "--tasks: expected a whole number, got x"),
         (["--alpha", "0.5", "x"], "--alpha: expected a number, got x"),
+        (["--alpha", "0.5,1"], "--alpha: expected a number, got 0.5,1; separate several by spaces"),
         (["--alpha", "--tasks", "1"], "--alpha: expected at least one value, got none"),
         (["--method"], "--method: expected at least one value, got none"),
     ],
