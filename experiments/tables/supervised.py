@@ -173,7 +173,7 @@ def _omniglot(rows: list[Row], draw: Draw) -> list[str]:
 
 
 def _drawings(row: Row) -> str:
-    wide = ", wider" if "last_filters" in row.cell.flags else ""
+    wide = " and wider" if "last_filters" in row.cell.flags else ""
     return f"augmented{wide}" if "shift" in row.cell.flags else "as they are"
 
 

@@ -211,10 +211,15 @@ def test_split_classes_have_the_recorded_numbers():
 def test_augmented_drawings_have_the_recorded_numbers():
     text = " ".join(read("reproduction.md").partition("**Augmented drawings.**")[2].split())
     recorded = json.loads((RESULTS / "omniglot.json").read_text(encoding="utf-8"))
-    mer, few, er = (
-        recorded[f"augmented/omniglot/{name}"]["results"][0]
-        for name in ("mer-5120", "mer-500", "er-500")
-    )
+    mer, few, er, wider = (
+        recorded[name]["results"][0]
+        for name in (
+            "augmented/omniglot/mer-5120", "augmented/omniglot/mer-500",
+            "augmented/omniglot/er-500", "wider/omniglot/mer-500",
+        )
+    )  # fmt: skip
+    wide = wider["retained_accuracy"]
+    assert f"256, **MER 500 retains {wide['mean']:.1f} ± {wide['std']:.1f} %** of all" in text
     retained, learned = mer["retained_accuracy"], mer["learning_accuracy"]
     first, second = few["retained_accuracy"], er["retained_accuracy"]
     assert f"**MER 500 retains {first['mean']:.1f} ± {first['std']:.1f} %** and ER 500 " in text
@@ -237,8 +242,10 @@ def test_augmented_drawings_have_the_recorded_numbers():
     }
     for name, told in (
         ("more-batchesmer-1020", "five batches of 26 retain {} %"),
-        ("widermer-1020", "256 filters in the last module {}."),
-        ("widermer-100", "256 filters retain {} %"),
+        ("widermer-1020", " %, and 256 filters {}."),
+        ("more-batchesmer-100", "With 100 memories three batches of 26 retain {} %"),
+        ("widermer-100", "and 256 filters {} (ER "),
+        ("widerer-100", " (ER {})."),
     ):
         assert told.format(f"{attempts[name]['retained_accuracy']['mean']:.1f}") in text
     for name, cell in tried.items():
