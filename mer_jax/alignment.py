@@ -127,7 +127,7 @@ def watch(
     `watch`. `WatchedInfo` replaces its info and keeps only `loss`.
 
     Args:
-      learner: any learner. That of `map_examples` has its past examples stored as references.
+      learner: any learner. With `map_examples` the past examples are stored as references.
       loss_fn: `loss_fn(params, example) -> []`, whose gradients are compared. `example` is the
         argument of `update`. After `map_examples` it is a reference, and for `la_maml` a batch. Of
         `TaskParams` it takes those of one task. Only shared parameters of two tasks contribute.
@@ -136,7 +136,7 @@ def watch(
       augment: `augment(key, example) -> example`, applied to both examples.
     Returns:
       A `Learner` with state `WatchedState` and info `WatchedInfo`. Its `dot` and `cosine` compare
-      the gradients before the update, `dot_after` the past one's after it. At first all are 0.
+      the gradients before the update, `dot_after` the past one's after it. All are 0 at first.
     Raises:
       ValueError: If `learner` is no `Learner`. If `capacity` is not a whole number of at least 1.
     Example:

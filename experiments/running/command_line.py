@@ -42,7 +42,7 @@ def parse(module: str, config: type[Config], args: Sequence[str] | None = None) 
     try:
         with contextlib.redirect_stderr(complaint):
             read: Any = tyro.cli(
-                framed(config), prog=f"python -m {module}", args=args,
+                in_frames(config), prog=f"python -m {module}", args=args,
                 config=(tyro.conf.OmitArgPrefixes,),
             )  # fmt: skip
     except SystemExit as stop:
@@ -59,7 +59,7 @@ def parse(module: str, config: type[Config], args: Sequence[str] | None = None) 
     return config(**flags)
 
 
-def framed(config: type[Any]) -> type[Any]:
+def in_frames(config: type[Any]) -> type[Any]:
     """The same flags, those of each base class in a dataclass of its own: a frame of --help."""
     homes, helps = dict[str, str](), dict[str, str]()
     for one in reversed(config.__mro__):
@@ -87,8 +87,8 @@ def _complaint(hints: dict[str, Any], framed: str) -> str:
     if found := re.match(r"Unrecognized options: (--|)([^ ,=]+)", reason):
         names = [name[2:] for name in hints if found[1]]
         near = difflib.get_close_matches(found[2].replace("_", "-"), names, 1)
-        several = "" if found[1] else "only those with ... in --help take several values, "
-        told = f"nearest: --{near[0]}" if near else f"{several}see --help"
+        other = "see --help" if found[1] else "only those with ... in --help take several values"
+        told = f"nearest: --{near[0]}" if near else other
         return f"expected a flag of this program, got {found[1]}{found[2]}; {told}"
     if found := re.match(r"invalid choice '(.*)' for argument '(?:--)?([\w-]+)'", reason):
         of = [typing.get_args(one) for one in types_in(hints[flag(found[2])])]

@@ -234,8 +234,8 @@ def sweep(
     uses = METHODS[method].settings
     if unused := [name for name in given if name not in uses]:
         flags = ", ".join(map(flag, uses))
-        leave = f"{flag(unused[0])} is not used by {method} (it uses {flags})"
-        raise ValueError(f"{leave}; run {method} by a command of its own")
+        reason = f"{flag(unused[0])} is not used by {method} (it uses {flags})"
+        raise ValueError(f"{reason}; run {method} by a command of its own")
     augmented = f"{benchmark}-augmented"
     benchmark = augmented if is_augmented and (method, augmented) in CHOSEN else benchmark
     how, rows = "published", PUBLISHED.get((method, benchmark))

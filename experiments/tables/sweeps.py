@@ -175,7 +175,7 @@ SWEEPS = functools.partial(
 AUGMENTED_SWEEPS = functools.partial(
     sweep, "augmented-sweeps.png", ("Augmentation", "Method"),
     ("retained_accuracy", "learning_accuracy"),
-    "Retained accuracy with augmented images, %; filled: chosen",
+    "Retained accuracy with augmented images, %; filled: best of each method",
     f"In %, on 10 alphabets of Omniglot, seed {FIRST_SEED}. Each image is moved by up to `shift` "
     "pixels and mapped by a matrix whose entries differ from the identity by up to `matrix`, anew "
     "each time it is trained on; bold: the best of each method.",

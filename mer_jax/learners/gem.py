@@ -69,7 +69,7 @@ def gem(
       ridge: value added to the diagonal of the products of the other tasks' gradients, at least 0.
         Small gradients then count less. May be traced. Later versions of GEM's code use 0.001.
       augment: `augment(key, example)` returns the example that the loss sees. See `mer`. It also
-        changes the replayed examples, with new keys at each update. Stored are the originals.
+        changes the replayed examples, with new keys at each update. The memory keeps the originals.
     Returns:
       A `Learner` with state `GEMState` and info `Info`.
     Raises:
