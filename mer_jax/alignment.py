@@ -129,14 +129,16 @@ def watch(
     Args:
       learner: any learner. With `map_examples` the past examples are stored as references.
       loss_fn: `loss_fn(params, example) -> []`, whose gradients are compared. `example` is the
-        argument of `update`. After `map_examples` it is a reference, and for `la_maml` a batch. Of
-        `TaskParams` it takes those of one task. Only shared parameters of two tasks contribute.
+        argument of `update`. After `map_examples` it is a reference, and for `la_maml` a batch. If
+        the learner has `TaskParams`, `params` are those of the example's task. The products of
+        gradients on two tasks are then of the shared parameters alone.
       capacity: past examples in a separate reservoir. The learner does not train on them. A
         capacity of at least the stream's length stores all.
       augment: `augment(key, example) -> example`, applied to both examples.
     Returns:
-      A `Learner` with state `WatchedState` and info `WatchedInfo`. Its `dot` and `cosine` compare
-      the gradients before the update, `dot_after` the past one's after it. All are 0 at first.
+      A `Learner` with state `WatchedState` and info `WatchedInfo`. `dot` and `cosine` are of the two
+      gradients before the update. `dot_after` has the past example's gradient after the update.
+      All are 0 while there is no past example.
     Raises:
       ValueError: If `learner` is no `Learner`. If `capacity` is not a whole number of at least 1.
     Example:

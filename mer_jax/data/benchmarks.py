@@ -97,8 +97,9 @@ def rotations(
       examples_per_task: number of training images of a task, each at most once within the task.
       side: height and width of an image in pixels.
     Returns:
-      `Tasks`. `images` is `[N, examples_per_task]` int32, indices of training images. `tests` is
-      None: each task is tested on all test images.
+      `Tasks`. `angles` is `[N]`, in degrees, and `pixels` and `mask` turn images by them. `images`
+      is `[N, examples_per_task]` int32, indices of training images. `tests` is None: each task is
+      tested on all test images.
     Raises:
       ValueError: If a size is not a whole number of at least 1. If `examples_per_task` is more than
         `num_images`.
@@ -136,8 +137,9 @@ def permutations(
       examples_per_task: number of training images of a task, each at most once within the task.
       num_pixels: D, number of pixels of an image.
     Returns:
-      `Tasks`. `images` is `[N, examples_per_task]` int32, indices of training images. `tests` is
-      None: each task is tested on all test images.
+      `Tasks`. `pixels` is `[N, D]` int32, the order of each task. `images` is
+      `[N, examples_per_task]` int32, indices of training images. `tests` is None: each task is
+      tested on all test images.
     Raises:
       ValueError: If a size is not a whole number of at least 1. If `examples_per_task` is more than
         `num_images`.

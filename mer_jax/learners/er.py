@@ -133,7 +133,7 @@ def mean_shares(present: jax.Array) -> jax.Array:
     """The weight of each example in the mean over those present, `[k]`.
 
     Args:
-      present: `[k]`, 1 for an example that counts, 0 for one that does not.
+      present: `[k]`, 1 for an example that counts, 0 for one that does not. At least one counts.
     """
     return present / present.sum()
 

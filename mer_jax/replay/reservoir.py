@@ -281,7 +281,7 @@ def capacity(state: ReservoirState) -> int:
 
 
 def check_row(state: ReservoirState, example: Any) -> None:
-    """Raises `ValueError` unless `example` is like one row of `state.examples`."""
+    """Raises `ValueError` unless `example` has the structure, shapes and dtypes of a row."""
     row = _trees.row(state.examples)
     _trees.like_row("example must be like one row of the reservoir", row, example)
 

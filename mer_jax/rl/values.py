@@ -26,7 +26,7 @@ class Judged(NamedTuple):
 
 
 def q_network(sizes: Sequence[int]) -> Model:
-    """Fully connected network of action values, with the Huber loss.
+    """Fully connected network of action values, with ReLU units and the Huber loss.
 
     Args:
       sizes: length of an observation, units of each hidden layer, number of actions. For example,

@@ -62,10 +62,18 @@ def sgd_pass(
 def batches_in_turn(
     loss: DenseFirstLoss, params: Params, batches: Any, weights: jax.Array, alpha: Any, beta: Any
 ) -> tuple[Params, jax.Array]:
-    """SGD through `[s, k, ...]` batches, with a Reptile step after each.
+    """SGD through s batches in turn, one example at a time, with a Reptile step after each batch.
 
-    Several batches share one Gram matrix.
+    As many batches as `LARGEST_GRAM` examples allow share one Gram matrix. It does not change the
+    result, up to rounding.
 
+    Args:
+      loss: its first dense layer is updated in the Gram form.
+      params: the parameters before the first batch.
+      batches: pytree of `[s, k, ...]`, examples.
+      weights: `[s, k]`, the factor of each example's gradient.
+      alpha: `[]`, the learning rate.
+      beta: `[]`, the Reptile rate within a batch.
     Returns:
       The parameters after the last batch, and the losses `[s, k]`.
     """
