@@ -77,8 +77,8 @@ class WatchedState(NamedTuple, Generic[StateT]):
     """State of a learner under `watch`.
 
     learner: the state of the wrapped learner.
-    past: `ReservoirState` of past examples, separate from the learner's memory. Under `la_maml` its
-      rows are batches, so `init` needs a batch as example.
+    past: `ReservoirState` of past examples, separate from the learner's memory. Under `la_maml`
+      each row is a batch. `init` of the watched learner then needs a batch as its example.
     """
 
     learner: StateT
@@ -100,13 +100,14 @@ class WatchedInfo(NamedTuple):
     """Alignment of the gradients on the incoming example and on a past example.
 
     loss: `[]`, the loss on the incoming example before the update.
-    past: the past example, drawn uniformly from the separate reservoir.
+    past: the past example, drawn uniformly from the separate reservoir. It is zeros at the first
+      update.
     dot: `[]`, the dot product of the two gradients before the update.
     cosine: `[]`, the cosine of the angle between them. It is 0 if one gradient is 0.
     dot_after: `[]`, the dot product with the past example's gradient after the update. The incoming
       example's gradient is the one before the update. A negative value means that a longer step
       would raise the past example's loss.
-    has_past: `[]` bool, False at the first update. The three numbers are then 0.
+    has_past: `[]` bool, False at the first update. `dot`, `cosine` and `dot_after` are then 0.
     """
 
     loss: jax.Array
@@ -136,9 +137,7 @@ def watch(
         capacity of at least the stream's length stores all.
       augment: `augment(key, example) -> example`, applied to both examples.
     Returns:
-      A `Learner` with state `WatchedState` and info `WatchedInfo`. `dot` and `cosine` are of the two
-      gradients before the update. `dot_after` has the past example's gradient after the update.
-      All are 0 while there is no past example.
+      A `Learner` with state `WatchedState` and info `WatchedInfo`.
     Raises:
       ValueError: If `learner` is no `Learner`. If `capacity` is not a whole number of at least 1.
     Example:

@@ -36,19 +36,20 @@ _any, _largest = _shared(jnp.any), _shared(jnp.max)
 
 
 def any_in_batch(condition: jax.Array) -> jax.Array:
-    """Whether a condition, `[]` bool, holds in any member of the batches of all `vmap`s."""
+    """Whether a condition, `[]` bool, holds in any member of the batch of all enclosing `vmap`s."""
     return _any(condition)
 
 
 def largest_in_batch(number: jax.Array) -> jax.Array:
-    """The largest value of a number, `[]`, in the batches of all `vmap`s."""
+    """The largest value of a number, `[]`, over the batch of all enclosing `vmap`s."""
     return _largest(number)
 
 
 def where_needed(condition: jax.Array, change: Callable[[Tree], Tree], value: Tree) -> Tree:
     """Computes `change(value)` where a condition holds, else returns `value`.
 
-    `change` is computed only if the condition holds in some member of the batch.
+    `change` is computed only if the condition holds. Under a `vmap` it is computed for all members
+    of the batch if the condition holds in one of them.
 
     Args:
       condition: `[]` bool.

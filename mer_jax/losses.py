@@ -92,10 +92,11 @@ def _advice(error: Exception, params: Params, example: Any) -> str:
 def explained_on_rows(
     loss_fn: LossFn, params: Params, examples: Any, num_axes: int
 ) -> Iterator[None]:
-    """Context that explains errors of a loss whose parts are called one by one.
+    """Context that explains errors of a loss whose parts, such as `tail`, are called one by one.
 
-    An error in the body may come from a wrong loss. `loss_fn` is then traced on one example. If it
-    fails, the `ValueError` of `one_number` is raised. Otherwise the error of the body is raised.
+    An error in the `with` block may come from a wrong loss. `loss_fn` is then traced on one
+    example. If it fails, a `ValueError` that describes its fault is raised. Otherwise the error of
+    the block is raised.
 
     Args:
       loss_fn: `loss_fn(params, example) -> []`.
@@ -103,7 +104,7 @@ def explained_on_rows(
       examples: pytree of arrays with `num_axes` leading axes, such as `[s, k, ...]`.
       num_axes: number of axes before those of one example.
     Raises:
-      ValueError: If the body fails, and `loss_fn` also fails on one example.
+      ValueError: If the block fails, and `loss_fn` also fails on one example.
     """
     try:
         yield
@@ -121,12 +122,14 @@ class DenseFirstLoss:
     """A loss function of a network that begins with a dense layer.
 
     It is called as `loss_fn(params, example)`. The fields separate the first layer from the rest of
-    the network. Learners can then use the Gram form of SGD, which is faster.
+    the network. Learners can then use the Gram form. It reads and writes the first layer once for
+    many SGD steps, which is faster.
 
     inputs: `inputs(example) -> [d]`, the inputs of the first layer.
     split: `split(params) -> (kernel [d, h], bias [h], rest)`.
     merge: `merge(kernel, bias, rest) -> params`, the inverse of `split`.
     tail: `tail(rest, preactivation [h], example) -> []`, the loss after the first layer.
+      `preactivation` is `inputs(example) @ kernel + bias`.
     """
 
     inputs: Callable[[Any], jax.Array]
@@ -143,8 +146,8 @@ class DenseFirstLoss:
 class InTurnOnCPU:
     """A `loss_fn(params, example)` that a CPU computes for one example after another.
 
-    It suits networks whose activations on one example fill the cache. Those of a batch would go
-    through memory at every layer.
+    It suits networks whose activations on one example fill the cache. The activations on a batch
+    would go through memory at every layer. Other backends compute a batch at once.
 
     loss_fn: the loss.
     """
@@ -163,7 +166,7 @@ def is_in_turn(loss_fn: LossFn) -> bool:
 def gradient_of_sum(
     loss_fn: LossFn, params: Params, examples: Any, weights: jax.Array
 ) -> tuple[Params, jax.Array]:
-    """The gradient of the sum of `weights * losses`, and the losses `[k]`."""
+    """The gradient of `weighted_sum` with respect to `params`, and the losses `[k]`."""
     gradient = jax.grad(weighted_sum, argnums=1, has_aux=True)
     if not is_in_turn(loss_fn):
         return gradient(loss_fn, params, examples, weights)

@@ -101,7 +101,7 @@ def learning_accuracy(R: ArrayLike) -> jax.Array:
 
 
 def backward_transfer(R: ArrayLike) -> jax.Array:
-    """Backward transfer and interference (BTI): RA minus LA.
+    """Backward transfer and interference (BTI): `retained_accuracy` minus `learning_accuracy`.
 
     A positive value is transfer: later tasks raised the accuracy on earlier tasks. A negative value
     is interference: later tasks lowered it.

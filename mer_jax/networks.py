@@ -34,9 +34,9 @@ class Model(NamedTuple):
 def mlp(sizes: Sequence[int], judge: Callable[[jax.Array, Any], jax.Array] | None = None) -> Model:
     """Fully connected network of the paper.
 
-    Inputs of any shape are flattened, and unsigned 8-bit images are scaled to [0, 1]. The task id
-    is not read. Weights are Xavier-uniform, and biases are zero. The loss is a `DenseFirstLoss`, so
-    learners may use the Gram form.
+    ReLU follows each layer but the last. Inputs of any shape are flattened, and unsigned 8-bit
+    images are scaled to [0, 1]. The task id is not read. Weights are Xavier-uniform, and biases are
+    zero. The loss is a `DenseFirstLoss`, so learners may use the Gram form.
 
     Args:
       sizes: features of the input and of each layer's output, `(784, 100, 100, 10)` for MNIST.
@@ -213,15 +213,15 @@ def task_input(sizes: Sequence[int], num_tasks: int) -> Model:
 
 
 def by_task(single: Model, num_tasks: int, own: Sequence[str] | None = None) -> Model:
-    """Gives each of `num_tasks` tasks its own copy of some layers of a network.
+    """Gives each of `num_tasks` tasks its own copy of some layers. All tasks share the others.
 
     Args:
       single: a `Model` whose parameters are a dictionary of layers.
       num_tasks: N.
       own: names of the layers of which each task has a copy. None is all of them.
     Returns:
-      A `Model`. `apply(params, x, task)` takes the `TaskParams` of all tasks.
-      `loss(params, example)` takes the network of one task, see `task_params.of_task`.
+      A `Model`. `init` draws each copy anew. `apply(params, x, task)` takes the `TaskParams` of all
+      tasks. `loss(params, example)` takes the network of one task, see `task_params.of_task`.
     Raises:
       ValueError: If `num_tasks` is not a whole number of at least 1. In `init`, if a layer is
         unknown.

@@ -156,13 +156,13 @@ def accuracy(
       apply: `apply(params, x, task) -> logits [C]`, on one example.
       params: the parameters of the network.
       references: pytree of `[n, ...]`, the test examples. With `make`, references to them.
-      make: `make(reference) -> Example`.
+      make: `make(reference) -> Example`. By default it returns its argument.
       block_size: number of examples that are made and classified at once. It bounds the memory. On
-        a CPU, 1 is fastest for convolutional networks. It also skips examples that are not present.
+        a CPU, 1 is fastest for convolutional networks. Only 1 skips examples that do not count.
       present: `[n]` bool, True for the examples that count. None counts all.
     Returns:
       `[]` float32. NaN if a parameter, or a logit of a present example, is not finite. The accuracy
-      of a diverged network is undefined.
+      of a diverged network is undefined. NaN also if no example is present.
     Raises:
       ValueError: If `block_size` is not a whole number of at least 1. If `present` is not `[n]`.
         While tracing, if the leaves of `references` are not `[n, ...]`. While tracing, if a label

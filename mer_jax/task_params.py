@@ -25,6 +25,8 @@ def of_task(params: Params, task: Any) -> Params:
     Args:
       params: `TaskParams`, or any other parameters, which are returned unchanged.
       task: `[]` int32.
+    Returns:
+      `TaskParams` whose `own` is the row of the task, without the axis N.
     """
     if not isinstance(params, TaskParams):
         return params
@@ -38,8 +40,15 @@ def with_task(params: Params, task: Any, network: Params) -> Params:
       params: as for `of_task`.
       task: `[]` int32.
       network: the new parameters, in the form that `of_task` returns.
+    Returns:
+      Parameters like `params`. The shared ones are replaced too, for all tasks. With a task id
+      outside `[0, N)`, the network that `of_task` gives is replaced.
     """
     if not isinstance(params, TaskParams):
         return network
-    own = jax.tree.map(lambda rows, row: rows.at[task].set(row), params.own, network.own)
+
+    def replaced(rows: jax.Array, row: jax.Array) -> jax.Array:
+        return rows.at[task].set(row, mode="clip")
+
+    own = jax.tree.map(replaced, params.own, network.own)
     return TaskParams(own, network.shared)

@@ -146,9 +146,10 @@ def as_state(params: Params) -> Params:
     Args:
       params: any pytree of floating-point arrays or Python floats.
     Returns:
-      A pytree of arrays of the same shapes and dtypes.
+      A pytree of arrays of the same shapes, with the dtypes that JAX gives the leaves.
     Raises:
-      ValueError: If a leaf is not a floating-point array. The message names all such leaves.
+      ValueError: If a leaf is neither a floating-point array nor a Python float. The message names
+        all such leaves.
     """
     others = [
         f"{leaf.dtype if isinstance(leaf, _ARRAYS) else type(leaf).__name__} at "

@@ -17,11 +17,12 @@ _OTHER = "use the data set that it was drawn for"
 def save(path: str | os.PathLike[str], tasks: Tasks) -> None:
     """Writes a draw to one small `.npz` file, which any framework can read.
 
-    The arrays of the file are the fields of `Tasks`. The i-th example of task t is made from
-    training image `images[t, i]`, flattened. It is `image[pixels[t]] * mask[t]`.
+    The arrays of the file are the fields of `Tasks`, except for those that are None. Let `image` be
+    training image `images[t, i]`, flattened. The i-th example of task t is then
+    `image[pixels[t]] * mask[t]`.
 
     Args:
-      path: the file. It is written beside its place, then moved there.
+      path: the file. It is written as `<path>.part` first, then renamed. An older file is replaced.
       tasks: the draw.
     Example:
       >>> import tempfile
@@ -53,13 +54,14 @@ def load(
 
     Args:
       path: the file.
-      num_images: number of training images of the data set. Rows in the file must be below it.
-      num_tests: number of test images of the data set. None is `num_images`.
+      num_images: number of training images of the data set. Indices in `images` must be below it.
+      num_tests: number of test images of the data set. Indices in `tests` must be below it. None is
+        `num_images`.
       num_pixels: number of pixels of an image of the data set. None allows any number.
     Returns:
-      The draw, `Tasks`, with the dtypes that it documents.
+      The draw, with the dtypes that `Tasks` documents.
     Raises:
-      DataError: If the file is missing or damaged. If a row or the number of pixels does not fit
+      DataError: If the file is missing or damaged. If an index or the number of pixels does not fit
         the data set. `DataError` is a subclass of `ValueError`.
     """
     try:

@@ -168,8 +168,8 @@ def alphabets(
 ) -> Tasks:
     """Incremental Omniglot: each task is an alphabet, in random order.
 
-    The training images are those of three quarters of the drawers, drawn at random. They come in
-    random order. The test images are those of the other drawers.
+    Three quarters of the drawers, rounded down, are drawn at random, the same for all alphabets.
+    The training images are theirs, in random order. The test images are those of the other drawers.
 
     Args:
       rng: random generator of all draws.
@@ -178,7 +178,9 @@ def alphabets(
       num_tasks: N, number of alphabets that are tasks.
       num_pixels: D, number of pixels of an image. Images are shown unchanged.
     Returns:
-      `Tasks`. `images` and `tests` are `[N, ...]` int32, both indices into all images.
+      `Tasks`. `images` is `[N, a]` and `tests` is `[N, b]`, both int32 indices into all images. a
+      and b are the largest numbers of training and of test images of an alphabet. Shorter rows end
+      with -1.
     Raises:
       ValueError: If there are fewer alphabets than tasks. If an alphabet has no training images or
         no test images.
@@ -214,8 +216,8 @@ def split(
       labels: `[n]` integers, the labels of the training images.
       test_labels: `[m]` integers, the labels of the test images.
       num_tasks: N, at most half the number of classes. Further classes are left out.
-      examples_per_task: number of training images per task, drawn without replacement. Any two
-        classes must have at least this many.
+      examples_per_task: number of training images per task, drawn without replacement. The two
+        rarest classes together must have at least this many.
       num_pixels: D, number of pixels of an image. Pixels are neither moved nor masked.
     Returns:
       `Tasks`. `images` is `[N, examples_per_task]` int32, indices of training images. `tests` is
@@ -223,8 +225,8 @@ def split(
       images of the two largest classes. Shorter rows end with -1.
     Raises:
       ValueError: If a size is not a whole number of at least 1. If there are fewer than 2 N
-        classes. If two classes have fewer than `examples_per_task` training images. If a class has
-        no test image.
+        classes. If the two rarest classes together have fewer than `examples_per_task` training
+        images. If a class has no test image.
     Example:
       >>> import numpy as np
       >>> from mer_jax.data import benchmarks
@@ -277,9 +279,9 @@ def stack(draws: list[Tasks]) -> Tasks:
     Args:
       draws: draws of the same shapes.
     Returns:
-      `Tasks` with arrays `[len(draws), ...]`.
+      `Tasks` with arrays `[len(draws), ...]`. A `tests` of None stays None.
     Raises:
-      ValueError: If `draws` is empty.
+      ValueError: If `draws` is empty. If the shapes differ.
     Example:
       >>> import numpy as np
       >>> from mer_jax.data import benchmarks

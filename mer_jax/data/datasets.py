@@ -5,12 +5,9 @@ files in a folder, or else with tensorflow-datasets, which downloads them once. 
 their original order, except in a data set that tensorflow-datasets has already prepared.
 """
 
-import gzip
 import importlib.resources
 import logging
-import math
 import os
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,17 +16,11 @@ import numpy as np
 
 from mer_jax.data._downloads import download
 from mer_jax.data._errors import AGAIN, ELSEWHERE, USE_FILES, DataError, imported, one_line, wrong
+from mer_jax.data._mnist_files import IDX_MAGIC, read_idx, read_npz
 
 DATASETS = ("mnist-5k", "digits", "mnist", "fashion_mnist")
 """Names of the data sets that `load` accepts."""
 
-_NPZ_KEYS = ("x_train", "y_train", "x_test", "y_test")
-_IDX_MAGIC = {  # by file name, in the order of _NPZ_KEYS: 0x08 for uint8, then the number of axes
-    "train-images-idx3-ubyte": 0x0803,
-    "train-labels-idx1-ubyte": 0x0801,
-    "t10k-images-idx3-ubyte": 0x0803,
-    "t10k-labels-idx1-ubyte": 0x0801,
-}
 _FIRST_TEST_LABELS = {  # Both data sets use the same names of files.
     "mnist": [7, 2, 1, 0, 4, 1, 4, 9, 5, 9],
     "fashion_mnist": [9, 2, 1, 1, 6, 1, 4, 6, 5, 7],
@@ -63,13 +54,13 @@ def load(
     The folder holds `<name>.npz`, with Keras's arrays x_train, y_train, x_test and y_test. Or it
     holds the four IDX files, each plain or .gz. A sub-folder `<name>`, or `fashion-mnist` for
     Fashion-MNIST, is searched before the folder itself. Each split needs an image at least.
-    Without a folder, tensorflow-datasets gives the data set. It also does so if the folder is that
-    of MER_JAX_DATA_DIR and has none of these files.
+    Without a folder, the data set comes from tensorflow-datasets. This is also so if the folder is
+    that of MER_JAX_DATA_DIR and has none of these files.
 
     Args:
-      name: one of `DATASETS`.
+      name: "mnist-5k", "digits", "mnist" or "fashion_mnist", the entries of `DATASETS`.
       data_dir: the folder. None is the folder in the environment variable MER_JAX_DATA_DIR, if set.
-        The data sets that come with packages need no folder.
+        "mnist-5k" and "digits" come with packages and need no folder.
       on_download: called with one line of text before a download. None logs the line as a warning.
     Returns:
       A `Dataset`.
@@ -93,7 +84,7 @@ def load(
         if dataset is not None:
             return dataset
         if data_dir is not None:
-            files = f"{name}.npz or {', '.join(_IDX_MAGIC)} (each plain or .gz)"
+            files = f"{name}.npz or {', '.join(IDX_MAGIC)} (each plain or .gz)"
             fix = f"put them there or in its sub-folder {name}, {ELSEWHERE}"
             raise wrong(path, files, got, fix)
     return from_tfds(name, on_download=on_download)
@@ -164,19 +155,21 @@ def from_tfds(
 ) -> Dataset:
     """Reads a data set with tensorflow-datasets, but without TensorFlow.
 
-    It reads the data set that tensorflow-datasets has prepared as array_record. Otherwise it reads
-    the IDX files in the download folder of tensorflow-datasets. If they are missing, it downloads
-    them. It does not prepare the data set, since writing images requires TensorFlow.
+    If tensorflow-datasets has prepared the data set as array_record, this copy is read. Otherwise
+    the IDX files in the download folder of tensorflow-datasets are read. If one is missing, all are
+    downloaded. Nothing is prepared, since writing images requires TensorFlow.
 
     Args:
-      name: the name of the data set in tensorflow-datasets.
+      name: the name in tensorflow-datasets of a data set with the files of MNIST, such as "mnist"
+        or "fashion_mnist".
       data_dir: the folder of tensorflow-datasets. None is its default, or the folder in the
         environment variable TFDS_DATA_DIR.
       on_download: called with one line of text before a download. None logs the line as a warning.
     Returns:
       A `Dataset`.
     Raises:
-      DataError: If the data set is unknown. If a file is malformed. If the download fails.
+      DataError: If the data set is unknown or has other files. If a file is malformed. If a package
+        is missing. If the download fails.
     """
     tfds = imported("tensorflow_datasets")
     try:
@@ -187,7 +180,11 @@ def from_tfds(
     dataset = _read_prepared(name, builder) if builder.is_prepared() else None
     if dataset is None:
         folder = builder.data_dir_root / "downloads" / name
-        if not all((folder / f"{file}.gz").exists() for file in _IDX_MAGIC):
+        files = {url.rpartition("/")[2] for url in builder.url_infos}
+        if not files >= {f"{file}.gz" for file in IDX_MAGIC}:
+            got, fix = ", ".join(sorted(files)[:4]), "read it yourself, into arrays of a stream"
+            raise wrong(f"tensorflow-datasets, {name}", "the four files of MNIST", got, fix)
+        if not all((folder / f"{file}.gz").exists() for file in IDX_MAGIC):
             size = sum(info.size for info in builder.url_infos.values())
             (on_download or logging.getLogger(__name__).warning)(
                 f"{name}: about to download {size / 1e6:.0f} MB to {folder}; if you have the data "
@@ -224,57 +221,21 @@ def _from_folder(name: str, folder: Path) -> Dataset | None:
     for place in (folder / name, folder / name.replace("_", "-"), folder):
         npz = place / f"{name}.npz"
         if npz.is_file():
-            return _checked(name, _read_npz(npz))
-        both = [(file, place / (file + end)) for file in _IDX_MAGIC for end in (".gz", "")]
+            return _checked(name, read_npz(npz))
+        both = [(file, place / (file + end)) for file in IDX_MAGIC for end in (".gz", "")]
         paths = {file: path for file, path in both if path.is_file()}  # plain wins over .gz
-        missing = [file for file in _IDX_MAGIC if file not in paths]
+        missing = [file for file in IDX_MAGIC if file not in paths]
         if paths and missing:
             fix = f"add {', '.join(missing)} (plain or .gz)"
             raise wrong(place, "all four IDX files", f"only {', '.join(paths)}", fix)
         if paths:
-            idx = [(str(paths[file]), _read_idx(paths[file], n)) for file, n in _IDX_MAGIC.items()]
+            idx = [(str(paths[file]), read_idx(paths[file], n)) for file, n in IDX_MAGIC.items()]
             return _checked(name, idx)
     return None
 
 
-def _read_npz(path: Path) -> list[tuple[str, np.ndarray]]:
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            found = list(arrays)
-            parts = [(f"{path}, {k}", np.asarray(arrays[k])) for k in _NPZ_KEYS if k in found]
-    except Exception as error:  # From zipfile, zlib or numpy, or a missing archive.
-        raise wrong(path, "a whole .npz file of arrays", one_line(error), AGAIN) from error
-    if len(parts) < len(_NPZ_KEYS):
-        raise wrong(
-            path, f"the arrays {', '.join(_NPZ_KEYS)}", ", ".join(found) or "none", "rename them"
-        )
-    return parts
-
-
-def _read_idx(path: Path, magic: int) -> np.ndarray:
-    """Reads an IDX file: its magic number and lengths, big-endian uint32, then the elements."""
-    try:
-        data = path.read_bytes()
-        if data[:2] == b"\x1f\x8b":  # The magic number of gzip.
-            data = gzip.decompress(data)
-    except (OSError, EOFError, zlib.error) as error:
-        raise wrong(path, "a whole file", one_line(error), AGAIN) from error
-    num_axes = magic & 0xFF
-    start = 4 + 4 * num_axes
-    if data[:4] != magic.to_bytes(4, "big"):
-        expected = f"an IDX file of uint8 with axes: {num_axes}, which begins {magic:08x}"
-        raise wrong(path, expected, data[:4].hex() or "an empty file", AGAIN)
-    if len(data) < start:
-        raise wrong(path, f"a header of {start} bytes", f"{len(data)} bytes in all", AGAIN)
-    shape = np.frombuffer(data, ">u4", num_axes, offset=4).tolist()
-    size = start + math.prod(shape)
-    if len(data) != size:
-        raise wrong(path, f"{size} bytes, as its header has {shape}", f"{len(data)}", AGAIN)
-    return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
-
-
 def _checked(name: str, parts: list[tuple[str, np.ndarray]]) -> Dataset:
-    """The data set made of four arrays in the order of `_NPZ_KEYS`, each with its source."""
+    """The data set made of four arrays in the order of `NPZ_KEYS`, each with its source."""
     for (image_source, images), (label_source, labels) in (parts[:2], parts[2:]):
         if images.dtype != np.uint8 or images.ndim != 3 or images.shape[1:] != (28, 28):
             got = f"{images.dtype} {list(images.shape)}"

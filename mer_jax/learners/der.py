@@ -57,8 +57,8 @@ def der(
 
     The objective is the incoming example's loss plus `alpha` times the error of the replays'
     logits. This error is the mean squared difference to the logits in the reservoir. The mean is
-    over up to `batch_size - 1` replays and over logits. Logits are stored with the example, from
-    the parameters before its update. Labels of replays are not used.
+    over up to `batch_size - 1` replays and over logits. Without replays it is 0. The logits stored
+    with an example are those before the update on it. Labels of replays are not used.
 
     Args:
       model: the network. `model.loss(params, example)` gives the loss of the incoming example.
@@ -74,8 +74,8 @@ def der(
       A `Learner` with state `ReplayState` and info `Info`. Rows of its reservoir are `Dark`.
     Raises:
       ValueError: If a size is not a whole number of at least 1. If `alpha` is negative. If `model`
-        has no `apply` or `loss`. While tracing, if an example has no field `x`, or if the logits
-        are not `[C]`.
+        has no `apply` or `loss`. If `optimizer` is not an optax transformation. While tracing, if
+        an example has no field `x`, or if the logits are not `[C]`.
     Example:
       >>> import jax
       >>> import jax.numpy as jnp

@@ -146,7 +146,8 @@ def task_mean_shares(task: jax.Array, present: jax.Array, num_tasks: int) -> jax
       present: `[k]`, 1 for an example that counts, 0 for one that does not.
       num_tasks: N.
     Returns:
-      `[k]`, `present` divided by the number of present examples of the same task.
+      `[k]`, `present` divided by the number of present examples of the same task. It is 0 for an
+      example that does not count. It is NaN for a task id outside `[0, N)` in any case.
     """
     is_task = task[:, None] == jnp.arange(num_tasks, dtype=jnp.int32)[None]  # [k, num_tasks]
     member = is_task.astype(present.dtype)

@@ -27,7 +27,8 @@ class EWCState(NamedTuple):
 
     params: pytree, the parameters of the network.
     opt_state: state of the optimizer.
-    memory: `TaskExamples`, the first examples of the current task, from which F is computed.
+    memory: `TaskExamples` with room for one task. It holds the first examples of the current task,
+      from which F is computed.
     task: `[]` int32, the current task, -1 before the first example.
     importance: pytree like `params`, the sum of `strength * F` over finished tasks. F is the square
       of the mean gradient on the task's first examples.
@@ -62,15 +63,15 @@ def ewc(
     Each update takes one optimizer step on the incoming example's loss plus a penalty. The penalty
     is the sum of `strength * sum(F * (params - p)^2)` over finished tasks. Here p are the
     parameters at the task's end. F is the squared gradient of the mean loss on the task's first
-    examples. The MER authors' code also takes the square of the mean gradient. Kirkpatrick et al.
-    take the mean of the squares, and half of the sum. A task is finished when the task id changes.
+    examples, as in the MER authors' code. Kirkpatrick et al. take the mean of the squares, and half
+    of the penalty. A task ends when the task id changes. If it returns, it is another task.
 
     Args:
       loss_fn: `loss_fn(params, example) -> []`.
       optimizer: any optax transformation. The paper uses `optax.sgd(alpha)`.
       num_tasks: N. An example needs an integer field `task` in `[0, N)`. With another id, the loss
         and the parameters become NaN.
-      num_memories: n, number of examples from which F is estimated.
+      num_memories: n, number of examples from which F is estimated. A task with fewer uses all.
       strength: weight of the penalty, at least 0. May be traced.
       augment: `augment(key, example)` returns the example that the loss sees. See `mer`. It also
         changes the examples from which F is estimated.

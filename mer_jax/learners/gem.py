@@ -53,9 +53,9 @@ def gem(
 ) -> Learner[GEMState, Info]:
     """Gradient episodic memory (GEM).
 
-    Each update projects the incoming example's gradient. To first order, the step then raises the
-    mean loss on no other task's stored examples. The memory holds the newest `num_memories`
-    examples of each task.
+    If an SGD step on the incoming example would raise another task's mean loss on its stored
+    examples, the gradient is projected. To first order, the step then raises none of these losses.
+    Otherwise the gradient is unchanged. The memory holds the newest examples of each task.
 
     Args:
       loss_fn: `loss_fn(params, example) -> []`.
@@ -175,14 +175,15 @@ def agem(
 
 
 def dual(products: jax.Array, dots: jax.Array, margin: Any, ridge: Any = 0.0) -> jax.Array:
-    """Weights of the other tasks' gradients in the nearest direction that raises no task's loss.
+    """Weights of the other tasks' gradients in a direction that raises no task's loss.
 
-    With G the other tasks' gradients as rows and g the new gradient, that direction is `g + G' v`.
-    Here v minimises `|g + G' v|^2 + ridge |v|^2` over `v >= margin`. This is a quadratic program in
-    the non-negative `v - margin`.
+    With G the other tasks' gradients as rows, G' its transpose and g the new gradient, that
+    direction is `g + G' v`. Here v minimises `|g + G' v|^2 + ridge |v|^2` over `v >= margin`. This
+    is a quadratic program in the non-negative `v - margin`. At `margin=0` and `ridge=0` the
+    direction is the nearest of all such ones to g.
 
     Args:
-      products: `[N, N]`, `G G'`. A gradient of 0 does not count.
+      products: `[N, N]`, `G G'`. A task without a gradient has a row of 0, and `v = margin`.
       dots: `[N]`, `G g`.
       margin, ridge: at least 0.
     Returns:

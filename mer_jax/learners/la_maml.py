@@ -64,15 +64,15 @@ def la_maml_update(
       rates: pytree like `params`, the learning rates alpha. A negative one acts as 0.
       batch: pytree of `[B, ...]`, the incoming examples in order.
       meta_batch: pytree of `[M, ...]`, usually the replays and the batch.
-      weights: `[M]`, weights in the mean of the meta-batch. A weight of 0 leaves an example out.
+      weights: `[M]`, weights in the mean of the meta-batch. 0 leaves an example out. Not all are 0.
       alpha_rate: learning rate of the rates, at least 0. 0 leaves them unchanged.
       weight_rate: learning rate of the parameters, at least 0. None takes the new `relu(rates)`.
-      clip: largest global norm of each of the two gradients. May be traced, as may all rates.
+      clip: largest global norm of either gradient, finite. May be traced, as may all rates.
       second_order: if True, differentiate through the gradients of the SGD steps.
     Returns:
       The parameters, the rates, and the mean of the B meta-losses, `[]`.
     Raises:
-      ValueError: If the rates or the weights have other shapes. If a number is negative.
+      ValueError: If the shapes of rates or weights do not fit. If a number is negative or infinite.
     Example:
       >>> import jax.numpy as jnp
       >>> from mer_jax import la_maml_update
@@ -115,10 +115,10 @@ def la_maml(
 ) -> Learner[LaMAMLState, Info]:
     """Look-ahead MAML (La-MAML), on batches.
 
-    With `weight_rate` it is Sync, and with `alpha_rate=0` also C-MAML. `update(key, state, batch)`
-    takes a batch `[B, ...]`, see `in_batches`. Each glance is a `la_maml_update` with the batch in
-    a new order. Its meta-batch is new replays and the batch. The batch is offered to the reservoir
-    after the first glance's draw.
+    With `weight_rate` it is Sync. With `alpha_rate=0` as well, it is C-MAML. `update` takes a batch
+    `[B, ...]`, see `in_batches`. Each glance is a `la_maml_update` with the batch in a new order.
+    Its meta-batch is new replays and the batch. The batch is offered to the reservoir after the
+    first glance's draw.
 
     Args:
       loss_fn: `loss_fn(params, example) -> []`.
@@ -128,10 +128,10 @@ def la_maml(
       glances: number of updates on each batch.
       num_replays: R, number of replays in a meta-batch, or fewer while fewer are stored.
       capacity: number of examples that the reservoir holds.
-      augment: see `mer`. Each row changes twice per glance, for SGD and for the meta-batch.
+      augment: see `mer`. In each glance the batch has new keys for SGD and for the meta-batch.
     Returns:
-      A `Learner` with state `LaMAMLState` and info `Info`. `init(params, example)` takes a batch,
-      or one example with a leaf of shape `[]`, such as an `Example`.
+      A `Learner` with state `LaMAMLState` and info `Info`, the batch's mean loss at first.
+      `init(params, example)` takes a batch, or one example with a leaf of shape `[]`.
     Raises:
       ValueError: If a size or a rate is outside its range.
     Example:

@@ -52,9 +52,9 @@ def mer(
 ) -> Learner[MERState, Info]:
     """Meta-Experience Replay (MER), algorithm 1.
 
-    Each incoming example is trained on in `num_batches` batches. A batch is the incoming example,
-    then up to `batch_size - 1` replays. SGD takes one step on each example of a batch. A Reptile
-    step with rate `beta` follows each batch, and one with rate `gamma` the last.
+    Each incoming example is trained on in `num_batches` batches, then offered to the reservoir. A
+    batch is the incoming example, then up to `batch_size - 1` replays. SGD takes one step on each.
+    A Reptile step with rate `beta` follows each batch. Another with rate `gamma` follows the last.
 
     Args:
       loss_fn: `loss_fn(params, example) -> []`.

@@ -44,7 +44,7 @@ def independent(
 
     `init` takes `TaskParams` with N networks, such as those of `mer_jax.networks.independent`. The
     first task of a stream trains its own network. Each later task begins from the trained network
-    of the task before it.
+    of the task before it. A task that returns continues its own network.
 
     Args:
       loss_fn: `loss_fn(params, example) -> []`, with `params` the network of one task.
@@ -52,7 +52,7 @@ def independent(
       augment: `augment(key, example)` returns the example that the loss sees. See `mer`.
     Returns:
       A `Learner` with state `ByTaskState` and info `Info`. An example needs an integer field `task`
-      in `[0, N)`. With another id, the loss is NaN.
+      in `[0, N)`. With another id, the loss and the parameters of a network become NaN.
     Raises:
       ValueError: If `optimizer` is not an optax transformation. In `init`, if the parameters are
         not `TaskParams`. While tracing, if examples have no integer field `task`.
@@ -91,7 +91,7 @@ def task_input(
       augment: `augment(key, example)` returns the example that the loss sees. See `mer`.
     Returns:
       A `Learner` with state `ByTaskState` and info `Info`. An example needs an integer field `task`
-      in `[0, N)`. With another id, the loss is NaN.
+      in `[0, N)`. With another id, the loss and the shared parameters become NaN.
     Raises:
       ValueError: If `optimizer` is not an optax transformation. In `init`, if the parameters are
         not `TaskParams`. While tracing, if examples have no integer field `task`.

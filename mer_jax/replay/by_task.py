@@ -44,6 +44,8 @@ def keep_first(stored: TaskExamples, task: Any, example: Any) -> TaskExamples:
       stored: the memory, with room for n examples of each task.
       task: `[]` int32.
       example: like one stored row.
+    Returns:
+      The new memory. If the task has n examples, only its `num_seen` grows.
     Raises:
       ValueError: While tracing, if `example` is not like a stored row.
     """
@@ -54,12 +56,13 @@ def keep_last(stored: TaskExamples, task: Any, example: Any) -> TaskExamples:
     """Offers an example of a task. The memory holds the newest n examples of each task.
 
     `stored` has room for n examples of each task. Arguments and errors are those of `keep_first`.
+    The result is the memory after the offer.
     """
     return _write(stored, task, stored.num_seen[task] % size(stored), example)
 
 
 def size(stored: TaskExamples) -> int:
-    """n, the number of examples of a task that fit."""
+    """n, the number of examples of each task for which the memory has room."""
     return jax.tree.leaves(stored.examples)[0].shape[1]
 
 
@@ -71,7 +74,8 @@ def of_task(stored: TaskExamples, task: Any) -> tuple[Any, jax.Array]:
       task: `[]` int32.
     Returns:
       The examples `[n, ...]` and the weights `[n]`. With m examples stored, each has weight 1 / m.
-      The rows after them repeat the first row and have weight 0.
+      The rows after them repeat the first row and have weight 0. If none is stored, all rows are
+      padding with weight 0.
     """
     present = jnp.arange(size(stored), dtype=jnp.int32) < stored.num_seen[task]
     shares = _shares(present)
@@ -88,16 +92,17 @@ def sample_others(
 ) -> tuple[Any, jax.Array]:
     """Draws from the stored examples of all tasks but one, without replacement.
 
-    The cost grows with the number of draws and of tasks, but is independent of `num_memories`.
+    The cost grows with the number of draws and of tasks N, but not with n, the room for each task.
 
     Args:
       key: random key, consumed.
       stored: the memory.
       task: `[]` int32, the task that is left out.
-      num_samples: number of draws, at most the size of the memory.
+      num_samples: number of draws, at most N * n.
     Returns:
-      The examples `[num_samples, ...]` and the weight of each in their mean. The weight is 0 for
-      draws that are missing.
+      The examples `[num_samples, ...]` and their weights `[num_samples]`. Of m draws, each has
+      weight 1 / m. While fewer than `num_samples` examples of other tasks are stored, the rows
+      after the draws repeat the first row and have weight 0.
     """
     num_tasks, room = stored.num_seen.shape[0], size(stored)
     kept = jnp.minimum(stored.num_seen, room)

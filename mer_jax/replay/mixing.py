@@ -14,18 +14,19 @@ from mer_jax.replay.reservoir import ReservoirState
 def mix(
     key: jax.Array, buffer_state: ReservoirState, batch: Any, replay_share: float
 ) -> tuple[Any, ReservoirState]:
-    """Replaces the last rows of a batch by replays, and offers the other rows to the reservoir.
+    """Replaces rows at the end of a batch by replays, and offers the other rows to the reservoir.
 
-    The replaced rows are neither trained on nor offered. While the reservoir holds fewer examples
-    than the share requires, fewer rows are replaced.
+    Replays are drawn with replacement, before the offers. The replaced rows are neither trained on
+    nor offered. Of the last R rows, only the first m are replaced while the reservoir holds m < R
+    examples.
 
     Args:
       key: random key, consumed.
       buffer_state: `ReservoirState` of a `reservoir` whose examples are like rows of the batch.
       batch: pytree of `[B, ...]`, new examples.
-      replay_share: in [0, 1], static. The number of replays is `round(B * replay_share)`.
+      replay_share: in [0, 1], static. R is `round(B * replay_share)`.
     Returns:
-      The batch `[B, ...]`, new examples first, and the new `ReservoirState`.
+      The batch `[B, ...]` with replays in the replaced rows, and the new `ReservoirState`.
     Raises:
       ValueError: If `replay_share` is not a plain number in [0, 1]. If it is above 0 and gives no
         replay, or more than the capacity. If rows have other shapes or dtypes than the reservoir's.

@@ -75,7 +75,7 @@ class Reservoir(NamedTuple):
       Only as many rows are valid as examples are stored.
     add_batch: `add_batch(key, state, batch, offered=None) -> state`, with `offered` `[N]`.
     sample_and_add: `(key, state, example, n) -> (examples, valid, state)`, `sample` and then `add`.
-    after: `after(state, result) -> state`. A later write comes after the computation of `result`.
+    after: `after(state, result) -> state`, the same values. A later write waits for `result`.
     """
 
     init: Init
@@ -147,8 +147,8 @@ def add(key: jax.Array, state: ReservoirState, example: Any, offered: Any = True
     """Offers one example. Each example offered so far is then stored with equal chance.
 
     The n-th example takes slot n - 1 while there is room. Later a slot is drawn from `[0, n)`. If
-    the reservoir has this slot, the example replaces the one there. If not, it is dropped. The
-    authors' code draws from `[0, n]`, which stores slightly too few of the recent examples.
+    the reservoir has this slot, the example replaces the one there. If not, it is dropped. The code
+    of Riemer et al. (2019) draws from `[0, n]`, which stores slightly too few recent examples.
 
     Args:
       key: random key, consumed.
@@ -229,7 +229,7 @@ def sample(key: jax.Array, state: ReservoirState, n: int) -> tuple[Any, jax.Arra
 
 
 def rows_at(state: ReservoirState, slots: jax.Array) -> Any:
-    """The rows in `slots`, `[n, ...]`, read so that a later write can be in place."""
+    """Reads the rows in `slots` `[n]` as `[n, ...]`, so that a later write can be in place."""
     n = len(slots)
     # A single row would be read as a slice. XLA does not see that the slice precedes a write.
     read = jnp.concatenate([slots, slots]) if n == 1 else slots

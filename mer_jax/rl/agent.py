@@ -39,7 +39,7 @@ class AgentState(NamedTuple):
     memory: `ReservoirState` of stored transitions.
     step: `[]` int32, the number of frames so far.
     master: pytree like `params`. It holds a float32 copy of each leaf below 32 bits. All other
-      leaves are None.
+      leaves are None. None for the whole field means that there are no copies.
     """
 
     params: Params

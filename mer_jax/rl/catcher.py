@@ -39,9 +39,9 @@ class CatcherState:
 class CatcherParams:
     """Difficulty of `Catcher`. All fields may be traced.
 
-    fall_speed: speed of the fruit in pixels per millisecond, at 30 frames per second. The original
-      computes positions in float64. Here float32 rounding may differ by one pixel where the fall
-      per frame is whole, as at 0.63.
+    fall_speed: speed of the fruit in pixels per millisecond. A frame has 1000 / 30 milliseconds.
+      The original game computes positions in float64. In the float32 used here, they may differ by
+      one pixel where the fall per frame is whole, such as 21 pixels at 0.63.
     lives: number of missed fruits after which the game is over.
     max_steps_in_episode: number of frames after which an episode is truncated. The original has no
       limit.
@@ -63,8 +63,8 @@ class Catcher(environment.Environment[CatcherState, CatcherParams]):
     the original, a reward arrives one frame after the action that leads to it.
 
     centre: `[4]`, what `Scaled` subtracts. It is half the screen, and 0 for the velocity.
-    scale: `[4]`, what `Scaled` divides by. It is half the screen, and for the velocity five times
-      the push of one action.
+    scale: `[4]`, what `Scaled` divides by. It is half the screen, and `0.105 * size` for the
+      velocity.
 
     Args:
       size: side of the screen in pixels.

@@ -30,11 +30,12 @@ class FlappyBirdState:
 
     bird_y: `[]` float32, the upper edge of the bird, a whole number.
     bird_vel: `[]` float32, its velocity in pixels per frame, a whole number.
-    flapped: `[]` bool, whether the bird flaps in the next frame.
-    thrust: `[]` bool, whether it flapped in the last frame.
+    flapped: `[]` bool. If it is True and `thrust` is False, the bird flaps in the next frame for
+      any action. This is so only after a reset.
+    thrust: `[]` bool, whether the bird flapped in the last frame. It then cannot flap in the next.
     pipe_x: `[3]` float32, the centres of the pipes.
     pipe_gap_start: `[3]` int32, the upper edges of their gaps.
-    lives: `[]` int32.
+    lives: `[]` int32, 1 during the game. After a crash it is 0 or less, and the game is over.
     time: `[]` int32, number of frames since the reset.
     """
 
@@ -66,15 +67,16 @@ class FlappyBird(environment.Environment[FlappyBirdState, FlappyBirdParams]):
 
     Actions are 0 (flap) and 1 (none). Observations are `[8]` float32, in pixels. The first two are
     the y position and velocity of the bird. Three numbers follow for each of the next two pipes.
-    They are the distance to its right edge, and the upper and the lower edge of its gap.
+    The first is the distance from the bird's left edge to the pipe's right edge. The others are the
+    y positions of the upper and the lower edge of the gap.
 
     The reward is +1 for a passed pipe and -5 for a crash, which ends the episode. The bird starts
     at velocity 0. The original starts with the velocity at the end of the previous episode.
 
-    centre: `[8]`, what `Scaled` subtracts. It is 190 for heights, 150 for distances and 0 for the
-      velocity.
-    scale: `[8]`, what `Scaled` divides by. It is 100 for heights, 150 for distances and 5 for the
-      velocity.
+    centre: `[8]`, what `Scaled` subtracts. It is 190 for y positions, 150 for distances and 0 for
+      the velocity.
+    scale: `[8]`, what `Scaled` divides by. It is 100 for y positions, 150 for distances and 5 for
+      the velocity.
 
     References:
       Tasfi (2016), "PyGame Learning Environment".

@@ -133,13 +133,13 @@ def draws(key: jax.Array, count: int) -> jax.Array:
 
 
 def index(draw: jax.Array, count: Any) -> jax.Array:
-    """A uniform integer in `[0, count)`, int32, up to float32 rounding. `count` may be traced."""
+    """Integers in `[0, count)`, int32, nearly uniform for a `draw` of `draws`, of any shape."""
     count = jnp.asarray(count, jnp.int32)
     return jnp.minimum((draw * count.astype(jnp.float32)).astype(jnp.int32), count - 1)
 
 
 def penalty(lives: jax.Array) -> jax.Array:
-    """`OVER` if no life is left, else 0, `[]` float32."""
+    """The reward for losing the last life, `[]` float32: -5 if no life is left, else 0."""
     return jnp.where(lives <= 0, jnp.float32(OVER), jnp.float32(0))
 
 
@@ -158,7 +158,7 @@ def outcome(
       params: the environment's parameters.
     Returns:
       The observation `[d]`, the state, the reward `[]` float32, whether the game is over `[]` bool,
-      and an empty dictionary.
+      and an empty dictionary. A time limit alone does not make the game over.
     """
     was_over = env.is_terminated(before, params)
     after = jax.tree.map(lambda old, new: jnp.where(was_over, old, new), before, after)

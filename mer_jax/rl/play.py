@@ -34,7 +34,7 @@ class PlayState(NamedTuple):
 class PlayInfo(NamedTuple):
     """Information about one frame.
 
-    agent: `Info` of the agent's update.
+    agent: `Info` of the agent's update. The property `loss` is `agent.loss`.
     episode_return: `[]` float32, the sum of rewards in the episode, this frame included.
     episode_over: `[]` bool, whether the frame ends an episode, by the game or by a time limit.
       `episode_return[episode_over]` are the returns of the finished episodes.

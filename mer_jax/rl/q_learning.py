@@ -99,10 +99,10 @@ def dqn_mer(
     """Deep Q-learning with Meta-Experience Replay (DQN-MER).
 
     After each frame the agent trains on `num_batches` batches. A batch is the newest transition,
-    then up to `batch_size - 1` replays from a reservoir, which already holds that transition. SGD
-    takes one step on each transition of a batch. A Reptile step with rate `beta` follows each
-    batch. After the last batch another one, with rate `gamma`, starts from the parameters before
-    the frame. With a single batch only the product of `beta` and `gamma` matters.
+    then up to `batch_size - 1` replays from a reservoir, to which that transition was offered. SGD
+    takes one step on each. A Reptile step with rate `beta` follows each batch. After the last one,
+    another with rate `gamma` goes from the parameters before the frame towards the new ones. With a
+    single batch only the product of `beta` and `gamma` matters.
 
     Args:
       model, discount, epsilon, target_every: see `dqn`.

@@ -28,8 +28,9 @@ LARGEST_GRAM = 128
 def fits(loss_fn: LossFn, params: Params) -> TypeGuard[DenseFirstLoss]:
     """Whether the Gram form may be used for this loss and these parameters.
 
-    It needs a `DenseFirstLoss`, and parameters of at least 32 bits each. In half precision the
-    large sums of the Gram form have larger rounding errors than SGD on one example after another.
+    This form of SGD reads and writes the first dense layer once for many examples. It needs a
+    `DenseFirstLoss`, and parameters of at least 32 bits each. In half precision its large sums
+    have larger rounding errors than SGD on one example after another.
     """
     return isinstance(loss_fn, DenseFirstLoss) and not any(map(is_narrow, jax.tree.leaves(params)))
 
@@ -39,7 +40,8 @@ def sgd_pass(
 ) -> tuple[Params, jax.Array]:
     """`mer_jax.sgd_pass` in the Gram form, with one Gram matrix for a block of up to 128 examples.
 
-    The result is equal up to rounding.
+    The arguments are the same, but unchecked. The result is that of the scan, up to rounding. For
+    the Gram form see `fits`.
     """
     length = weights.shape[0]
     num_blocks = max(1, math.ceil(length / LARGEST_GRAM))

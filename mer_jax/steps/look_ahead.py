@@ -30,15 +30,17 @@ def meta_gradients(
     shares: jax.Array,
     second_order: bool,
 ) -> Gradients:
-    """The gradients of the mean of the meta-losses after each step.
+    """The mean of the meta-losses after each SGD step, and its gradients.
 
     Args:
-      theta: the start of the fast weights.
-      alpha: the learning rates before relu.
-      batch: pytree of `[B, ...]`, an SGD step each.
+      theta: pytree, the parameters before the first SGD step.
+      alpha: pytree like `theta`. Its relu is the learning rate of each parameter.
+      batch: pytree of `[B, ...]`, one SGD step for each example, in order.
       examples: pytree of `[M, ...]`, the meta-batch.
-      shares: `[M]`, the share of each of these in a meta-loss.
+      shares: `[M]`, weights of the meta-batch. A meta-loss is the weighted sum of its losses.
       second_order: if False, the gradients of the SGD steps are constants.
+    Returns:
+      The mean `[]`, its gradient with respect to `theta`, and that with respect to `alpha`.
     """
     meta = examples, shares
     if second_order:

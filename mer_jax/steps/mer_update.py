@@ -26,9 +26,10 @@ def mer_update(
     """The parameter update of MER on given batches.
 
     SGD takes one step on each example of a batch. A Reptile step with rate `beta` follows each
-    batch. A Reptile step with rate `gamma` follows the last batch. For algorithms 6 and 7, pass one
-    batch, their gamma as `beta`, and `gamma=1`. In algorithm 7 the incoming example has the weight
-    s.
+    batch. A last Reptile step with rate `gamma` goes from `params` towards the parameters after
+    these steps. For algorithms 6 and 7 of the paper, pass one batch, their gamma as `beta`, and
+    `gamma=1`. In algorithm 7 the weight of the incoming example is the argument `s` of
+    `mer_current_rate`.
 
     Args:
       loss_fn: `loss_fn(params, example) -> []`.
@@ -74,7 +75,7 @@ def mer_update(
 
 
 def mer_rates(alpha: Any, beta: Any, gamma: Any) -> dict[str, Any]:
-    """The three rates of MER by name, each checked."""
+    """The three rates of MER by name. Raises `ValueError` if one is outside its range."""
     return {
         "alpha": _checks.rate("alpha", alpha),
         "beta": _checks.rate("beta", beta, largest=1),

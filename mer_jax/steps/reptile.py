@@ -74,8 +74,8 @@ def reptile(
 ) -> optax.GradientTransformationExtraArgs:
     """Adds Reptile steps to any optimizer.
 
-    At each `every`-th step the parameters become `anchor + rate * (params - anchor)`. These are the
-    next anchor. The first anchor is the parameters at `init`. It is kept in float32.
+    At each `every`-th step the parameters become `anchor + rate * (params - anchor)`. The result is
+    the next anchor. The first anchor is the parameters at `init`. Anchors have at least 32 bits.
 
     Args:
       inner: any optax transformation. Further arguments of `update` are passed to it.

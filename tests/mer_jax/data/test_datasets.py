@@ -517,6 +517,12 @@ def test_download(server, tmp_path):
     assert_holds(from_tfds("mnist", tmp_path / "tfds", must_not_download), small())
 
 
+def test_a_data_set_with_other_files_is_not_downloaded(tfds, tmp_path):
+    with pytest.raises(DataError) as error:
+        from_tfds("cifar10", tmp_path, must_not_download)
+    assert_tells(error, "cifar10", "the four files of MNIST", "cifar-10-binary.tar.gz", "yourself")
+
+
 def test_download_is_announced_in_the_log(server, tmp_path, caplog):
     from_tfds("mnist", tmp_path / "tfds")
     messages = [r.getMessage() for r in caplog.records if r.name == datasets.__name__]

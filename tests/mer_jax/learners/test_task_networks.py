@@ -65,9 +65,13 @@ def test_the_optimizer_begins_anew_with_each_task():
     assert state.params.own.tolist() == [8, 2]
 
 
-def test_an_unknown_task_is_not_a_number():
-    _, infos = learn(mer_jax.independent, [0, 2], 0, stream([8, 0], [0, 2]))
+@pytest.mark.parametrize("task", [2, 5, -1, -3])
+@pytest.mark.parametrize("learner", [mer_jax.independent, mer_jax.task_input])
+def test_an_unknown_task_is_not_a_number(learner, task):
+    """Neither is the loss nor a network, so that a later evaluation shows it too."""
+    state, infos = learn(learner, [0, 2], 0, stream([8, 0], [0, task]))
     assert np.isnan(infos.loss).tolist() == [False, True]
+    assert np.isnan(state.params.own).any()
 
 
 def test_parameters_must_say_whose_they_are():
