@@ -53,7 +53,10 @@ def run(
     _trees.leading_axis("the stream", "T", stream)
 
     def step(state: StateT, example: Any) -> tuple[StateT, InfoT]:
-        return learner.update(jax.random.fold_in(key, state.step), state, example)
+        result = learner.update(jax.random.fold_in(key, state.step), state, example)
+        if type(result) is not tuple or len(result) != 2:
+            raise ValueError(f"update must return (state, info), got {described(result, 40)}")
+        return result
 
     # Inside `jax.shard_map` the state must vary as the examples and the draws do.
     return jax.lax.scan(step, varying_like(state, key, state, stream), stream)

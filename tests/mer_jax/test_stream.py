@@ -40,6 +40,13 @@ def test_a_state_that_does_not_count_is_refused():
         mer_jax.run(jax.random.key(0), learner, (), jnp.zeros(2))
 
 
+def test_an_update_that_returns_no_pair_is_refused():
+    learner = mer_jax.online(lambda w, x: (w - x) ** 2, optimizer=optax.sgd(0.1))
+    alone = Learner(learner.init, lambda key, state, x: learner.update(key, state, x)[0])
+    with pytest.raises(ValueError, match=r"update must return \(state, info\), got OnlineState"):
+        mer_jax.run(jax.random.key(0), alone, alone.init(0.0, 1.0), jnp.zeros(2))
+
+
 def test_mapped_learner_equals_one_shown_the_examples():
     base, order = blobs(0, 8), jnp.array([3, 3, 1, 0, 7])
     learner = mer_jax.mer(
