@@ -84,8 +84,11 @@ def _advice(error: Exception, params: Params, example: Any) -> str:
         )
     advice = "take the parameters, then one example like this"
     if type(example) is tuple:  # Such as `(key, example)`.
-        return advice
-    return f"{advice}, or give augment=lambda key, example: (key, example) if it unpacks a key"
+        return f"{advice}, which augment(key, example) gave"
+    if "unpack" in str(error) or (isinstance(example, dict) and "'str'" in str(error)):
+        keyed = "augment=lambda key, example: (key, example)"
+        return f"{advice}, or give {keyed}, also to watch, if it unpacks a key"
+    return advice
 
 
 @contextlib.contextmanager

@@ -190,8 +190,8 @@ def differences(runs: dict[str, Record]) -> list[list[str]]:
     for (name_a, a, run_a), (name_b, b, run_b) in itertools.combinations(known, 2):
         for metric, title in run_a.metrics.items() if are_comparable(run_a, run_b) else ():
             if found := difference(a.by_seed(metric), b.by_seed(metric)):
-                over = f"{name_a} over {name_b}"
-                lines.append([over, title, f"{found.mean:+.2f}", found.text()])
+                pair = f"{name_a} minus {name_b}"
+                lines.append([pair, title, f"{found.mean:+.2f}", found.text()])
     return lines
 
 

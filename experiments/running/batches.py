@@ -141,7 +141,10 @@ def run(
             if not distributed.is_first():
                 continue
             if draws:
+                learned_of = {result.about["arm"] for result in record.results}
+                left = ", ".join(one.title for one in study.arms if one.name not in learned_of)
                 caption = f"{study.caption} Seconds: wall time of all seeds and settings."
+                caption += f" Not learned yet: {left}." if left else ""
                 text = markdown(record.table(study.digits), caption)
                 files.write_text(config.out / "table.md", text)
                 study.draw(record, config.out)

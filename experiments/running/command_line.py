@@ -95,7 +95,7 @@ def _complaint(hints: dict[str, Any], framed: str) -> str:
         choices = [one for one in itertools.chain(*of) if isinstance(one, str)]
         near = difflib.get_close_matches(found[1].lower(), choices, len(choices), 0)
         several = "; separate several by spaces" if "," in found[1] else ""
-        return f"{found[0]}: expected one of {', '.join(near)}{several}"
+        return f"{found[0]}: expected one of {', '.join(near)}{several}; nearest: {near[0]}"
     if found := re.match("Missing value for argument '(.*)'", reason):
         return f"{found[1]}: expected a value, got none"
     if found := re.match(r"Error parsing (--[\w-]+): (.*)", reason):

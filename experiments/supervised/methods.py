@@ -54,7 +54,7 @@ class Method(NamedTuple):
                 settings[theirs] = settings.pop(name)
         if "num_tasks" in takes:
             settings["num_tasks"] = num_tasks
-        if "capacity" in settings and "capacity" not in takes:
+        if "capacity" in settings and "num_memories" in takes:
             if (capacity := settings.pop("capacity")) < num_tasks:
                 wrong = f"capacity must be at least {num_tasks}, got {capacity}"
                 raise ValueError(f"the memory is shared out among the tasks: {wrong}")
@@ -144,9 +144,8 @@ mer-current-rate: alpha gamma batch_size s
   rotations 5120: 0.03 0.03 101 5 | 500,200: 0.03 0.03 51 5
   permutations 5120: 0.01 0.1 101 10 | 500: 0.01 0.1 26 10 | 200: 0.03 0.1 6 2
   many-permutations 5120: 0.03 0.03 101 10 | 500: 0.03 0.03 6 10
-mer-current-rate: alpha gamma s batch_size
-  * omniglot 5120: 0.01 0.3 5 26
-  * split 500: 0.03 0.1 5 26
+  * omniglot 5120: 0.01 0.3 26 5
+  * split 500: 0.03 0.1 26 5
 er: alpha batch_size
   rotations 5120: 0.1 26 | 500: 0.1 6 | 200: 0.1 11
   permutations 5120: 0.1 26 | 500,200: 0.1 11
@@ -238,18 +237,14 @@ def sweep(
         raise ValueError(f"{reason}; run {method} by a command of its own")
     augmented = f"{benchmark}-augmented"
     benchmark = augmented if is_augmented and (method, augmented) in CHOSEN else benchmark
-    how, rows = "published", PUBLISHED.get((method, benchmark))
-    if rows is None:
-        how = "chosen"
-        rows = CHOSEN.get((method, benchmark), {None: {}})
+    rows = PUBLISHED.get((method, benchmark))
+    how = "chosen" if rows is None else "published"
+    rows = rows or CHOSEN.get((method, benchmark), {None: {}})
     nearest = min(rows, key=lambda size: abs((size or 0) - capacity))
     known = rows[nearest] | ({"capacity": capacity} if "capacity" in uses else {})
     if unknown := [name for name in uses if name not in known | given]:
         flags = ", ".join(map(flag, unknown))
-        raise ValueError(
-            f"nothing was published of {method} on {benchmark}: give {flags} with this --method "
-            "alone, or add its settings to CHOSEN of experiments.supervised.methods"
-        )
+        raise ValueError(f"nothing was published of {method} on {benchmark}: give {flags}")
     taken = sorted(set(rows[nearest]) - set(given))
     source = f"{', '.join(taken)} as {how} for {benchmark}" if taken else "given"
     if taken and nearest is not None:

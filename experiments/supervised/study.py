@@ -157,8 +157,6 @@ class Config(Distributed, Data, Run, Learning, Stream):
         names = {name for method in METHODS.values() for name in method.settings} - {"capacity"}
         found = {}
         for name in sorted(names):
-            if not hasattr(self, name):
-                raise ValueError(f"{name} of METHODS has no flag: add it to {__name__}.Learning")
             if (value := getattr(self, name)) not in (None, ()):
                 found[name] = value if isinstance(value, tuple) else (value,)
         return found

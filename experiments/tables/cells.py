@@ -163,5 +163,4 @@ def check_same(out: Path, known: Record | None, config: Any, study: Study | None
         changed += differing({n: made[n] for n in names}, {n: told[n] for n in names})
     if changed:
         others = ", ".join(dict.fromkeys(changed))
-        wanted = "choose another --out, or delete it to run it again"
-        raise ValueError(f"{out} was made with other values of {others}; {wanted}")
+        raise ValueError(f"{out} was made with other values of {others}; choose another --out")

@@ -75,7 +75,7 @@ def differences(markdown):
     rows = [
         line.strip("| ").split(" | ")
         for line in markdown.splitlines()
-        if line.startswith("| ") and " over " in line
+        if line.startswith("| ") and " minus " in line
     ]
     return {(row[0], row[1]): row[2:] for row in rows}
 
@@ -90,7 +90,7 @@ def test_its_numbers_are_those_of_the_records(compared):
     found = differences(markdown)
     for metric in METRICS:
         pairs = result("MER", 0).array(metric) - result("ER", 2).array(metric)
-        mean, ends = found[r"MER (both) over ER \<b\> (alone)", metric]
+        mean, ends = found[r"MER (both) minus ER \<b\> (alone)", metric]
         assert float(mean) == pytest.approx(pairs.mean(), abs=0.005)
         reach = 2.7764 * pairs.std(ddof=1) / 5**0.5  # t of 4 degrees of freedom
         low, high = map(float, ends.split(" to "))
@@ -153,7 +153,7 @@ def test_many_runs_have_details_where_asked(tmp_path, capsys):
     flags = ["--details", paths[3], paths[12]]
     markdown, _ = make(tmp_path / "report", *paths, *flags)
     assert markdown.count("![") == 6
-    assert {of for of, _ in differences(markdown)} == {"R3 (03) over R12 (12)"}
+    assert {of for of, _ in differences(markdown)} == {"R3 (03) minus R12 (12)"}
     with pytest.raises(SystemExit) as stop:
         make(tmp_path / "report", paths[0], *flags)
     assert stop.value.code == 2
@@ -199,7 +199,7 @@ def test_a_run_as_a_program_leaves_it(tmp_path):
     known = record.load(tmp_path / "run/metrics.json")
     for one in known.results:
         assert f"| {one.title} | {one.spread('final_error').text()} | " in markdown
-    assert "| One, alpha 0.5 over One, alpha 0.1 | Final error |" in markdown
+    assert "| One, alpha 0.5 minus One, alpha 0.1 | Final error |" in markdown
     assert re.findall(r"!\[(.*?)\]", markdown) == ["run: errors", "run: places"]
 
 
@@ -232,7 +232,7 @@ def test_results_are_compared_over_the_seeds_that_both_have(tmp_path):
     other.per_seed["seed"] = [1]
     markdown, _ = make(tmp_path / "report", folder(tmp_path / "runs", one, other))
     change = one.per_seed["retained_accuracy"][1] - other.per_seed["retained_accuracy"][0]
-    found = differences(markdown)["MER over ER", "retained_accuracy"]
+    found = differences(markdown)["MER minus ER", "retained_accuracy"]
     assert found[0].strip() == f"{change:+.2f}"
     assert found[1:] in ([], [""])
 
@@ -267,7 +267,7 @@ def test_games_have_a_score_for_each_task(tmp_path):
         assert f"| {agent.title} | {agent.spread('final_score').text()} |" in markdown
         assert text in markdown
     change = (agents[0].array("final_score") - agents[1].array("final_score")).mean()
-    assert f"| DQN over DQN-MER | Final score | {change:+.2f} |" in markdown
+    assert f"| DQN minus DQN-MER | Final score | {change:+.2f} |" in markdown
     assert markdown.count("![") == 1
 
 
@@ -288,7 +288,7 @@ def test_runs_are_named_by_what_differs(tmp_path, capsys):
     paths = [folder(tmp_path / name / "run", result("MER", 0)) for name in ("first", "second")]
     markdown, _ = make(tmp_path / "report", *paths)
     assert "## first/run" in markdown
-    assert "| MER (first/run) over MER (second/run) |" in markdown
+    assert "| MER (first/run) minus MER (second/run) |" in markdown
     for flags, says in (
         ([], "name the folder of at least one run"),
         ([paths[0], tmp_path / "second/../first/run"], "named more than once"),

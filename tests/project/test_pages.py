@@ -37,7 +37,10 @@ def test_quickstart():
     assert loss[-50:].mean() < loss[:50].mean() / 2
     assert names["accuracy"] > 0.7
     names = pages.run(DOCS / "quickstart.md", start=3, names=names)
-    assert names["restored"].step == 503
+    known, memories = (np.asarray(names["metrics"][name]) for name in ("accuracy", "memories"))
+    assert known[0] < 0.6 < 0.7 < known[-1]
+    assert memories.tolist() == [*range(1, 501)]
+    assert names["restored"].step == 500
     assert names["R"].shape == (3, 2)
     assert names["R"][2].min() > 70 > names["R"][0].max()
     assert (names["retained"], names["learned"], names["bti"]) == (75, 85, -10)
@@ -78,6 +81,9 @@ def test_models_of_several_libraries():
     exec(start, names)
     for program in (plain_nnx, dropout, *rest):
         exec(program, names)
+        if program is plain_nnx:
+            assert names["infos"].loss.shape == (3, 500)
+            assert len(np.unique(names["infos"].loss[:, 0])) == 3
         if program is rest[0]:
             kept, learned = names["state"].memory.examples, names["state"].params
         loss = np.asarray(names.pop("info").loss)

@@ -138,6 +138,16 @@ def test_stopped_and_resumed_it_ends_with_the_same_bits(tmp_path, stopped, capsy
     np.testing.assert_allclose(examples.reshape(3, 3, 20).mean((0, 2)), [1, 2, 3], atol=0.1)
 
 
+def test_a_table_names_what_is_not_learned_yet(tmp_path, stopped):
+    stopped("two-0", 5)
+    flags = ["--seeds", 1, "--arms", "one", "two", "--checkpoint-every", 5]
+    with pytest.raises(SystemExit):
+        run(tmp_path, *flags)
+    assert (tmp_path / "table.md").read_text().endswith("settings. Not learned yet: Two.\n")
+    run(tmp_path, *flags, "--resume")
+    assert "Not learned yet" not in (tmp_path / "table.md").read_text()
+
+
 def test_a_resumed_run_forgets_nothing_of_its_state(tmp_path, stopped, monkeypatch):
     """The checkpoint holds parameters, memory and count, which a plain loop gives."""
     stopped("one-0", 25)
