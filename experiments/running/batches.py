@@ -2,7 +2,7 @@
 
 import itertools
 import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -83,6 +83,7 @@ class Study(NamedTuple):
       evaluations on N tasks.
     draw: `draw(record, folder)` makes the pictures.
     leave: `leave(folder, own, params)` writes more of the first run of the first arm.
+    tried: names of arms that are traced before the first one is learned, since they may be wrong.
     may_diverge: whether a single setting that diverges is a result, not an error.
     """
 
@@ -100,6 +101,7 @@ class Study(NamedTuple):
     draw: Callable[[Record, Path], object] = lambda record, folder: None
     leave: Callable[[Path, Own, Any], None] | None = None
     may_diverge: bool = False
+    tried: Container[str] = ()
 
 
 def run(
@@ -118,6 +120,7 @@ def run(
       ValueError: if a checkpoint cannot be resumed, or a run diverged and must not, or an arm is
         missing in `kept`, which is of other versions.
     """
+    try_out(study)
     record = Record(kept.about if kept else study.about, study.metrics, [])
     whole = {one.name: one for one in kept.results if one.seeds == study.seeds} if kept else {}
     names = [[result_name(arm, setting) for setting in arm.settings] for arm in study.arms]
@@ -132,7 +135,7 @@ def run(
         if is_known:
             learned = iter([[whole[name] for name in known_names]])
         first, *others = arm.settings
-        more = f" and {len(others)} more" if others else ""
+        more = f" and {len(others)} more settings" if others else ""
         if not title and first.settings:
             bars.console.print(f"{arm.title}: {first}{more}")
         done = record.results
@@ -152,6 +155,20 @@ def run(
     if distributed.is_first():
         checkpoints.forget(config.out)
     return record
+
+
+def try_out(study: Study) -> None:
+    """Traces the arms that may be wrong. Raises `ValueError` in one line if one is."""
+    for arm in [one for one in study.arms if one.name in study.tried]:
+
+        def learned(own: Own, shared: Any, part: Problem = arm.problem) -> Any:
+            state = part.start(part.network(own.seed), own, shared)
+            return part.advance(state, own, shared, np.int32(0))
+
+        try:
+            jax.eval_shape(learned, _own(study, arm, 0), study.shared)
+        except (TypeError, AttributeError, LookupError, ValueError) as error:
+            raise ValueError(f"{arm.name}: {' '.join(str(error).split())[:500]}") from error
 
 
 def learn(study: Study, arm: Arm, config: Run, bars: Bars, title: str) -> Iterator[list[Result]]:

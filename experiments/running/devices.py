@@ -32,7 +32,8 @@ def use_all_cores(num_runs: int = 1) -> None:
     is_uneven = num_runs > cores and num_runs % cores
     num_devices = min(num_runs, DEVICES_A_CORE * cores) if is_uneven else cores
     try:
-        jax.config.update("jax_num_cpu_devices", num_devices)
+        for number in (num_devices + 1, num_devices):  # a started JAX refuses any other number
+            jax.config.update("jax_num_cpu_devices", number)
     except RuntimeError:  # the backend has been started, and has read the flags below
         return
     # XLA runs a loop over small arrays as one function, and any other op by op. A pass of SGD in

@@ -138,7 +138,7 @@ mer-big-batch: alpha gamma batch_size
   rotations 5120: 0.03 0.1 101 | 500: 0.1 0.03 11 | 200: 0.1 0.03 26
   permutations 5120: 0.03 0.1 51 | 500: 0.03 0.3 11 | 200: 0.1 0.03 6
   many-permutations 5120: 0.03 0.1 26 | 500: 0.1 0.03 6
-  * omniglot 5120: 0.03 0.5 26
+  * omniglot,omniglot-augmented 5120: 0.03 0.5 26
   * split 500: 0.03 0.3 26
 mer-current-rate: alpha gamma batch_size s
   rotations 5120: 0.03 0.03 101 5 | 500,200: 0.03 0.03 51 5
@@ -157,7 +157,7 @@ er-by-task: alpha batch_size
   rotations 5120: 0.03 101 | 500: 0.01 101 | 200: 0.01 51
   permutations 5120,500: 0.01 26 | 200: 0.01 11
   many-permutations 5120: 0.003 11 | 500: 0.01 6
-  * omniglot 5120: 0.01 26
+  * omniglot,omniglot-augmented 5120: 0.01 26
   * split 500: 0.03 26
 gem: alpha margin ridge
   rotations 5120: 0.01 1 0 | 500,200: 0.01 0 0
@@ -170,14 +170,15 @@ ewc: alpha num_memories strength
   permutations -: 0.01 10 10
   many-permutations -: 0.003 10 1
   * omniglot,split -: 0.03 10 10
+  * omniglot-augmented -: 0.03 10 1
 independent: alpha
   rotations,permutations,many-permutations -: 0.01
   * omniglot -: 0.03
-  * split -: 0.01
+  * omniglot-augmented,split -: 0.01
 online: alpha
   rotations -: 0.0003
   permutations,many-permutations -: 0.003
-  * omniglot,split -: 0.03
+  * omniglot,omniglot-augmented,split -: 0.03
 la-maml: alpha alpha_rate glances num_replays incoming
   rotations,permutations 200: 0.15 0.3 5 10 10
   many-permutations 500: 0.1 0.1 10 10 10
@@ -207,6 +208,7 @@ agem: alpha sample_size
   * permutations 5120,500,200: 0.01 256
   * many-permutations 5120,500: 0.01 256
   * omniglot 5120: 0.1 50
+  * omniglot-augmented 5120: 0.03 50
 exact-alignment: alpha alignment batch_size
   * rotations,split 5120,500,200: 0.03 0.01 26
   * permutations 5120,500,200: 0.01 0.001 26
@@ -214,7 +216,7 @@ exact-alignment: alpha alignment batch_size
   * omniglot 5120: 0.03 0.01 11
 task-input: alpha
   * rotations,permutations,many-permutations,split -: 0.01
-  * omniglot -: 0.03
+  * omniglot,omniglot-augmented -: 0.03
 """)
 
 

@@ -51,11 +51,10 @@ def problem(
     Args:
       sizes: the method's static settings, as items.
       is_ragged: whether some tasks are shorter than others, with images of -1 at their end.
-      is_watched: whether dot products of gradients are recorded, see `mer_jax.watch`. They are of
-        images without augmentation. The first of a batch of incoming examples stands for all.
+      is_watched: whether dot products of gradients are recorded, see `mer_jax.watch`, of images
+        without augmentation. Of a batch of incoming examples they are those of the first.
       augmentation: `shift` and `matrix` of `random_affine`.
-      brings_classes: whether tasks have classes of their own. The accuracy is then also split by
-        whether a reservoir holds the class.
+      brings_classes: whether the accuracy is also split by whether a reservoir holds the class.
     """
     network, *_ = functions(model)
     shift, matrix = augmentation
@@ -68,8 +67,7 @@ def problem(
         learner = mer_jax.map_examples(learner, jax.vmap(show) if incoming else show)
         if not is_watched:
             return learner
-        one = first_of if incoming else lambda visit: visit
-        size = own.data.images.size // (incoming or 1)
+        one, size = first_of if incoming else lambda x: x, own.data.images.size // (incoming or 1)
         return mer_jax.watch(learner, lambda p, visit: model.loss(p, show(one(visit))), size)
 
     def start(params: Params, own: Own, shared: tuple[Base, Base]) -> Any:
@@ -86,6 +84,8 @@ def problem(
 
         def learned() -> Any:
             after, infos = mer_jax.run(learn_key, learner_of(own, shared[0]), state, stream)
+            if jnp.shape(getattr(infos, "loss", jnp.nan)) != (chunk // (incoming or 1),):
+                raise ValueError(f"an update must return an Info(loss), with loss [], got {infos}")
             if is_watched and incoming:
                 infos = infos._replace(past=jax.vmap(first_of)(infos.past))
             return after, infos if is_watched else None, jnp.isfinite(infos.loss).all()

@@ -17,6 +17,7 @@ from experiments.running.program import Program, Say
 from experiments.running.record import Record
 from experiments.supervised.methods import METHODS, RATES, sweep
 from experiments.supervised.metrics import METRICS, measure
+from experiments.supervised.own import OWN
 from experiments.supervised.problem import convolutional, dense, problem, schedule
 from mer_jax.data import benchmark_files, benchmarks, datasets, omniglot
 from mer_jax.data.benchmarks import BENCHMARKS, Base, Tasks
@@ -182,7 +183,7 @@ def prepare(config: Config, say: Say) -> Study:
     for name in config.method:
         model, method = network_of(name, num_tasks), METHODS[name]
         settings = sweep(name, config.benchmark, config.capacity, config.given(), is_augmented)
-        for one in settings:
+        for one in settings if name not in OWN else ():  # those are tried, with one line of error
             method.make(model, num_tasks, unchanged, **one.settings)
         if when.chunk % (incoming := int(settings[0].settings.get("incoming", 1))):
             others = "--examples-per-task or --checkpoint-every"
@@ -204,7 +205,7 @@ def prepare(config: Config, say: Say) -> Study:
             "evaluations": {str(at): which.tolist() for at, which in when.evaluations.items()},
             "watched": config.watch, "augmentation": [config.shift, config.matrix],
         },
-        metrics=METRICS, measure=measure, draw=functools.partial(draw, tasks),
+        metrics=METRICS, measure=measure, draw=functools.partial(draw, tasks), tried=OWN,
     )  # fmt: skip
 
 

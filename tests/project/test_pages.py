@@ -223,14 +223,19 @@ def test_split_classes_have_the_recorded_numbers():
 def test_augmented_drawings_have_the_recorded_numbers():
     text = " ".join(read("reproduction.md").partition("**Augmented drawings.**")[2].split())
     recorded = json.loads((RESULTS / "omniglot.json").read_text(encoding="utf-8"))
-    mer, few, er, wider = (
+    mer, few, er, wider, wider_er = (
         recorded[name]["results"][0]
         for name in (
             "augmented/omniglot/mer-5120", "augmented/omniglot/mer-500",
-            "augmented/omniglot/er-500", "wider/omniglot/mer-500",
+            "augmented/omniglot/er-500", "wider/omniglot/mer-500", "wider/omniglot/er-500",
         )
     )  # fmt: skip
-    wide = wider["retained_accuracy"]
+    wide, wide_er = wider["retained_accuracy"], wider_er["retained_accuracy"]
+    assert (
+        f"of all fifty alphabets and ER 500 {wide_er['mean']:.1f} ± {wide_er['std']:.1f}." in text
+    )
+    ahead = np.subtract(wide["per_seed"], wide_er["per_seed"])
+    assert (np.floor(ahead) == 6).all()
     assert (
         f"in place of 64, **MER 500 retains {wide['mean']:.1f} ± {wide['std']:.1f} %** of all"
         in text

@@ -4,16 +4,19 @@ import os
 import subprocess
 import sys
 
+import jax
+import numpy as np
 import optax
 import pytest
 
 import mer_jax
-from experiments.running import record
-from experiments.supervised import methods
+from experiments.running import devices, program, record
+from experiments.supervised import methods, own, study
 from experiments.supervised.own import add_method
 from tests.project import pages
 
 SETTINGS = "alpha batch_size capacity"
+vector = mer_jax.Info(np.ones(3))
 CHOSEN = {"rotations": {200: {"alpha": 0.1, "batch_size": 11}}}
 
 
@@ -22,14 +25,27 @@ def er(loss_fn, *, alpha, batch_size, capacity):
     return mer_jax.er(loss_fn, optimizer=optax.sgd(alpha), **how)
 
 
+def rounding(loss_fn, *, alpha, **how):
+    return er(loss_fn, alpha=float(alpha), **how)
+
+
+def reading(loss_fn, **how):
+    learner = er(loss_fn, **how)
+    return learner._replace(init=lambda params, example: learner.init(params, example.x.sum()))
+
+
+def changed_row(**other):
+    return {"rotations": {200: CHOSEN["rotations"][200] | other}}
+
+
 def changed(change):
     """ER whose `(state, info)` become others."""
 
-    def own(loss_fn, **how):
+    def made(loss_fn, **how):
         learner = er(loss_fn, **how)
         return mer_jax.Learner(learner.init, lambda *args: change(*learner.update(*args)))
 
-    return own
+    return made
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +56,7 @@ def as_before(monkeypatch):
     yield
     methods.METHODS.pop("own", None)
     methods.CHOSEN.pop(("own", "rotations"), None)
+    own.OWN.discard("own")
 
 
 def test_the_program_of_the_documentation(tmp_path):
@@ -67,39 +84,67 @@ def test_an_added_method_has_its_settings(settings):
     assert setting.settings == {"alpha": 0.1, "batch_size": 11, "capacity": 200}
 
 
-def test_a_method_of_batches_is_tried_on_batches():
-    def own(loss_fn, *, alpha, glances, num_replays, capacity):
-        how = {"glances": glances, "num_replays": num_replays, "capacity": capacity}
-        return mer_jax.la_maml(loss_fn, alpha_init=alpha, alpha_rate=0.1, **how)
-
-    row = {"alpha": 0.1, "glances": 2, "num_replays": 3, "incoming": 5}
-    add_method("own", own, [*row, "capacity"], "Own", {"rotations": {200: row}})
-
-
 @pytest.mark.parametrize(
     ("name", "learner", "settings", "chosen", "told"),
     [
         ("er", er, SETTINGS, CHOSEN, "er: expected a new name"),
+        ("own er", er, SETTINGS, CHOSEN, "a new name without spaces, got own er"),
         ("own", er, "alpha lr", CHOSEN, "expected settings of .*, got lr; give that a default"),
-        ("own", er, SETTINGS, {"rotations": {"alpha": 0.1}}, "expected alpha, batch_size for"),
-        ("own", er, SETTINGS, {"rotations": {200: "0.1 11"}}, "200 memories, got 0.1 11"),
-        ("own", er, SETTINGS, {"rotations": {200: {"alpha": 0.1}}}, "got {'alpha': 0.1}"),
-        ("own", er, SETTINGS, {"rotations": 3}, "not iterable"),
-        ("own", er, "alpha", {"rotations": {None: {"alpha": 0.1}}}, "'batch_size' and 'capacity'"),
-        ("own", "ER", SETTINGS, CHOSEN, "'ER' is not a callable"),
-        ("own", lambda *_, **__: None, SETTINGS, CHOSEN, r"expected mer_jax.Learner\(.*got None"),
-        ("own", lambda *_, **__: (1, 2), SETTINGS, CHOSEN, r"Learner.*got \(1, 2\)"),
-        ("own", changed(lambda state, info: state), SETTINGS, CHOSEN, r"return \(state, info\)"),
-        ("own", changed(lambda state, info: (state, None)), SETTINGS, CHOSEN, "loss.*got None"),
-        ("own", changed(lambda state, info: (state, {"l": 1.0})), SETTINGS, CHOSEN, "loss.*'l'"),
-        ("own", changed(lambda state, info: (state, info.l)), SETTINGS, CHOSEN, "attribute 'l'"),
-        ("own", er, SETTINGS, {"rotations": {200: {"alpha": 0.1, "batch_size": 1.5}}}, "got 1.5"),
+        ("own", er, SETTINGS, {"rotation": CHOSEN["rotations"]}, "rotations.*, got rotation$"),
+        ("own", er, SETTINGS, {"rotations": {"alpha": 0.1}}, r"{memories: {setting: value}}, got"),
+        ("own", er, SETTINGS, {"rotations": {200: "0.1 11"}}, r"{memories: {setting: value}}, got"),
+        ("own", er, SETTINGS, {"rotations": 3}, r"{memories: {setting: value}}, got 3"),
+        ("own", er, SETTINGS, {"rotations": {200: {"alpha": 0.1}}}, "numbers for alpha, batch_"),
+        ("own", er, SETTINGS, changed_row(alpha="0.1"), "numbers .*, got .*'0.1'"),
     ],
 )  # fmt: skip
-def test_a_wrong_method_is_refused_before_it_learns(name, learner, settings, chosen, told):
+def test_a_wrong_argument_is_refused(name, learner, settings, chosen, told):
     before = dict(methods.METHODS), dict(methods.CHOSEN)
     with pytest.raises(ValueError, match=told) as error:
         add_method(name, learner, settings, "Own", chosen)
     assert str(error.value).startswith(f"add_method, {name}: ")
     assert len(str(error.value).splitlines()) == 1
     assert before == (methods.METHODS, methods.CHOSEN)
+
+
+@pytest.mark.parametrize(
+    ("learner", "settings", "told"),
+    [
+        (er, "alpha batch_size", "own: er.. missing 1 required keyword-only .*'capacity'"),
+        (lambda *_, **__: None, SETTINGS, "own: learner must be a Learner.* got None"),
+        (lambda *_, **__: (1, 2), SETTINGS, r"own: learner must be a Learner.*got \("),
+        (changed(lambda state, info: state), SETTINGS, r"own: update must return \(state, info\)"),
+        (changed(lambda state, info: (state, None)), SETTINGS, r"own: .*Info\(loss\).*got None"),
+        (changed(lambda state, info: (state, {"l": 1.0})), SETTINGS, r"Info\(loss\).*got {'l'"),
+        (changed(lambda state, info: (state, vector)), SETTINGS, r"with loss \[\], got"),
+        (changed(lambda state, info: (state, info.l)), SETTINGS, "own: .*attribute 'l'"),
+        ("ER", SETTINGS, "own: 'ER' is not a callable object"),
+        (rounding, SETTINGS, "own: .*concrete value"),
+        (reading, SETTINGS, "own: .*'ShapeDtypeStruct' object has no attribute 'sum'"),
+    ],
+)  # fmt: skip
+def test_a_wrong_learner_is_refused_before_others_learn(learner, settings, told, tmp_path, capsys):
+    add_method("own", learner, settings, "Own", CHOSEN)
+    monkeyed = study.Config(
+        method=("online", "own"), dataset="digits", tasks=2, examples_per_task=10, seeds=1,
+        out=tmp_path / "run",
+    )  # fmt: skip
+    with pytest.raises(ValueError, match=told) as error:
+        program.learn(study.PROGRAM, monkeyed)
+    assert len(str(error.value).splitlines()) == 1
+    assert not (tmp_path / "run/metrics.json").exists()
+    assert "examples" not in capsys.readouterr().out.partition("tested on")[2]
+
+
+def test_a_started_jax_is_noticed(monkeypatch):
+    """Also where the number of devices is what the program wants, which JAX then accepts."""
+
+    def update(name, number):
+        if number != 2:
+            raise RuntimeError("should be updated before backends are initialized")
+
+    monkeypatch.setattr(jax.config, "update", update)
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: range(2))
+    monkeypatch.setenv("XLA_FLAGS", "")
+    devices.use_all_cores()
+    assert os.environ["XLA_FLAGS"] == ""

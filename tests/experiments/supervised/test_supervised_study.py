@@ -11,6 +11,7 @@ import jax
 import numpy as np
 import pytest
 
+import mer_jax
 from experiments.running import devices
 from experiments.running.batches import Setting
 from experiments.running.problem import Own
@@ -220,9 +221,13 @@ def test_each_setting_has_a_flag():
 
 
 def test_a_method_without_augment_takes_none():
-    own = methods.Method(lambda loss, *, optimizer, decay: decay, ("alpha", "decay"), "Own")
+    def decaying(loss, *, optimizer, decay):
+        assert decay == 0.5
+        return mer_jax.online(loss, optimizer=optimizer)
+
+    own = methods.Method(decaying, ("alpha", "decay"), "Own")
     model = dense((784, 16, 10))[0]("online", 2)
-    assert own.make(model, 2, alpha=0.1, decay=0.5) == 0.5
+    own.make(model, 2, alpha=0.1, decay=0.5)
     with pytest.raises(ValueError, match="takes no augment; leave out --shift and --matrix"):
         own.make(model, 2, lambda key, example: example, alpha=0.1, decay=0.5)
 
