@@ -67,9 +67,14 @@ def test_the_program_of_the_documentation(tmp_path):
     flags = "--method er decaying-er --seeds 1 --tasks 2 --examples-per-task 100 --test-images 50"
     command = [sys.executable, "-m", "own_method", *flags.split(), "--out", "run"]
     env = os.environ | {"PYTHONPATH": str(pages.ROOT)}
+    for name in ("XLA_FLAGS", "JAX_NUM_CPU_DEVICES"):
+        env.pop(name, None)
     subprocess.run(command, check=True, capture_output=True, cwd=tmp_path, env=env)
     known = record.load(tmp_path / "run/metrics.json")
     assert sorted(known.about["command"].split()[1:]) == sorted(command[1:-2])
+    # JAX starts as in the program, with its devices and flags, on which the bits depend.
+    assert len(known.about["devices"]) == len(os.sched_getaffinity(0))
+    assert "small_while_loop" in known.about["arithmetic"]["XLA_FLAGS"]
     first, own = known.results
     assert (first.title, own.title) == ("ER", "ER, falling rate")
     assert own.settings == {"alpha": 0.1, "batch_size": 11, "capacity": 200}
