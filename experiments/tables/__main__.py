@@ -81,7 +81,8 @@ def _told(wrong: str, known: list[str]) -> str:
         return f"the folder {folder}; it has {' '.join(names)}"
     near = ", ".join(difflib.get_close_matches(wrong, known, cutoff=0.5))
     nearest = f"nearest: {near}; " if near else ""
-    return f"{wrong}; {nearest}to list a folder's cells give its name: {', '.join(folders)}"
+    of_folder = f"to list a folder's cells give its name: {', '.join(folders)}"
+    return f"{wrong}; {nearest}{of_folder}; for a method of your own import its file first"
 
 
 @errors(MODULE)
