@@ -431,7 +431,8 @@ def test_the_program_stops_at_a_checkpoint(toys, tmp_path, monkeypatch, capsys):
             ["--cells", "rotations/mer-201"],
             "--cells: expected cells of retained-accuracy, got rotations/mer-201; nearest: "
             "rotations/mer-200, rotations/mer-5120, rotations/er-200; to list a folder's cells "
-            "give its name: rotations, permutations, many-permutations\n",
+            "give its name: rotations, permutations, many-permutations; for a method of your own "
+            "import its file first\n",
         ),
         (
             ["alignment", "--cells", "rotations/mer-5120", "rotations/"],
