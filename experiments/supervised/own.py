@@ -7,8 +7,7 @@ from mer_jax.types import Learner
 
 FLAGS = {name for method in METHODS.values() for name in method.settings}
 BENCHMARKS = {benchmark for _, benchmark in PUBLISHED | CHOSEN}
-OWN = set[str]()
-"""Names of the methods that were added. A program traces them before it learns."""
+OWN = set[str]()  # the methods that were added, which a program traces before it learns
 
 
 def add_method(
@@ -18,6 +17,7 @@ def add_method(
     """Adds a method to --method and to the tables.
 
     Args:
+      name, title: its name for --method and for cells, and its title for tables and pictures.
       learner: returns a `Learner` from the loss and, as keywords, the settings. A first argument
         named `model` receives the network, `optimizer` SGD with rate alpha, `num_tasks` a number.
       settings: names of its hyper-parameters, such as "alpha batch_size". Each has a flag.
