@@ -29,7 +29,6 @@ PRODUCTS = {
     "mean_dot_after": "mean dot product, earlier one's\ngradient after the step",
 }
 
-
 _note: ContextVar[str] = ContextVar("note", default="")
 
 # Okabe and Ito's colours, which colour-blind readers tell apart: one for each family of methods.

@@ -145,6 +145,7 @@ mer-current-rate: alpha gamma batch_size s
   permutations 5120: 0.01 0.1 101 10 | 500: 0.01 0.1 26 10 | 200: 0.03 0.1 6 2
   many-permutations 5120: 0.03 0.03 101 10 | 500: 0.03 0.03 6 10
   * omniglot 5120: 0.01 0.3 26 5
+  * omniglot-augmented 5120: 0.01 0.3 11 5
   * split 500: 0.03 0.1 26 5
 er: alpha batch_size
   rotations 5120: 0.1 26 | 500: 0.1 6 | 200: 0.1 11
@@ -157,13 +158,14 @@ er-by-task: alpha batch_size
   rotations 5120: 0.03 101 | 500: 0.01 101 | 200: 0.01 51
   permutations 5120,500: 0.01 26 | 200: 0.01 11
   many-permutations 5120: 0.003 11 | 500: 0.01 6
-  * omniglot,omniglot-augmented 5120: 0.01 26
+  * omniglot 5120: 0.01 26
+  * omniglot-augmented 5120: 0.03 76
   * split 500: 0.03 26
 gem: alpha margin ridge
   rotations 5120: 0.01 1 0 | 500,200: 0.01 0 0
   permutations 5120,500: 0.01 1 0 | 200: 0.01 0 0
   many-permutations 5120: 0.01 0 0 | 500: 0.003 0.1 0
-  * omniglot 5120: 0.03 0.5 0
+  * omniglot,omniglot-augmented 5120: 0.03 0.5 0
   * split 500: 0.01 0.5 0
 ewc: alpha num_memories strength
   rotations -: 0.001 10 100
@@ -214,6 +216,7 @@ exact-alignment: alpha alignment batch_size
   * permutations 5120,500,200: 0.01 0.001 26
   * many-permutations 5120,500: 0.01 0.01 26
   * omniglot 5120: 0.03 0.01 11
+  * omniglot-augmented 5120: 0.03 0.001 11
 task-input: alpha
   * rotations,permutations,many-permutations,split -: 0.01
   * omniglot,omniglot-augmented -: 0.03

@@ -94,15 +94,13 @@ def main(args: Sequence[str] | None = None) -> None:
     devices.use_all_cores()
     devices.check()
     jax.config.update("jax_default_matmul_precision", "highest")
-    table = TABLES[config.table]
-    names = (*GIVEN, "data_dir")
-    given = {name: value for name in names if (value := getattr(config, name)) is not None}
+    given = {n: value for n in (*GIVEN, "data_dir") if (value := getattr(config, n)) is not None}
     at_once = config.seed_batch or (1 if jax.default_backend() == "cpu" else None)
-    wanted = [cell for cell in table.cells if cell.name in (config.cells or [cell.name])]
+    wanted = [one for one in TABLES[config.table].cells if one.name in (config.cells or [one.name])]
     with running(console, "the same command resumes it"):
         missing = [] if config.only_draw else wanted
         pool.run([job for one in missing for job in jobs(one, given, config.out, at_once)], console)
-        written = table.write(config.table, config.out)
+        written = TABLES[config.table].write(config.table, config.out)
     console.print(f"{config.out}: {', '.join(written)}")
     cells = {cell.name for table in TABLES.values() for cell in table.cells}
     for path in sorted((config.out / "cells").rglob("metrics.json")):

@@ -274,6 +274,14 @@ def test_augmented_drawings_have_the_recorded_numbers():
         key = name.rpartition("/")[2].partition("-alpha")[0]
         best[key] = max(best.get(key, 0), cell["results"][0]["retained_accuracy"]["mean"])
     shown = [f"{best[name]:.1f}" for name in ("mer-1020", "er-1020", "mer-100", "er-100")]
+    others = (
+        "With 1,020 memories ER by task retains {er-by-task-1020:.1f} %, algorithm 6 "
+        "{mer-big-batch-1020:.1f}, algorithm 7 {mer-current-rate-1020:.1f}, exact alignment "
+        "{exact-alignment-1020:.1f} and A-GEM {agem-1020:.1f}. GEM retains {gem-100:.1f} % with "
+        "100 memories. Without any, Independent retains {independent:.1f} %, online learning "
+        "{online:.1f}, EWC {ewc:.1f} and Task Input {task-input:.1f}."
+    )
+    assert others.format_map(best) in text
     assert f"MER retains {shown[0]} % with three batches" in text
     assert f"ER retains {shown[1]} with batches of 76" in text
     assert f"MER retains {shown[2]} % and ER {shown[3]}." in text
