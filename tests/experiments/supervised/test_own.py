@@ -16,6 +16,7 @@ from experiments.supervised.own import add_method
 from tests.project import pages
 
 SETTINGS = "alpha batch_size capacity"
+three = jnp.ones(3)
 CHOSEN = {"rotations": {200: {"alpha": 0.1, "batch_size": 11}}}
 
 
@@ -120,7 +121,7 @@ def test_a_wrong_argument_is_refused(name, learner, settings, chosen, told):
         (changed(lambda state, info: state), SETTINGS, r"own: update must return \(state, info\)"),
         (changed(lambda state, info: (state, None)), SETTINGS, r"own: .*Info\(loss\).*got None"),
         (changed(lambda state, info: (state, {"l": 1.0})), SETTINGS, r"Info\(loss\).*got {'l'"),
-        (changed(lambda state, info: (state, info._replace(loss=jnp.ones(3)))), SETTINGS, "with loss"),
+        (changed(lambda state, info: (state, info._replace(loss=three))), SETTINGS, "with loss"),
         (changed(lambda state, info: (state, info.l)), SETTINGS, "own: .*attribute 'l'"),
         ("ER", SETTINGS, "own: 'ER' is not a callable object"),
         (rounding, SETTINGS, "own: .*concrete value"),
