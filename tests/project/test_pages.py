@@ -240,6 +240,16 @@ def test_augmented_drawings_have_the_recorded_numbers():
         f"in place of 64, **MER 500 retains {wide['mean']:.1f} ± {wide['std']:.1f} %** of all"
         in text
     )
+    alone = [
+        recorded[f"{group}omniglot/{method}"]["results"][0]["retained_accuracy"]
+        for group in ("augmented/", "")
+        for method in ("online", "ewc")
+    ]
+    means = [f"{one['mean']:.1f}" for one in alone]
+    assert (
+        f"online learning retains {means[0]} ± {alone[0]['std']:.1f} % and EWC {means[1]} " in text
+    )
+    assert f"{alone[1]['std']:.1f} ({means[2]} and {means[3]} without)" in text
     retained, learned = mer["retained_accuracy"], mer["learning_accuracy"]
     first, second = few["retained_accuracy"], er["retained_accuracy"]
     assert f"**MER 500 retains {first['mean']:.1f} ± {first['std']:.1f} %** and ER 500 " in text
