@@ -246,6 +246,8 @@ def test_augmented_drawings_have_the_recorded_numbers():
         for method in ("online", "ewc")
     ]
     means = [f"{one['mean']:.1f}" for one in alone]
+    large = recorded["augmented/omniglot/er-5120"]["results"][0]["retained_accuracy"]
+    assert f"ER 5120 retains {large['mean']:.1f} ± {large['std']:.1f} % with batches of 76" in text
     assert (
         f"online learning retains {means[0]} ± {alone[0]['std']:.1f} % and EWC {means[1]} " in text
     )
