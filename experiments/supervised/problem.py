@@ -56,7 +56,7 @@ def problem(
       augmentation: `shift` and `matrix` of `random_affine`.
       brings_classes: whether the accuracy is also split by whether a reservoir holds the class.
     """
-    network, *_ = functions(model)
+    network, *evaluations = functions(model)
     shift, matrix = augmentation
     augment = random_affine(shift=shift, matrix=matrix) if any(augmentation) else None
     incoming = dict(sizes).get("incoming")  # None if examples come one by one
@@ -67,7 +67,8 @@ def problem(
         learner = mer_jax.map_examples(learner, jax.vmap(show) if incoming else show)
         if not is_watched:
             return learner
-        one, size = first_of if incoming else lambda x: x, own.data.images.size // (incoming or 1)
+        one = first_of if incoming else lambda visit: visit
+        size = own.data.images.size // (incoming or 1)
         return mer_jax.watch(learner, lambda p, visit: model.loss(p, show(one(visit))), size)
 
     def start(params: Params, own: Own, shared: tuple[Base, Base]) -> Any:
@@ -97,8 +98,7 @@ def problem(
         # A chunk is present or absent as a whole.
         return where_needed(images[0] >= 0, lambda _: learned(), (state, absent, jnp.bool_(True)))
 
-    evaluate = functions(model)[1 + brings_classes]
-    judged = with_labels if brings_classes else None
+    evaluate, judged = evaluations[brings_classes], with_labels if brings_classes else None
     return Problem(network, start, advance, evaluate, judged=judged, tell=_tell)
 
 

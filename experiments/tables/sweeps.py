@@ -155,9 +155,9 @@ def _by_memory(rows: list[Row], draw: Draw) -> list[str]:
     first = [row for row in known if row.cell.heads[0] == rows[0].cell.heads[0]]
     for_each = grouped(first, lambda row: row.cell.heads)
     chosen = [best([row.result for row in same], "retained_accuracy") for _, same in for_each]
-    if shown := [one for one in chosen if one]:
-        how = {"results": shown, "labels": PARTS}
-        draw("augmented-memory.png", by_memory, title="Characters with a drawing in memory", **how)
+    if shown := [one for one in chosen if one and one.about["arm"] in ("mer", "er")]:
+        how = {"labels": PARTS, "title": "Characters with a drawing in memory"}
+        draw("augmented-memory.png", by_memory, results=shown, **how)
     caption = (
         "Test images at the end, in %: those of whose character the memory holds a drawing, the "
         "accuracy on them, and on the others."

@@ -46,6 +46,31 @@ def test_quickstart():
     assert (names["retained"], names["learned"], names["bti"]) == (75, 85, -10)
 
 
+def test_a_scan_of_ones_own_keeps_the_first_task():
+    """The page's scan on three tasks: half-planes, turned by 90 degrees in every other one."""
+
+    def turning_points(key):
+        tasks = jnp.repeat(jnp.arange(3), 200)
+        points = jax.random.normal(key, (600, 2))
+        turned = points @ jnp.float32([[0, 1], [-1, 0]])
+        ahead = jnp.where((tasks % 2 == 0)[:, None], points, turned)
+        # The task is part of the input, so that one network can learn all tasks.
+        x = jnp.concatenate([points, jax.nn.one_hot(tasks, 3)], axis=1)
+        return mer_jax.Example(x, (ahead[:, 0] > 0).astype(jnp.int32), tasks)
+
+    net, stream = mer_jax.networks.mlp((5, 32, 2)), turning_points(jax.random.key(0))
+    rates = {"alpha": 0.1, "beta": 0.3, "gamma": 1}
+    learner = mer_jax.mer(net.loss, **rates, num_batches=5, batch_size=6, capacity=60)
+    names = {"jax": jax, "jnp": jnp, "mer_jax": mer_jax, "learner": learner, "stream": stream}
+    names["net"] = net._replace(init=lambda key, x: net.init(key))
+    names["apply"], names["example"] = net.apply, jax.tree.map(lambda leaf: leaf[0], stream)
+    names["test"] = jax.tree.map(lambda leaf: leaf[:200], turning_points(jax.random.key(2)))
+    exec(next(one for one in pages.programs(DOCS / "quickstart.md") if "def step" in one), names)
+    known = np.asarray(names["metrics"]["accuracy"])
+    assert known[0] < 0.8 < known[199]
+    assert known[-1] > 0.8
+
+
 def test_a_state_is_saved_and_restored():
     """Of the page's network, and of one that nnx has split."""
     save = next(one for one in pages.programs(DOCS / "quickstart.md") if "to_bytes" in one)
