@@ -176,9 +176,9 @@ def _report(dropped: Any) -> None:
 
 
 def _reason(error: Exception) -> str:
-    of_system = re.search(r"([^:]*) \[os_error_code", str(error))  # after lines of paths
-    first = next(iter(str(error).strip().splitlines()), type(error).__name__)
-    return of_system[1].strip() if of_system else first
+    if of_system := re.search(r"os_error_code='(\d+)'", str(error)):  # among paths and settings
+        return os.strerror(int(of_system[1]))
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def folder(out: Path) -> Path:

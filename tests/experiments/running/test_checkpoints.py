@@ -1,5 +1,6 @@
 """Checkpoints on the disk: kept, found, damaged, of other runs."""
 
+import errno
 import os
 import shutil
 
@@ -159,3 +160,18 @@ def test_of_other_runs_none_is_taken(tmp_path):
         ValueError, match=r"other values of seeds \(\[0, 1\] there, \[0, 2\] here\); resume it with"
     ):
         checkpoints(tmp_path, seeds=[0, 2]).newest()
+
+
+@pytest.mark.parametrize("settings", ["", """ [tensorstore_spec='{"assume_metadata": true}']"""])
+def test_the_reason_is_the_systems_own_among_the_storages_settings(settings, tmp_path, monkeypatch):
+    """The storage writes its settings before the error code of the system, or it does not."""
+    kept = checkpoints(tmp_path / "kept")
+    text = f'Failed writing: "a/file": File too large{settings} [os_error_code=\'{errno.EFBIG}\']'
+
+    def fails():
+        raise ValueError(f"OUT_OF_RANGE: Error writing\n{text}")
+
+    monkeypatch.setattr(kept, "_manager", fails)
+    with pytest.raises(OSError, match="cannot be saved") as raised:
+        kept.save(5, ARRAYS)
+    assert str(raised.value) == f"{tmp_path}/kept/5 cannot be saved: File too large"
