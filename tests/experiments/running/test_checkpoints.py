@@ -166,7 +166,7 @@ def test_of_other_runs_none_is_taken(tmp_path):
 def test_the_reason_is_the_systems_own_among_the_storages_settings(settings, tmp_path, monkeypatch):
     """The storage writes its settings before the error code of the system, or it does not."""
     kept = checkpoints(tmp_path / "kept")
-    text = f'Failed writing: "a/file": File too large{settings} [os_error_code=\'{errno.EFBIG}\']'
+    text = f"Failed writing: \"a/file\": File too large{settings} [os_error_code='{errno.EFBIG}']"
 
     def fails():
         raise ValueError(f"OUT_OF_RANGE: Error writing\n{text}")
