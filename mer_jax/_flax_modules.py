@@ -29,7 +29,10 @@ class MLP(nn.Module):
         return self.after_first(self.layers[0](x))
 
     def after_first(self, preactivation: jax.Array) -> jax.Array:
-        """The network after the first layer, from its pre-activation."""
+        """The outputs of the network, computed from those of its first layer.
+
+        preactivation: `[..., h]`, the outputs of the first layer, before ReLU.
+        """
         for layer in self.layers[1:]:
             preactivation = layer(nn.relu(preactivation))
         return preactivation
@@ -66,7 +69,10 @@ class ConvNet(nn.Module):
 
 
 def check_side(side: int, num_modules: int, pool_padding: str, normalize: bool) -> None:
-    """Raises `ValueError` unless modules that each halve an image leave enough of it."""
+    """Raises `ValueError` if an image is too small for the modules of `ConvNet`.
+
+    Each module halves the image. At least one pixel must be left, and two to normalize over.
+    """
     if pool_padding not in ("VALID", "SAME"):
         raise ValueError(f'pool_padding must be "VALID" or "SAME", got {pool_padding!r}')
     if pool_padding == "VALID" and side >> num_modules < 1:
@@ -82,6 +88,9 @@ def check_side(side: int, num_modules: int, pool_padding: str, normalize: bool) 
 
 
 def initialized(module: nn.Module, key: jax.Array, *shape: int) -> Params:
-    """The parameters for inputs of a shape. A pass would compile each operation."""
+    """Initial parameters of a Flax module, for an input of shape `shape`.
+
+    The module is only traced. To run it on an input would compile each of its operations.
+    """
     _checks.random_key("init(key)", key)
     return cast(Params, module.lazy_init(key, jax.ShapeDtypeStruct(shape, jnp.float32))["params"])

@@ -41,9 +41,9 @@ def varying_like(tree: Tree, *sources: Any) -> Tree:
 
 
 def all_rows(batch: Tree) -> Tree:
-    """The batch with all rows on each device.
+    """Copies all rows of a batch to each device, if they are spread over an explicit mesh.
 
-    Only an explicit mesh needs this. Otherwise the compiler inserts the communication.
+    On any other mesh the compiler does so by itself.
     """
 
     def leaf(x: jax.Array) -> jax.Array:
@@ -57,7 +57,7 @@ def all_rows(batch: Tree) -> Tree:
 
 
 def placed_like(tree: Tree, like: Tree) -> Tree:
-    """The tree with the shardings of `like` on an explicit mesh."""
+    """Shards each array as the one in `like`, where that is spread over an explicit mesh."""
 
     def leaf(x: jax.Array, like: jax.Array) -> jax.Array:
         place = jax.typeof(like).sharding

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 
 def after(value: jax.Array, result: Any, never: jax.Array) -> jax.Array:
-    """The same number, available only once `result` is computed.
+    """Returns `value`, but makes a compiled program compute `result` first.
 
     XLA writes an array in place if it can prove that every read comes first. Otherwise it copies
     the whole array. The proof is a write that uses `after(value, result, ...)`, with a `result`

@@ -20,11 +20,11 @@ def is_narrow(leaf: Any) -> bool:
 
 
 def wide(params: Params, master: Params | None = None) -> Params:
-    """The parameters on which steps are taken, of at least 32 bits.
+    """The parameters with at least 32 bits in each leaf. Steps are taken on these.
 
     Args:
       params: parameters of any floating-point dtypes.
-      master: their `master_of`. None converts the parameters themselves.
+      master: the float32 copies that `master_of` made. None converts the parameters themselves.
     """
     if master is None:
         return jax.tree.map(lambda p: p.astype(jnp.float32) if is_narrow(p) else p, params)
@@ -34,21 +34,25 @@ def wide(params: Params, master: Params | None = None) -> Params:
 
 
 def rounded(learned: Params, like: Params) -> Params:
-    """`wide` parameters in the dtypes of `like`."""
+    """Converts the parameters that are learned back to the dtypes of `like`, leaf by leaf."""
     return jax.tree.map(lambda p, old: p.astype(jnp.result_type(old)), learned, like)
 
 
 def master_of(learned: Params, like: Params) -> Params:
-    """The float32 copies that a state holds beside the rounded parameters.
+    """The float32 copies that a state holds beside parameters in half precision.
 
+    Args:
+      learned: the parameters on which steps are taken, see `wide`.
+      like: the same parameters in the user's dtypes.
     Returns:
-      A leaf of `learned` where the leaf of `like` has fewer than 32 bits, None elsewhere.
+      A pytree like `like`. Where its leaf has fewer than 32 bits, it has the leaf of `learned`.
+      Elsewhere it has None.
     """
     return jax.tree.map(lambda p, old: p if is_narrow(old) else None, learned, like)
 
 
 def on_wide(loss_fn: LossFn, like: Params) -> LossFn:
-    """The same loss as a function of `wide` parameters, which are rounded to the dtypes of `like`.
+    """The same loss, for parameters that `wide` made. It rounds them to the dtypes of `like` first.
 
     Its gradient has at least 32 bits. If no leaf of `like` is narrow, the result is `loss_fn`
     itself.

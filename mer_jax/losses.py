@@ -169,7 +169,16 @@ def is_in_turn(loss_fn: LossFn) -> bool:
 def gradient_of_sum(
     loss_fn: LossFn, params: Params, examples: Any, weights: jax.Array
 ) -> tuple[Params, jax.Array]:
-    """The gradient of `weighted_sum` with respect to `params`, and the losses `[k]`."""
+    """The gradient of a weighted sum of losses with respect to the parameters.
+
+    Args:
+      loss_fn: `loss_fn(params, example) -> []`.
+      params: any pytree of floating-point arrays.
+      examples: pytree of `[k, ...]`.
+      weights: `[k]`, the factor of each example's loss.
+    Returns:
+      The gradient, a pytree like `params`, and the losses `[k]`.
+    """
     gradient = jax.grad(weighted_sum, argnums=1, has_aux=True)
     if not is_in_turn(loss_fn):
         return gradient(loss_fn, params, examples, weights)

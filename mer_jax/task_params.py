@@ -23,10 +23,10 @@ def of_task(params: Params, task: Any) -> Params:
     """The parameters of one task's network.
 
     Args:
-      params: `TaskParams`, or any other parameters, which are returned unchanged.
-      task: `[]` int32.
+      params: `TaskParams` of N tasks. Any other parameters are returned unchanged.
+      task: `[]` int32, the task id.
     Returns:
-      `TaskParams` whose `own` is the row of the task, without the axis N.
+      `TaskParams` of one task. `own` has the task's row, `[...]` in place of `[N, ...]`.
     """
     if not isinstance(params, TaskParams):
         return params
@@ -37,12 +37,11 @@ def with_task(params: Params, task: Any, network: Params) -> Params:
     """Replaces the parameters of one task's network.
 
     Args:
-      params: as for `of_task`.
-      task: `[]` int32.
+      params: `TaskParams` of N tasks. Any other parameters are replaced as a whole.
+      task: `[]` int32, the task id. An id outside `[0, N)` selects the same row as in `of_task`.
       network: the new parameters, in the form that `of_task` returns.
     Returns:
-      Parameters like `params`. The shared ones are replaced too, for all tasks. With a task id
-      outside `[0, N)`, the network that `of_task` gives is replaced.
+      Parameters like `params`. The shared ones are replaced too, for all tasks.
     """
     if not isinstance(params, TaskParams):
         return network

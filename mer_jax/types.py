@@ -57,7 +57,7 @@ class Info(NamedTuple):
 
 
 class LearnerState(Protocol):
-    """What the state of every learner has: the fields `params` and `step`."""
+    """Protocol of a learner's state: any NamedTuple with the fields `params` and `step`."""
 
     @property
     def params(self) -> Params:
@@ -69,7 +69,7 @@ class LearnerState(Protocol):
 
 
 class LearnerInfo(Protocol):
-    """What the info of every learner has: the field `loss`."""
+    """Protocol of the info that an update returns: any NamedTuple with the field `loss`, `[]`."""
 
     @property
     def loss(self) -> jax.Array:
@@ -83,13 +83,13 @@ InfoT_co = TypeVar("InfoT_co", bound=LearnerInfo, covariant=True)
 
 
 class Init(Protocol[StateT_co]):
-    """`init(params, example) -> state`, see `Learner`."""
+    """Type of `Learner.init`, a function `init(params, example) -> state`."""
 
     def __call__(self, params: Params, example: Any) -> StateT_co: ...
 
 
 class Update(Protocol[StateT, InfoT_co]):
-    """`update(key, state, example) -> (state, info)`, see `Learner`."""
+    """Type of `Learner.update`, a function `update(key, state, example) -> (state, info)`."""
 
     def __call__(self, key: jax.Array, state: StateT, example: Any) -> tuple[StateT, InfoT_co]: ...
 

@@ -6,12 +6,12 @@ from mer_jax.data._errors import USE_FILES, DataError, imported, one_line
 
 
 def download(name: str, builder: Any, folder: Any) -> None:
-    """Downloads files into a folder under their own names, with their checksums verified.
+    """Downloads the files of a data set and verifies their checksums.
 
     Args:
-      name: name of the data set in messages.
-      builder: its builder of tensorflow-datasets.
-      folder: the folder.
+      name: name of the data set, for messages.
+      builder: the data set's builder in tensorflow-datasets, which knows addresses and checksums.
+      folder: the folder into which the files go, under their own names.
     """
     requests, tfds = imported("requests"), imported("tensorflow_datasets")
     try:

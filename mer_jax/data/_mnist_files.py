@@ -19,7 +19,7 @@ IDX_MAGIC = {  # by file name, in the order of NPZ_KEYS: 0x08 for uint8, then th
 
 
 def read_npz(path: Path) -> list[tuple[str, np.ndarray]]:
-    """Reads the arrays of `NPZ_KEYS`, each with its source."""
+    """Reads the arrays x_train, y_train, x_test and y_test, each with its place for messages."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
             found = list(arrays)
@@ -34,7 +34,14 @@ def read_npz(path: Path) -> list[tuple[str, np.ndarray]]:
 
 
 def read_idx(path: Path, magic: int) -> np.ndarray:
-    """Reads an IDX file: its magic number and lengths, big-endian uint32, then the elements."""
+    """Reads an array of uint8 from an IDX file, plain or compressed by gzip.
+
+    The file has a magic number, the length of each axis (both big-endian uint32), and the elements.
+
+    Args:
+      path: the file.
+      magic: the magic number that it must have. Its last byte is the number of axes.
+    """
     try:
         data = path.read_bytes()
         if data[:2] == b"\x1f\x8b":  # The magic number of gzip.

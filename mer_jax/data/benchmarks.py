@@ -55,7 +55,7 @@ def absorb(loss: DenseFirstLoss, params: Params, tasks: Tasks, task: Any) -> Par
     transformed copy.
 
     Args:
-      loss: gives the network's first layer.
+      loss: the network's loss, whose `split` and `merge` give access to the first layer.
       params: the parameters of the network.
       tasks: one draw of a benchmark.
       task: `[]` int32.

@@ -28,11 +28,11 @@ SIZES = 5
 
 
 class TaskGradients(NamedTuple):
-    """G_j, the gradient of task j's mean loss over its stored examples, for N tasks.
+    """Gradients of N tasks. G_j is the gradient of task j's mean loss over its stored examples.
 
-    dots: `[N]`, the product of each with the incoming example's gradient.
-    products: `products() -> [N, N]`, the product of each with each other.
-    combined: `combined(v [N]) -> params`, the sum of `v_j G_j`.
+    dots: `[N]`, the dot product of each G_j with the incoming example's gradient.
+    products: `products() -> [N, N]`, the dot products of all pairs of them.
+    combined: `combined(v [N]) -> params`, the sum of `v_j G_j` over all tasks.
     """
 
     dots: jax.Array

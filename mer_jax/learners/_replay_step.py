@@ -24,8 +24,8 @@ class ReplayState(NamedTuple):
     opt_state: state of the optimizer.
     memory: the reservoir of stored examples.
     step: `[]` int32, the number of updates so far.
-    master: pytree like `params`. It holds a float32 copy of each leaf below 32 bits. All other
-      leaves are None.
+    master: float32 copies of the parameters in half precision, on which steps are taken. A pytree
+      like `params`, with None for all other leaves.
     """
 
     params: Params

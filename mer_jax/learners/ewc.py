@@ -35,8 +35,8 @@ class EWCState(NamedTuple):
     anchor: pytree like `params`, the sum of `strength * F * p` over finished tasks. p are the
       parameters at the task's end.
     step: `[]` int32, the number of updates so far.
-    master: pytree like `params`. It holds a float32 copy of each leaf below 32 bits. All other
-      leaves are None.
+    master: float32 copies of the parameters in half precision, on which steps are taken. A pytree
+      like `params`, with None for all other leaves.
     """
 
     params: Params

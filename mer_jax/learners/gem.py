@@ -30,8 +30,8 @@ class GEMState(NamedTuple):
     opt_state: state of the optimizer.
     memory: `TaskExamples`, the stored examples of each task.
     step: `[]` int32, the number of updates so far.
-    master: pytree like `params`. It holds a float32 copy of each leaf below 32 bits. All other
-      leaves are None.
+    master: float32 copies of the parameters in half precision, on which steps are taken. A pytree
+      like `params`, with None for all other leaves.
     """
 
     params: Params
@@ -175,17 +175,18 @@ def agem(
 
 
 def dual(products: jax.Array, dots: jax.Array, margin: Any, ridge: Any = 0.0) -> jax.Array:
-    """Weights of the other tasks' gradients in a direction that raises no task's loss.
+    """GEM's quadratic program: weights of the tasks' gradients in the projected gradient.
 
-    With G the other tasks' gradients as rows, G' its transpose and g the new gradient, that
-    direction is `g + G' v`. Here v minimises `|g + G' v|^2 + ridge |v|^2` over `v >= margin`. This
-    is a quadratic program in the non-negative `v - margin`. At `margin=0` and `ridge=0` the
-    direction is the nearest of all such ones to g.
+    Let g be the gradient on the incoming example. Let row t of G, one of N, be the gradient on
+    the stored examples of task t. G' is the transpose. The projected gradient is `g + G' v`. Here v
+    minimises `|g + G' v|^2 + ridge |v|^2` over `v >= margin`. At `ridge=0` a small SGD step against
+    it raises no task's loss. At `margin=0` as well, no gradient with this property is nearer to g.
 
     Args:
-      products: `[N, N]`, `G G'`. A task without a gradient has a row of 0, and `v = margin`.
+      products: `[N, N]`, `G G'`. A task without a gradient has a row of 0. Its v is `margin`.
       dots: `[N]`, `G g`.
-      margin, ridge: at least 0.
+      margin: `[]`, lower bound of all weights, at least 0.
+      ridge: `[]`, penalty on large weights, at least 0.
     Returns:
       v, `[N]`.
     """

@@ -25,8 +25,8 @@ class ByTaskState(NamedTuple):
     task: `[]` int32, the current task, -1 before the first example.
     begun: `[N]` bool, True for tasks with at least one example so far.
     step: `[]` int32, the number of updates so far.
-    master: pytree like `params`. It holds a float32 copy of each leaf below 32 bits. All other
-      leaves are None.
+    master: float32 copies of the parameters in half precision, on which steps are taken. A pytree
+      like `params`, with None for all other leaves.
     """
 
     params: TaskParams

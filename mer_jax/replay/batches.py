@@ -18,8 +18,7 @@ def replay_batch(
     Args:
       key: random key, consumed.
       state: a reservoir.
-      example: the incoming example, with the structure, shapes and dtypes of a row of the
-        reservoir.
+      example: the incoming example, with the structure, shapes and dtypes of a stored one.
       batch_size: k, static, at least 1.
     Returns:
       The batch `[k, ...]` and its weights `[k]`. Replays are drawn uniformly with replacement, and
@@ -45,8 +44,14 @@ def replay_batch(
 def replay_batches(
     key: jax.Array, state: ReservoirState, example: Any, num_batches: int, batch_size: int
 ) -> tuple[Any, jax.Array]:
-    """Batches of `replay_batch`, each drawn anew.
+    """Several batches of the incoming example and its replays, each drawn anew.
 
+    Args:
+      key: random key, consumed.
+      state: a reservoir.
+      example: the incoming example, like one stored example.
+      num_batches: s, static, at least 1.
+      batch_size: k, static, at least 1.
     Returns:
       The batches `[num_batches, batch_size, ...]` and their weights `[num_batches, batch_size]`.
     """

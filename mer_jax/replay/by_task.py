@@ -55,14 +55,20 @@ def keep_first(stored: TaskExamples, task: Any, example: Any) -> TaskExamples:
 def keep_last(stored: TaskExamples, task: Any, example: Any) -> TaskExamples:
     """Offers an example of a task. The memory holds the newest n examples of each task.
 
-    `stored` has room for n examples of each task. Arguments and errors are those of `keep_first`.
-    The result is the memory after the offer.
+    Args:
+      stored: the memory, with room for n examples of each task.
+      task: `[]` int32.
+      example: like one stored row.
+    Returns:
+      The new memory. If the task has n examples, the oldest of them is replaced.
+    Raises:
+      ValueError: While tracing, if `example` is not like a stored row.
     """
     return _write(stored, task, stored.num_seen[task] % size(stored), example)
 
 
 def size(stored: TaskExamples) -> int:
-    """n, the number of examples of each task for which the memory has room."""
+    """The number n of examples of each task for which the memory has room."""
     return jax.tree.leaves(stored.examples)[0].shape[1]
 
 
@@ -157,7 +163,7 @@ def _shares(present: jax.Array) -> jax.Array:
 
 
 def check_row(stored: TaskExamples, example: Any) -> None:
-    """Raises `ValueError` unless `example` is like a stored row."""
+    """Raises `ValueError` unless `example` has the structure, shapes and dtypes of a stored one."""
     row = jax.tree.map(
         lambda rows: jax.ShapeDtypeStruct(rows.shape[2:], rows.dtype), stored.examples
     )

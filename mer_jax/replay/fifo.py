@@ -26,7 +26,8 @@ def fifo(capacity: int) -> Reservoir:
       counted from 0, is in row `n % capacity`.
     Raises:
       ValueError: If `capacity` is not a whole number of at least 1. In `add`, while tracing, if
-        `example` is not like a stored row. In `sample`, if `n` is more than the capacity.
+        `example` is not like a stored row. In `sample`, if more rows are
+        asked for than the capacity.
     Example:
       >>> import jax
       >>> import jax.numpy as jnp

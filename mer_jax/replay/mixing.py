@@ -16,20 +16,21 @@ def mix(
 ) -> tuple[Any, ReservoirState]:
     """Replaces rows at the end of a batch by replays, and offers the other rows to the reservoir.
 
-    Replays are drawn with replacement, before the offers. The replaced rows are neither trained on
-    nor offered. Of the last R rows, only the first m are replaced while the reservoir holds m < R
-    examples.
+    The last R of the B rows are replaced, with R = `round(B * replay_share)`. While the reservoir
+    holds fewer than R examples, only as many of these rows are replaced, from the first on. Replays
+    are drawn with replacement, before the offers. The replaced rows are neither trained on nor
+    offered.
 
     Args:
       key: random key, consumed.
       buffer_state: `ReservoirState` of a `reservoir` whose examples are like rows of the batch.
       batch: pytree of `[B, ...]`, new examples.
-      replay_share: in [0, 1], static. R is `round(B * replay_share)`.
+      replay_share: share of the batch that is replaced, in [0, 1]. Static.
     Returns:
       The batch `[B, ...]` with replays in the replaced rows, and the new `ReservoirState`.
     Raises:
-      ValueError: If `replay_share` is not a plain number in [0, 1]. If it is above 0 and gives no
-        replay, or more than the capacity. If rows have other shapes or dtypes than the reservoir's.
+      ValueError: If `replay_share` is not a plain number in [0, 1]. If it is above 0 but R is
+        0. If R is more than the capacity. If rows have other shapes or dtypes than the reservoir's.
     Example:
       >>> import jax
       >>> import jax.numpy as jnp

@@ -25,13 +25,13 @@ class ReservoirState(NamedTuple):
 
 
 class Init(Protocol):
-    """`init(example) -> state`, see `Reservoir`."""
+    """Type of `Reservoir.init`, a function `init(example) -> state`."""
 
     def __call__(self, example: Any) -> ReservoirState: ...
 
 
 class Add(Protocol):
-    """`add(key, state, example, offered=True) -> state`, see `Reservoir`."""
+    """Type of `Reservoir.add`, a function `add(key, state, example, offered=True) -> state`."""
 
     def __call__(
         self, key: jax.Array, state: ReservoirState, example: Any, offered: Any = True
@@ -39,13 +39,13 @@ class Add(Protocol):
 
 
 class Sample(Protocol):
-    """`sample(key, state, n) -> (examples, valid)`, see `Reservoir`."""
+    """Type of `Reservoir.sample`, a function `sample(key, state, n) -> (examples, valid)`."""
 
     def __call__(self, key: jax.Array, state: ReservoirState, n: int) -> tuple[Any, jax.Array]: ...
 
 
 class AddBatch(Protocol):
-    """`add_batch(key, state, batch, offered=None) -> state`, see `Reservoir`."""
+    """Type of `Reservoir.add_batch`, a function of `(key, state, batch, offered=None)`."""
 
     def __call__(
         self, key: jax.Array, state: ReservoirState, batch: Any, offered: jax.Array | None = None
@@ -53,7 +53,7 @@ class AddBatch(Protocol):
 
 
 class SampleAndAdd(Protocol):
-    """`sample_and_add(key, state, example, n) -> (examples, valid, state)`, see `Reservoir`."""
+    """Type of `Reservoir.sample_and_add`, a function of `(key, state, example, n)`."""
 
     def __call__(
         self, key: jax.Array, state: ReservoirState, example: Any, n: int
@@ -61,7 +61,7 @@ class SampleAndAdd(Protocol):
 
 
 class After(Protocol):
-    """`after(state, result) -> state`, see `Reservoir`."""
+    """Type of `Reservoir.after`, a function `after(state, result) -> state`."""
 
     def __call__(self, state: ReservoirState, result: Any) -> ReservoirState: ...
 
@@ -281,13 +281,13 @@ def capacity(state: ReservoirState) -> int:
 
 
 def check_row(state: ReservoirState, example: Any) -> None:
-    """Raises `ValueError` unless `example` has the structure, shapes and dtypes of a row."""
+    """Raises `ValueError` unless `example` is like one row of the stored examples."""
     row = _trees.row(state.examples)
     _trees.like_row("example must be like one row of the reservoir", row, example)
 
 
 def check_rows(state: ReservoirState, batch: Any) -> int:
-    """The number of rows of a batch. Raises `ValueError` unless they are like rows of the state."""
+    """The number of rows of a batch. Raises `ValueError` unless each is like a stored example."""
     shapes = _trees.shapes(batch)
     sizes = {leaf.shape[:1] for leaf in jax.tree.leaves(shapes)}
     if len(sizes) != 1 or sizes & {(), (0,)}:

@@ -39,10 +39,10 @@ def q_agent(
     epsilon: Callable[[jax.Array], Any],
     target_every: int,
 ) -> Agent:
-    """A Q-learning agent with the learning rule `learn`. The other arguments are those of `dqn`.
+    """A Q-learning agent with the training step `learn`. The other arguments are those of `dqn`.
 
     Args:
-      start_optimizer: `start_optimizer(learned) -> opt_state`, of the `_precision.wide` parameters.
+      start_optimizer: `start_optimizer(learned) -> opt_state`, for parameters of at least 32 bits.
     """
     judge = judging(model, discount)
     target_every = _checks.positive_int("target_every", target_every)

@@ -38,8 +38,9 @@ class AgentState(NamedTuple):
     opt_state: state of the optimizer. It is `()` for `dqn_mer`.
     memory: `ReservoirState` of stored transitions.
     step: `[]` int32, the number of frames so far.
-    master: pytree like `params`. It holds a float32 copy of each leaf below 32 bits. All other
-      leaves are None. None for the whole field means that there are no copies.
+    master: float32 copies of the parameters in half precision, on which steps are taken. A pytree
+      like `params`, with None for all other leaves.
+      None in place of the pytree means that there are no copies.
     """
 
     params: Params
@@ -51,19 +52,19 @@ class AgentState(NamedTuple):
 
 
 class Init(Protocol):
-    """`init(params, transition) -> state`, see `Agent`."""
+    """Type of `Agent.init`, a function `init(params, transition) -> state`."""
 
     def __call__(self, params: Params, transition: Transition) -> AgentState: ...
 
 
 class Act(Protocol):
-    """`act(key, state, obs) -> action`, see `Agent`."""
+    """Type of `Agent.act`, a function `act(key, state, obs) -> action`."""
 
     def __call__(self, key: jax.Array, state: AgentState, obs: jax.Array) -> jax.Array: ...
 
 
 class Update(Protocol):
-    """`update(key, state, transition) -> (state, info)`, see `Agent`."""
+    """Type of `Agent.update`, a function `update(key, state, transition) -> (state, info)`."""
 
     def __call__(
         self, key: jax.Array, state: AgentState, transition: Transition
@@ -71,7 +72,7 @@ class Update(Protocol):
 
 
 class Values(Protocol):
-    """`values(params, obs) -> values`, see `Agent`."""
+    """Type of `Agent.values`, a function `values(params, obs) -> [num_actions]`."""
 
     def __call__(self, params: Params, obs: Any) -> jax.Array: ...
 

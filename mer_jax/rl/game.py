@@ -133,7 +133,14 @@ def draws(key: jax.Array, count: int) -> jax.Array:
 
 
 def index(draw: jax.Array, count: Any) -> jax.Array:
-    """Integers in `[0, count)`, int32, nearly uniform for a `draw` of `draws`, of any shape."""
+    """Random whole numbers below `count`, from uniform random numbers.
+
+    Args:
+      draw: `[...]` float32 in [0, 1), for example from `draws`.
+      count: `[]`, a whole number of at least 1.
+    Returns:
+      `[...]` int32 in `[0, count)`, one for each entry of `draw`, nearly uniform.
+    """
     count = jnp.asarray(count, jnp.int32)
     return jnp.minimum((draw * count.astype(jnp.float32)).astype(jnp.int32), count - 1)
 

@@ -33,7 +33,8 @@ def q_network(sizes: Sequence[int]) -> Model:
         `(4, 64, 3)` has one hidden layer.
     Returns:
       A `Model`. `apply(params, obs, task=None)` gives one value for each action.
-      `loss(params, judged)` takes a `Judged`, see `q_loss`.
+      `loss(params, judged)` is the Huber loss of the value of `judged.action` at the observation
+      `judged.x`. `judged` is a `Judged`, which has the target of that value.
     Raises:
       ValueError: If `sizes` has fewer than two entries. If an entry is not a whole number of at
         least 1.

@@ -75,7 +75,17 @@ def mer_update(
 
 
 def mer_rates(alpha: Any, beta: Any, gamma: Any) -> dict[str, Any]:
-    """The three rates of MER by name. Raises `ValueError` if one is outside its range."""
+    """The checked rates of MER.
+
+    Args:
+      alpha: learning rate of the SGD steps, at least 0.
+      beta: within-batch Reptile rate, in [0, 1].
+      gamma: across-batch Reptile rate, in [0, 1].
+    Returns:
+      A dictionary with the keys "alpha", "beta" and "gamma".
+    Raises:
+      ValueError: If a rate is outside its range.
+    """
     return {
         "alpha": _checks.rate("alpha", alpha),
         "beta": _checks.rate("beta", beta, largest=1),
