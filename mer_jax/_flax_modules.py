@@ -90,7 +90,10 @@ def check_side(side: int, num_modules: int, pool_padding: str, normalize: bool) 
 def initialized(module: nn.Module, key: jax.Array, *shape: int) -> Params:
     """Initial parameters of a Flax module, for an input of shape `shape`.
 
-    The module is only traced. To run it on an input would compile each of its operations.
+    Initializers are run, but the module itself is not. Each of its operations would be compiled.
+
+    Returns:
+      The collection "params" of the module.
     """
     _checks.random_key("init(key)", key)
     return cast(Params, module.lazy_init(key, jax.ShapeDtypeStruct(shape, jnp.float32))["params"])

@@ -49,8 +49,8 @@ def value_and_gradient(loss_fn: LossFn, params: Params, example: Any) -> tuple[j
 def one_number(loss_fn: LossFn) -> LossFn:
     """The same loss, which raises `ValueError` unless the result is one floating-point number.
 
-    An error inside of the loss becomes a `ValueError` with a message of one line. It names the
-    arguments, and its cause is the error.
+    An error inside of the loss becomes a `ValueError` with a message of one line, raised from the
+    error. The message has the shapes and dtypes of the arguments.
     """
     called = _calls.explained(
         loss_fn, "loss_fn(params, example)", gives="give the loss of one example", advice=_advice

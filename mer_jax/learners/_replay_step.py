@@ -52,7 +52,10 @@ class Batch(NamedTuple):
 def start(
     optimizer: optax.GradientTransformation, params: Params, memory: ReservoirState, example: Any
 ) -> ReplayState:
-    """The state before the first example, whose network is `params`."""
+    """The initial state, with a network of parameters `params`.
+
+    `memory` is an empty reservoir. `example` only says how the state is spread over a mesh.
+    """
     learned = wide(params)
     opt_state, master = _optimizers.start(optimizer, learned), master_of(learned, params)
     state = ReplayState(params, opt_state, memory, jnp.zeros((), jnp.int32), master)

@@ -64,7 +64,7 @@ def ewc(
     is the sum of `strength * sum(F * (params - p)^2)` over finished tasks. Here p are the
     parameters at the task's end. F is the squared gradient of the mean loss on the task's first
     examples, as in the MER authors' code. Kirkpatrick et al. take the mean of the squares, and half
-    of the penalty. A task ends when the task id changes. If it returns, it is another task.
+    of the penalty. A task ends when the task id changes. An id that returns adds another penalty.
 
     Args:
       loss_fn: `loss_fn(params, example) -> []`.

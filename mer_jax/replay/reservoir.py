@@ -45,7 +45,7 @@ class Sample(Protocol):
 
 
 class AddBatch(Protocol):
-    """Type of `Reservoir.add_batch`, a function of `(key, state, batch, offered=None)`."""
+    """Type of `Reservoir.add_batch`: `add_batch(key, state, batch, offered=None) -> state`."""
 
     def __call__(
         self, key: jax.Array, state: ReservoirState, batch: Any, offered: jax.Array | None = None
@@ -53,7 +53,7 @@ class AddBatch(Protocol):
 
 
 class SampleAndAdd(Protocol):
-    """Type of `Reservoir.sample_and_add`, a function of `(key, state, example, n)`."""
+    """Type of `Reservoir.sample_and_add`, which draws `n` examples and then adds one."""
 
     def __call__(
         self, key: jax.Array, state: ReservoirState, example: Any, n: int
@@ -73,7 +73,7 @@ class Reservoir(NamedTuple):
     add: `add(key, state, example, offered=True) -> state`. If not offered, nothing is stored.
     sample: `sample(key, state, n) -> (examples [n, ...], valid [n])`. It may draw an example twice.
       Only as many rows are valid as examples are stored.
-    add_batch: `add_batch(key, state, batch, offered=None) -> state`, with `offered` `[N]`.
+    add_batch: `add_batch(key, state, batch, offered=None) -> state`. `offered` is `[N]` bool.
     sample_and_add: `(key, state, example, n) -> (examples, valid, state)`, `sample` and then `add`.
     after: `after(state, result) -> state`, the same values. A later write waits for `result`.
     """

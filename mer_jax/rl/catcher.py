@@ -127,7 +127,17 @@ class Catcher(environment.Environment[CatcherState, CatcherParams]):
     def step_env(
         self, key: jax.Array, state: CatcherState, action: Any, params: CatcherParams
     ) -> tuple[jax.Array, CatcherState, jax.Array, jax.Array, dict[Any, Any]]:
-        """Advances the game by one frame. After the end of a game the state stays as it is."""
+        """Advances the game by one frame. After the end of a game the state stays as it is.
+
+        Args:
+          key: random key, consumed.
+          state: the state before the frame.
+          action: `[]`, 0 (left), 1 (right) or 2 (none).
+          params: the difficulty.
+        Returns:
+          As in gymnax, the observation, the state, the reward `[]` float32, whether the game is
+          over `[]` bool, and an empty dictionary.
+        """
         state = game.as_types(_TYPES, state)
         missed = state.fruit_y >= self.size
         caught = ~missed & self._touches(state)

@@ -109,7 +109,17 @@ class FlappyBird(environment.Environment[FlappyBirdState, FlappyBirdParams]):
     def step_env(
         self, key: jax.Array, state: FlappyBirdState, action: Any, params: FlappyBirdParams
     ) -> tuple[jax.Array, FlappyBirdState, jax.Array, jax.Array, dict[Any, Any]]:
-        """Advances the game by one frame. After the end of a game the state stays as it is."""
+        """Advances the game by one frame. After the end of a game the state stays as it is.
+
+        Args:
+          key: random key, consumed.
+          state: the state before the frame.
+          action: `[]`, 0 (flap) or 1 (none).
+          params: the difficulty.
+        Returns:
+          As in gymnax, the observation, the state, the reward `[]` float32, whether the game is
+          over `[]` bool, and an empty dictionary.
+        """
         state = game.as_types(_TYPES, state)
         flaps = jnp.asarray(action) == FLAP
         vel, flapped = jnp.where(flaps, 0, state.bird_vel), state.flapped | flaps
@@ -160,7 +170,11 @@ class FlappyBird(environment.Environment[FlappyBirdState, FlappyBirdParams]):
         return game.vector(seen)
 
     def render(self, state: FlappyBirdState, params: FlappyBirdParams | None = None) -> jax.Array:
-        """The game in rectangles, `[512, 288, 3]` uint8, in colours of its own."""
+        """A picture of the game, `[512, 288, 3]` uint8.
+
+        Bird, pipes and ground are plain rectangles, not the pictures of the original. `params`
+        has the height of the gaps. None stands for the defaults.
+        """
         params = self.default_params if params is None else params
         screen = game.screen(HEIGHT, WIDTH, (113, 197, 207))
         for pipe in range(3):
