@@ -67,8 +67,6 @@ exact-alignment 1536 alpha=0.01,0.03 alignment=0.001,0.01 batch_size=11
 independent 0 alpha=0.01,0.03,0.1
 task-input 0 alpha=0.01,0.03,0.1
 """
-
-
 # Augmented images, as many settings for each method, on ten alphabets with their share of 5,120 or
 # 500 memories.
 EQUAL = """
@@ -87,35 +85,31 @@ exact-alignment 1020 alpha=0.01,0.03 alignment=0.001,0.01 batch_size=11
 mer-current-rate 1020 alpha=0.01,0.03 gamma=0.1,0.3 s=5 batch_size=11
 gem 100 alpha=0.03,0.1 margin=0,0.5 ridge=0
 """
-# Other sizes of the augmentation. Then three attempts to come closer to the published values, with
-# the settings that were the best before.
 OTHER_SIZE = """
 mer 1020 alpha=0.01 beta=0.2 gamma=1 num_batches=1 batch_size=26
 er 1020 alpha=0.03 batch_size=26
 """
-MORE_BATCHES = """
-mer 1020 alpha=0.03 beta=0.2 gamma=1 num_batches=5 batch_size=26
-mer 100 alpha=0.1 beta=0.2 gamma=1 num_batches=3 batch_size=26
-"""
-LARGER_STEPS = """
-mer 1020 alpha=0.03 beta=0.5 gamma=1 num_batches=3 batch_size=26
-mer 1020 alpha=0.1 beta=0.1 gamma=1 num_batches=3 batch_size=26
-"""
-LAST_256 = """
-mer 1020 alpha=0.03 beta=0.2 gamma=1 num_batches=3 batch_size=26
-er 1020 alpha=0.1 batch_size=76
-mer 100 alpha=0.1 beta=0.2 gamma=1 num_batches=1 batch_size=26
-er 100 alpha=0.1 batch_size=26
-"""
-# {group: (title, flags, settings)}
+# {group: (title, flags, settings)}: the sweep and other sizes of the augmentation, then attempts to
+# come closer to the published values from the best settings before.
 AUGMENTATIONS: dict[str, tuple[str, dict[str, Any], str]] = {
     "shift-2": ("Shift 2, matrix 0.2", AUGMENTED, EQUAL),
     "shift-1": ("Shift 1, matrix 0.1", {"shift": 1.0, "matrix": 0.1}, OTHER_SIZE),
     "shift-3": ("Shift 3, matrix 0.3", {"shift": 3.0, "matrix": 0.3}, OTHER_SIZE),
-    "more-batches": ("More batches", AUGMENTED, MORE_BATCHES),
-    "larger-steps": ("Larger steps", AUGMENTED, LARGER_STEPS),
-    "wider": ("256 filters in the last module", WIDER, LAST_256),
-}
+    "more-batches": ("More batches", AUGMENTED, """
+mer 1020 alpha=0.03 beta=0.2 gamma=1 num_batches=5 batch_size=26
+mer 100 alpha=0.1 beta=0.2 gamma=1 num_batches=3 batch_size=26
+"""),
+    "larger-steps": ("Larger steps", AUGMENTED, """
+mer 1020 alpha=0.03 beta=0.5 gamma=1 num_batches=3 batch_size=26
+mer 1020 alpha=0.1 beta=0.1 gamma=1 num_batches=3 batch_size=26
+"""),
+    "wider": ("256 filters in the last module", WIDER, """
+mer 1020 alpha=0.03 beta=0.2 gamma=1 num_batches=3 batch_size=26
+er 1020 alpha=0.1 batch_size=76
+mer 100 alpha=0.1 beta=0.2 gamma=1 num_batches=1 batch_size=26
+er 100 alpha=0.1 batch_size=26
+"""),
+}  # fmt: skip
 
 
 def _sweeps() -> Iterator[Cell]:
