@@ -99,8 +99,8 @@ AUGMENTATIONS: dict[str, tuple[str, dict[str, Any], str]] = {
 mer 1020 alpha=0.03 beta=0.2 gamma=1 num_batches=5 batch_size=26
 mer 100 alpha=0.1 beta=0.2 gamma=1 num_batches=3 batch_size=26
 """),
-    "larger-steps": ("Larger steps", AUGMENTED, """
-mer 1020 alpha=0.03 beta=0.5 gamma=1 num_batches=3 batch_size=26
+    "other-rates": ("Other rates", AUGMENTED, """
+mer 1020 alpha=0.03 beta=0.1,0.5 gamma=1 num_batches=3 batch_size=26
 mer 1020 alpha=0.1 beta=0.1 gamma=1 num_batches=3 batch_size=26
 """),
     "wider": ("256 filters in the last module", WIDER, """
