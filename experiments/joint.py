@@ -27,10 +27,9 @@ from mer_jax.types import Example, Params
 
 # Arguments of networks.convnet. The other experiments use the last.
 NETWORKS: dict[str, dict[str, Any]] = {
-    "VALID": {"pool_padding": "VALID"},
-    "SAME": {"pool_padding": "SAME"},
+    "VALID": {"pool_padding": "VALID"}, "SAME": {"pool_padding": "SAME"},
     "SAME-normalized": {"pool_padding": "SAME", "normalize": True},
-}
+}  # fmt: skip
 NAMES = tyro.conf.arg(metavar="NAME ...", help=f"Networks to train, of {', '.join(NETWORKS)}.")
 AUGMENTED = " Augmented: shifts up to {:g} pixels, matrix {:g}."
 convnet = functools.lru_cache(networks.convnet)

@@ -60,6 +60,7 @@ def _advice(error: Exception, advice: str | Callable[..., str], args: tuple[Any,
     if isinstance(error, TraceContextError):
         return (
             "a module of nnx may not change its own state here: give dropout its rngs at each "
-            "call, as augment=... allows, and BatchNorm use_running_average=True"
+            "call, as augment=... allows in a learner, or deterministic=True, and BatchNorm "
+            "use_running_average=True"
         )
     return advice if isinstance(advice, str) else advice(error, *args)

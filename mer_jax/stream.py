@@ -23,14 +23,15 @@ def run(
 
     Args:
       key: random key, the same for every part of a stream.
-      learner: any learner whose state has a field `step`.
+      learner: any learner whose state has a field `step`, to which each update adds 1.
       state: the learner's state before the stream, from `learner.init` or from an earlier run.
       stream: pytree of `[T, ...]`, the T examples in order. It is usually an `Example`.
     Returns:
       The state after the stream, and the infos of all updates, `[T, ...]`.
     Raises:
       ValueError: If the arguments are in another order. If the state has no field `step`. If the
-        leaves of the stream do not share a length T.
+        leaves of the stream do not share a length T. If an update returns anything but a state of
+        the same shapes and dtypes and an info, or a state with the same `step`.
     Example:
       >>> import jax
       >>> import jax.numpy as jnp
@@ -54,12 +55,27 @@ def run(
 
     def step(state: StateT, example: Any) -> tuple[StateT, InfoT]:
         result = learner.update(jax.random.fold_in(key, state.step), state, example)
-        if type(result) is not tuple or len(result) != 2:
-            raise ValueError(f"update must return (state, info), got {described(result, 40)}")
+        _check_result(state, result)
         return result
 
     # Inside `jax.shard_map` the state must vary as the examples and the draws do.
     return jax.lax.scan(step, varying_like(state, key, state, stream), stream)
+
+
+def _check_result(before: Any, result: Any) -> None:
+    """Raises `ValueError` unless an update returned a state like the one before, and an info."""
+    form = "update must return (state, info)"
+    if type(result) is not tuple or len(result) != 2:
+        raise ValueError(f"{form}, got {described(result, 40)}")
+    after = _trees.shapes(result[0], "the state that update returns")
+    what = f"{form}, with a state like the one before"
+    _trees.same_shapes(what, before, after, "change its values alone")
+    step = result[0].step
+    if step is before.step or not isinstance(step, jax.core.Tracer):  # unchanged, or a constant
+        raise ValueError(
+            "update must return a state whose `step` is larger by 1, got the same `step`, of which "
+            "each key is made; return state._replace(step=state.step + 1, ...)"
+        )
 
 
 def in_batches(stream: Any, batch_size: int) -> Any:

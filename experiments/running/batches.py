@@ -2,7 +2,8 @@
 
 import itertools
 import operator
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -83,7 +84,8 @@ class Study(NamedTuple):
       evaluations on N tasks.
     draw: `draw(record, folder)` makes the pictures.
     leave: `leave(folder, own, params)` writes more of the first run of the first arm.
-    tried: names of arms that are traced before the first one is learned, since they may be wrong.
+    tried: arms that are traced before the first one is learned, since they may be wrong, and the
+      file of each.
     may_diverge: whether a single setting that diverges is a result, not an error.
     """
 
@@ -101,7 +103,7 @@ class Study(NamedTuple):
     draw: Callable[[Record, Path], object] = lambda record, folder: None
     leave: Callable[[Path, Own, Any], None] | None = None
     may_diverge: bool = False
-    tried: Container[str] = ()
+    tried: Mapping[str, Path] = {}
 
 
 def run(
@@ -168,7 +170,10 @@ def try_out(study: Study) -> None:
         try:
             jax.eval_shape(learned, _own(study, arm, 0), study.shared)
         except (TypeError, AttributeError, LookupError, ValueError) as error:
-            raise ValueError(f"{arm.name}: {' '.join(str(error).split())[:500]}") from error
+            frames, file = traceback.extract_tb(error.__traceback__), study.tried[arm.name]
+            lines = [f" ({file.name}, line {f.lineno})" for f in frames if f.filename == str(file)]
+            told = " ".join(str(error).split())[:500]
+            raise ValueError(f"{arm.name}: {told}{''.join(lines[-1:])}") from error
 
 
 def learn(study: Study, arm: Arm, config: Run, bars: Bars, title: str) -> Iterator[list[Result]]:
@@ -198,17 +203,14 @@ def learn(study: Study, arm: Arm, config: Run, bars: Bars, title: str) -> Iterat
         leaves = runs[0] == 0 and arm is study.arms[0] and distributed.is_first()
         if study.leave and leaves:
             study.leave(config.out, *jax.tree.map(lambda leaf: leaf[0], (own, last.params)))
-        yield [
-            Result(
-                name=result_name(arm, setting),
-                title=", ".join(filter(None, (arm.title, setting.label))),
-                settings=setting.settings,
-                seconds=round(seconds, 2),
-                per_seed=take(measured, slice(number, None, len(arm.settings))),
-                about={"arm": arm.name, **setting.about, "bytes_per_run": size},
-            )
-            for number, setting in enumerate(arm.settings[: len(measured["seed"])])
-        ]
+        results = []
+        for number, setting in enumerate(arm.settings[: len(measured["seed"])]):
+            title = ", ".join(filter(None, (arm.title, setting.label)))
+            per_seed = take(measured, slice(number, None, len(arm.settings)))
+            about = {"arm": arm.name, **setting.about, "bytes_per_run": size}
+            named = result_name(arm, setting), title, setting.settings
+            results.append(Result(*named, round(seconds, 2), per_seed, about))
+        yield results
 
 
 def _own(study: Study, arm: Arm, runs: Any) -> Own:
@@ -227,14 +229,11 @@ def _learn(
     own, schedule = _own(study, arm, runs), study.schedule.of(runs // len(arm.settings))
 
     def identity() -> dict[str, Any]:
-        return study.identity | {
-            "arm": arm.name,
-            "settings": [arm.settings[number].settings for number in runs % len(arm.settings)],
-            "seeds": own.seed.tolist(),
-            "tasks": checkpoints.checksum(own.data),
-            "shared": checkpoints.checksum(study.shared),
-            "checkpoint_every": config.checkpoint_every,
-        }
+        settings = [arm.settings[number].settings for number in runs % len(arm.settings)]
+        data = {"tasks": own.data, "shared": study.shared}
+        known = {"arm": arm.name, "settings": settings, "seeds": own.seed.tolist()}
+        known |= {name: checkpoints.checksum(arrays) for name, arrays in data.items()}
+        return study.identity | known | {"checkpoint_every": config.checkpoint_every}
 
     is_last = runs[-1] + 1 == len(study.seeds) * len(arm.settings) and arm is study.arms[-1]
     folder, say = checkpoints.folder(config.out) / f"{arm.name}-{runs[0]}", bars.console.print

@@ -151,15 +151,12 @@ def environment() -> dict[str, Any]:
     for name in ("jax", "jaxlib", "flax", "optax", "numpy", "gymnax", "flashbax"):
         with contextlib.suppress(metadata.PackageNotFoundError):
             versions[name] = metadata.version(name)
+    devices = [str(device) for device in jax.devices()]
     return {
-        "versions": versions,
-        "arithmetic": checkpoints.arithmetic(),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "devices": [str(device) for device in jax.devices()],
-        "cpu_count": os.cpu_count(),
-        "git_revision": _git_revision(),
-    }
+        "versions": versions, "arithmetic": checkpoints.arithmetic(),
+        "python": platform.python_version(), "platform": platform.platform(),
+        "devices": devices, "cpu_count": os.cpu_count(), "git_revision": _git_revision(),
+    }  # fmt: skip
 
 
 def _git_revision() -> str | None:

@@ -249,7 +249,7 @@ def sweep(
     known = rows[nearest] | ({"capacity": capacity} if "capacity" in uses else {})
     if unknown := [name for name in uses if name not in known | given]:
         flags = ", ".join(map(flag, unknown))
-        raise ValueError(f"nothing was published of {method} on {benchmark}: give {flags}")
+        raise ValueError(f"{method} has no settings for {benchmark}: give {flags}")
     taken = sorted(set(rows[nearest]) - set(given))
     source = f"{', '.join(taken)} as {how} for {benchmark}" if taken else "given"
     if taken and nearest is not None:

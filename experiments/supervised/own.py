@@ -1,13 +1,17 @@
 """Methods of your own, added before the program or its tables are imported."""
 
+import inspect
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
+from experiments.running.checkpoints import checksum
 from experiments.supervised.methods import CHOSEN, METHODS, PUBLISHED, Method
 from mer_jax.types import Learner
 
 FLAGS = {name for method in METHODS.values() for name in method.settings}
 BENCHMARKS = {benchmark for _, benchmark in PUBLISHED | CHOSEN}
-OWN = set[str]()  # the methods that were added, which a program traces before it learns
+OWN = dict[str, Path]()
+"""The methods that were added, and the file of each. A program traces them before it learns."""
 
 
 def add_method(
@@ -27,7 +31,7 @@ def add_method(
     """
     names = tuple(settings.split() if isinstance(settings, str) else settings)
     wanted, wrong = sorted({*names} - {"capacity"}), f"add_method, {name}: expected"
-    if " " in name or (name in METHODS and name not in OWN):
+    if " " in name or name in METHODS:
         raise ValueError(f"{wrong} a new name without spaces, got {name}")
     if unknown := [one for one in names if one not in FLAGS]:
         others = f"got {unknown[0]}; give that a default in the function instead"
@@ -42,4 +46,10 @@ def add_method(
                 raise ValueError(f"{wrong} numbers for {', '.join(wanted)}, got {row}")
     METHODS[name] = Method(learner, names, title)
     CHOSEN.update({(name, benchmark): rows for benchmark, rows in chosen.items()})
-    OWN.add(name)
+    OWN[name] = Path(inspect.stack()[1].filename)
+
+
+def checksums(methods: Sequence[str]) -> dict[str, dict[str, str]]:
+    """The files of added methods, by their checksums, for the record. Empty without any."""
+    found = {name: OWN[name] for name in methods if name in OWN and OWN[name].is_file()}
+    return {"own_methods": {n: checksum(f.read_text()) for n, f in found.items()}} if found else {}

@@ -17,7 +17,7 @@ from experiments.running.program import Program, Say
 from experiments.running.record import Record
 from experiments.supervised.methods import METHODS, RATES, sweep
 from experiments.supervised.metrics import METRICS, measure
-from experiments.supervised.own import OWN
+from experiments.supervised.own import OWN, checksums
 from experiments.supervised.problem import convolutional, dense, problem, schedule
 from mer_jax.data import benchmark_files, benchmarks, datasets, omniglot
 from mer_jax.data.benchmarks import BENCHMARKS, Base, Tasks
@@ -194,14 +194,15 @@ def prepare(config: Config, say: Say) -> Study:
                        (config.shift, config.matrix), brings_classes)  # fmt: skip
         arms.append(Arm(name, method.title, part, settings))
     checksum = checkpoints.checksum((train, test))
+    own = checksums(config.method)
     tests = test.labels if tasks.tests is None else tasks.tests
     return Study(
         arms, when, config.all_seeds(), data=tasks, shared=(train, test),
         caption=describe(config, tasks, test),
         about={"num_tasks": num_tasks, "test_images": tests.shape[-1], "network": description,
-               "data_checksum": checksum},
+               "data_checksum": checksum, **own},
         identity={
-            "images": checksum, "network": description,
+            **own, "images": checksum, "network": description,
             "evaluations": {str(at): which.tolist() for at, which in when.evaluations.items()},
             "watched": config.watch, "augmentation": [config.shift, config.matrix],
         },
@@ -290,8 +291,7 @@ def describe(config: Config, tasks: Tasks, test: Base) -> str:
     most = "up to " if (tasks.images < 0).any() else ""
     return (
         f"{config.dataset}, {config.benchmark}: {num_tasks} tasks of {most}{num_examples} "
-        f"examples, {tested}; {config.capacity} memories; "
-        f"{seeds}."
+        f"examples, {tested}; {config.capacity} memories; {seeds}."
     )
 
 

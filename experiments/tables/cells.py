@@ -103,11 +103,9 @@ def learn(cell: Cell, config: Any, seeds: list[int], lock: threading.Lock, bars:
     if known and seeds[0] in known.seeds:  # finished before, and joined by an earlier part
         return f"{title}: finished"
     leave = study.leave if seeds[0] == config.seed else None
-    plan = study._replace(
-        may_diverge=study.may_diverge or cell.may_diverge,
-        leave=leave and (lambda _, *run: leave(config.out, *run)),
-        about=study.about | record.environment(),
-    )
+    about = study.about | record.environment()
+    plan = study._replace(may_diverge=study.may_diverge or cell.may_diverge, about=about)
+    plan = plan._replace(leave=leave and (lambda _, *run: leave(config.out, *run)))
     if not (new := load(out)) or new.seeds[: len(seeds)] != seeds:
         out.mkdir(parents=True, exist_ok=True)
         with locked(out):

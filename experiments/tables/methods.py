@@ -89,10 +89,8 @@ SPLIT = [
     if takes == ("capacity" in method.settings) and name not in ONLY_ASKED
 ]
 AFTER_MER = [_shared(on, method, size) for on, size in MEMORIES.items() for method in AFTER]
+_after = functools.partial(_compared, "after-mer", "Methods after MER, hollow: authors' code")
 TABLES = {
     "split": Table(SPLIT, functools.partial(_compared, "split", "Two new classes a task")),
-    "after-mer": Table(
-        AFTER_MER,
-        functools.partial(_compared, "after-mer", "Methods after MER, hollow: authors' code"),
-    ),
+    "after-mer": Table(AFTER_MER, _after),
 }

@@ -89,8 +89,7 @@ OTHER_SIZE = """
 mer 1020 alpha=0.01 beta=0.2 gamma=1 num_batches=1 batch_size=26
 er 1020 alpha=0.03 batch_size=26
 """
-# {group: (title, flags, settings)}: the sweep and other sizes of the augmentation, then attempts to
-# come closer to the published values from the best settings before.
+# {group: (title, flags, settings)}. The last three are attempts to reach the published values.
 AUGMENTATIONS: dict[str, tuple[str, dict[str, Any], str]] = {
     "shift-2": ("Shift 2, matrix 0.2", AUGMENTED, EQUAL),
     "shift-1": ("Shift 1, matrix 0.1", {"shift": 1.0, "matrix": 0.1}, OTHER_SIZE),

@@ -47,6 +47,42 @@ def test_an_update_that_returns_no_pair_is_refused():
         mer_jax.run(jax.random.key(0), alone, alone.init(0.0, 1.0), jnp.zeros(2))
 
 
+@pytest.mark.parametrize("step", [lambda step: step, lambda _: 0])
+@pytest.mark.parametrize("is_watched", [False, True])
+def test_an_update_that_does_not_count_is_refused(is_watched, step):
+    """Each of its steps would have the same key."""
+    online = mer_jax.online(lambda w, x: (w - x) ** 2, optimizer=optax.sgd(0.1))
+
+    def update(key, state, x):
+        after, info = online.update(key, state, x)
+        return after._replace(step=step(state.step)), info
+
+    learner = Learner(online.init, update)
+    if is_watched:
+        learner = mer_jax.watch(learner, lambda w, x: (w - x) ** 2, capacity=2)
+    state = learner.init(0.0, 1.0)
+    with pytest.raises(ValueError, match="`step` is larger by 1, got the same"):
+        mer_jax.run(jax.random.key(0), learner, state, jnp.zeros(2))
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda state, info: (info, state), "expected OnlineState.*, got Info"),
+        (lambda state, info: (state._replace(params=state.params[None]), info), r"float32\[1\]"),
+        (
+            lambda state, info: (state._replace(step=state.step + 1.0), info),
+            r"int32\[\] at .step, got float32",
+        ),
+    ],
+)
+def test_a_state_of_another_form_is_refused(change, told):
+    online = mer_jax.online(lambda w, x: (w - x) ** 2, optimizer=optax.sgd(0.1))
+    learner = Learner(online.init, lambda *args: change(*online.update(*args)))
+    with pytest.raises(ValueError, match="with a state like the one before.*" + told):
+        mer_jax.run(jax.random.key(0), learner, learner.init(0.0, 1.0), jnp.zeros(2))
+
+
 def test_mapped_learner_equals_one_shown_the_examples():
     base, order = blobs(0, 8), jnp.array([3, 3, 1, 0, 7])
     learner = mer_jax.mer(

@@ -8,11 +8,14 @@ import jax
 import jax.numpy as jnp
 import optax
 import pytest
+from rich.console import Console
 
 import mer_jax
-from experiments.running import devices, program, record
+from experiments.running import devices, pool, program, record
 from experiments.supervised import methods, own, study
 from experiments.supervised.own import add_method
+from experiments.tables import cells
+from experiments.tables.supervised import cell
 from tests.project import pages
 
 SETTINGS = "alpha batch_size capacity"
@@ -26,6 +29,21 @@ def er(loss_fn, *, alpha, batch_size, capacity):
 
 def vector(state, info):
     return state, info._replace(loss=jnp.ones(3))
+
+
+def uncounted(loss_fn, **how):
+    learner = er(loss_fn, **how)
+
+    def update(key, state, example):
+        after, info = learner.update(key, state, example)
+        return after._replace(step=state.step), info
+
+    return learner._replace(update=update)
+
+
+def swapped(loss_fn, **how):
+    learner = er(loss_fn, **how)
+    return learner._replace(update=lambda key, state, e: (state, loss_fn(e, state.params, key)))
 
 
 def rounding(loss_fn, *, alpha, **how):
@@ -59,7 +77,7 @@ def as_before(monkeypatch):
     yield
     methods.METHODS.pop("own", None)
     methods.CHOSEN.pop(("own", "rotations"), None)
-    own.OWN.discard("own")
+    own.OWN.pop("own", None)
 
 
 def test_the_program_of_the_documentation(tmp_path):
@@ -90,6 +108,28 @@ def test_an_added_method_has_its_settings(settings):
     add_method("own", er, settings, "Own", CHOSEN)
     (setting,) = methods.sweep("own", "rotations", 200, {})
     assert setting.settings == {"alpha": 0.1, "batch_size": 11, "capacity": 200}
+
+
+def test_a_name_is_added_once():
+    add_method("own", er, SETTINGS, "Own", CHOSEN)
+    with pytest.raises(ValueError, match="add_method, own: expected a new name"):
+        add_method("own", reading, SETTINGS, "Own", CHOSEN)
+
+
+def test_results_of_an_edited_file_are_not_mixed(tmp_path, monkeypatch):
+    """The record has the file's checksum. A table's cell compares it before it adds seeds."""
+    file = tmp_path / "mine.py"
+    file.write_text("a first version")
+    add_method("own", er, SETTINGS, "Own", CHOSEN)
+    monkeypatch.setitem(own.OWN, "own", file)
+    one = cell("rotations", "own", 200, tasks=2, examples_per_task=10, dataset="digits", seeds=1)
+    console = Console(quiet=True)
+    pool.run(cells.jobs(one, {}, tmp_path, 1), console)
+    known = record.load(tmp_path / "cells" / one.name / "metrics.json")
+    assert known.about["own_methods"] == own.checksums(["own", "er"])["own_methods"]
+    file.write_text("a second version")
+    with pytest.raises(ValueError, match="made with other values of own_methods"):
+        pool.run(cells.jobs(one, {"seeds": 2}, tmp_path, 1), console)
 
 
 @pytest.mark.parametrize(
@@ -126,6 +166,9 @@ def test_a_wrong_argument_is_refused(name, learner, settings, chosen, told):
         (changed(lambda state, info: (state, {"l": 1.0})), SETTINGS, r"Info\(loss\).*got {'l'"),
         (changed(vector), SETTINGS, r"with loss \[\], got Info.*3\]"),
         (changed(lambda state, info: (state, info.l)), SETTINGS, "own: .*attribute 'l'"),
+        (changed(lambda state, info: (info, state)), SETTINGS, "expected ReplayState.*, got Info"),
+        (uncounted, SETTINGS, "own: .*larger by 1, got the same"),
+        (swapped, SETTINGS, rf"own: .*\(test_own.py, line {swapped.__code__.co_firstlineno + 2}\)"),
         ("ER", SETTINGS, "own: 'ER' is not a callable object"),
         (rounding, SETTINGS, "own: .*concrete value"),
         (reading, SETTINGS, "own: .*'ShapeDtypeStruct' object has no attribute 'sum'"),

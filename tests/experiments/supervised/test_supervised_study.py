@@ -153,8 +153,7 @@ def test_a_seed_is_the_same_alone_and_among_others(finished, tmp_path, unrendere
         ),
         (
             ["--benchmark", "split", "--method", "er-reptile"],
-            "nothing was published of er-reptile on split: give --alpha, --gamma, --every, "
-            "--batch-size",
+            "er-reptile has no settings for split: give --alpha, --gamma, --every, --batch-size",
         ),
         (["--method", "gem", "--capacity", "19"], "--capacity must be at least 20, got 19"),
         (["--method", "la-maml", "--incoming", "7"], "--incoming 7 does not divide a chunk of 100"),
@@ -233,7 +232,7 @@ def test_a_method_without_augment_takes_none():
 
 
 def test_what_nobody_chose_must_be_given():
-    with pytest.raises(ValueError, match="nothing was published of agem on clocks: give --alpha"):
+    with pytest.raises(ValueError, match="agem has no settings for clocks: give --alpha"):
         methods.sweep("agem", "clocks", 500, {"sample_size": (10,)})
     assert methods.sweep("agem", "clocks", 500, {"sample_size": (10,), "alpha": (0.1,)})
 
