@@ -90,7 +90,7 @@ def check_side(side: int, num_modules: int, pool_padding: str, normalize: bool) 
 def initialized(module: nn.Module, key: jax.Array, *shape: int) -> Params:
     """Initial parameters of a Flax module, for an input of shape `shape`.
 
-    Initializers are run, but the module itself is not. Each of its operations would be compiled.
+    Only the initializers are run. To run the module would compile each of its operations.
 
     Returns:
       The collection "params" of the module.

@@ -15,7 +15,7 @@ from mer_jax.types import LossFn, Params
 
 
 def is_narrow(leaf: Any) -> bool:
-    """Whether a floating-point array has fewer than 32 bits."""
+    """Whether the numbers of a floating-point array have fewer than 32 bits, as bfloat16 has."""
     return jnp.finfo(jnp.result_type(leaf)).bits < 32
 
 
@@ -34,7 +34,7 @@ def wide(params: Params, master: Params | None = None) -> Params:
 
 
 def rounded(learned: Params, like: Params) -> Params:
-    """Converts the parameters that are learned back to the dtypes of `like`, leaf by leaf."""
+    """Converts each leaf of `learned` to the dtype of the same leaf of `like`."""
     return jax.tree.map(lambda p, old: p.astype(jnp.result_type(old)), learned, like)
 
 

@@ -30,8 +30,8 @@ def gradient_alignment(
     negative product is interference: the step raises the other's loss.
 
     Args:
-      loss_fn: `loss_fn(params, example) -> []`. It receives `params` unchanged. For `TaskParams` it
-        must therefore select the network of `example.task`.
+      loss_fn: `loss_fn(params, example) -> []`. If `params` are `TaskParams`, parameters of several
+        tasks, it must select those of `example.task`.
       params: pytree of floating-point arrays.
       example_a: one example, without a batch axis.
       example_b: another example of the same structure.

@@ -19,7 +19,12 @@ IDX_MAGIC = {  # by file name, in the order of NPZ_KEYS: 0x08 for uint8, then th
 
 
 def read_npz(path: Path) -> list[tuple[str, np.ndarray]]:
-    """Reads the arrays x_train, y_train, x_test and y_test, each with its place for messages."""
+    """Reads the arrays x_train, y_train, x_test and y_test of a file of Keras.
+
+    Returns:
+      A list in this order. Each entry has the file and the name, as a text for errors, and the
+      array.
+    """
     try:
         with np.load(path, allow_pickle=False) as arrays:
             found = list(arrays)

@@ -42,7 +42,7 @@ class Visit(NamedTuple):
     """A reference to one example.
 
     task: `[]` int32, the task.
-    image: `[]` int32, a row of `Base`.
+    image: `[]` int32, the row of its image in `Base`, which holds the untransformed images.
     """
 
     task: Any

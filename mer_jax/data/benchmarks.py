@@ -255,7 +255,8 @@ def split(
 class Benchmark(NamedTuple):
     """A benchmark of the paper with its published size.
 
-    draw: `draw(rng, num_images, num_tasks, examples_per_task) -> Tasks`, such as `rotations`.
+    draw: `draw(rng, num_images, num_tasks, examples_per_task) -> Tasks`, such as `rotations`. `rng`
+      is a NumPy generator, and `num_images` the number of training images to draw from.
     num_tasks: published number of tasks.
     examples_per_task: published number of training images per task.
     """

@@ -35,8 +35,8 @@ class EWCState(NamedTuple):
     anchor: pytree like `params`, the sum of `strength * F * p` over finished tasks. p are the
       parameters at the task's end.
     step: `[]` int32, the number of updates so far.
-    master: float32 copies of the parameters in half precision, on which steps are taken. A pytree
-      like `params`, with None for all other leaves.
+    master: a float32 copy of each parameter with fewer than 32 bits. Steps are taken on the copies.
+      A pytree like `params`, with None for parameters that need no copy.
     """
 
     params: Params

@@ -27,8 +27,8 @@ class LaMAMLState(NamedTuple):
     rates: pytree like `params`, in float32 or wider. It holds the learning rates alpha before relu.
     memory: the reservoir of stored examples.
     step: `[]` int32, the number of updates so far. Each update is on a batch.
-    master: float32 copies of the parameters in half precision, on which steps are taken. A pytree
-      like `params`, with None for all other leaves.
+    master: a float32 copy of each parameter with fewer than 32 bits. Steps are taken on the copies.
+      A pytree like `params`, with None for parameters that need no copy.
     """
 
     params: Params

@@ -21,8 +21,8 @@ class OnlineState(NamedTuple):
     params: pytree, the parameters of the network.
     opt_state: state of the optimizer.
     step: `[]` int32, the number of updates so far.
-    master: float32 copies of the parameters in half precision, on which steps are taken. A pytree
-      like `params`, with None for all other leaves.
+    master: a float32 copy of each parameter with fewer than 32 bits. Steps are taken on the copies.
+      A pytree like `params`, with None for parameters that need no copy.
     """
 
     params: Params

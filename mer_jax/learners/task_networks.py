@@ -25,8 +25,8 @@ class ByTaskState(NamedTuple):
     task: `[]` int32, the current task, -1 before the first example.
     begun: `[N]` bool, True for tasks with at least one example so far.
     step: `[]` int32, the number of updates so far.
-    master: float32 copies of the parameters in half precision, on which steps are taken. A pytree
-      like `params`, with None for all other leaves.
+    master: a float32 copy of each parameter with fewer than 32 bits. Steps are taken on the copies.
+      A pytree like `params`, with None for parameters that need no copy.
     """
 
     params: TaskParams

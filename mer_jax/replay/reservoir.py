@@ -45,7 +45,7 @@ class Sample(Protocol):
 
 
 class AddBatch(Protocol):
-    """Type of `Reservoir.add_batch`: `add_batch(key, state, batch, offered=None) -> state`."""
+    """Type of `Reservoir.add_batch`. It offers the examples of a batch, or those of a mask."""
 
     def __call__(
         self, key: jax.Array, state: ReservoirState, batch: Any, offered: jax.Array | None = None
@@ -90,8 +90,8 @@ def reservoir(capacity: int) -> Reservoir:
     """A reservoir: a uniform sample, without replacement, of all examples offered so far.
 
     All tasks share the capacity. It is the leading axis of `state.examples`. A compiled step that
-    draws and then adds can write a donated reservoir in place. For this, use `sample_and_add`, or
-    give `after` the result computed from the draws.
+    draws by `sample` and then stores by `add` copies the reservoir. `sample_and_add` does both in
+    place. The second example below shows the other way, with `after` between the two.
 
     Args:
       capacity: number of examples that the reservoir holds, at least 1 and below 2^31.

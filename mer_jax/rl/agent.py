@@ -38,8 +38,8 @@ class AgentState(NamedTuple):
     opt_state: state of the optimizer. It is `()` for `dqn_mer`.
     memory: `ReservoirState` of stored transitions.
     step: `[]` int32, the number of frames so far.
-    master: float32 copies of the parameters in half precision, on which steps are taken. A pytree
-      like `params`, with None for all other leaves.
+    master: a float32 copy of each parameter with fewer than 32 bits. Steps are taken on the copies.
+      A pytree like `params`, with None for parameters that need no copy.
       None in place of the pytree means that there are no copies.
     """
 
