@@ -299,17 +299,34 @@ def test_augmented_drawings_have_the_recorded_numbers():
     }
     for name, told in (
         ("more-batchesmer-1020", "five batches of 26 retain {} %"),
-        ("widermer-1020", " %, and 256 filters {}."),
+        ("widermer-1020", " %, 256 filters {}, β 0.1 "),
         ("more-batchesmer-100", "With 100 memories three batches of 26 retain {} %"),
         ("widermer-100", "and 256 filters {} (ER "),
         ("widerer-100", " (ER {})."),
     ):
         assert told.format(f"{attempts[name]['retained_accuracy']['mean']:.1f}") in text
+    rates = {
+        f"{one['settings']['alpha']:g} {one['settings']['beta']:g}": one["retained_accuracy"][
+            "mean"
+        ]
+        for name, cell in tried.items()
+        if "/other-rates/" in name
+        for one in cell["results"]
+    }
+    told = "β 0.1 {0.03 0.1:.1f}, β 0.5 {0.03 0.5:.1f}, and α 0.1 with β 0.1 {0.1 0.1:.1f}."
+    for name, value in rates.items():
+        told = told.replace(f"{{{name}:.1f}}", f"{value:.1f}")
+    assert told in text
     for name, cell in tried.items():
         if "/shift-2/" not in name:
             continue
         key = name.rpartition("/")[2].partition("-alpha")[0]
         best[key] = max(best.get(key, 0), cell["results"][0]["retained_accuracy"]["mean"])
+    more = [attempts["more-batchesmer-1020"], attempts["widermer-1020"]]
+    assert (
+        max(*(one["retained_accuracy"]["mean"] for one in more), *rates.values()) < best["mer-1020"]
+    )
+    assert f"none of five retains more than its {best['mer-1020']:.1f} %" in text
     shown = [f"{best[name]:.1f}" for name in ("mer-1020", "er-1020", "mer-100", "er-100")]
     others = (
         "With 1,020 memories ER by task retains {er-by-task-1020:.1f} %, algorithm 6 "
