@@ -298,7 +298,7 @@ def test_augmented_drawings_have_the_recorded_numbers():
         for name, cell in tried.items()
     }
     for name, told in (
-        ("more-batchesmer-1020", "five batches of 26 retain {} %"),
+        ("more-batchesmer-1020", "Five batches of 26 retain {} %"),
         ("widermer-1020", " %, 256 filters {}, β 0.1 "),
         ("more-batchesmer-100", "With 100 memories three batches of 26 retain {} %"),
         ("widermer-100", "and 256 filters {} (ER "),
