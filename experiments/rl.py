@@ -55,13 +55,11 @@ GAMES = {
 TITLES = {"dqn": "DQN", "dqn-reservoir": "DQN with a reservoir", "dqn-mer": "DQN-MER"}
 # {(game, agent): rates}, the best of experiments/results/rl-sweeps.md on other seeds.
 CHOSEN = {
-    ("catcher", "dqn"): {"alpha": 0.03},
-    ("catcher", "dqn-reservoir"): {"alpha": 0.03},
+    ("catcher", "dqn"): {"alpha": 0.03}, ("catcher", "dqn-reservoir"): {"alpha": 0.03},
     ("catcher", "dqn-mer"): {"alpha": 0.03, "beta": 1.0, "gamma": 0.1},
-    ("flappy-bird", "dqn"): {"alpha": 0.03},
-    ("flappy-bird", "dqn-reservoir"): {"alpha": 0.05},
+    ("flappy-bird", "dqn"): {"alpha": 0.03}, ("flappy-bird", "dqn-reservoir"): {"alpha": 0.05},
     ("flappy-bird", "dqn-mer"): {"alpha": 0.003, "beta": 1.0, "gamma": 0.6},
-}
+}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)

@@ -216,18 +216,15 @@ def parts(repeats: int, long: bool, data_dir: Any) -> list[Callable[[], Iterable
         (data_dir and long, lambda: whole_rows("MER 5120 on Rotations", *large)),
     ]
     return [
-        lambda: step_rows(repeats, 10, 101),
-        lambda: step_rows(repeats, 10, 11),
+        lambda: step_rows(repeats, 10, 101), lambda: step_rows(repeats, 10, 11),
         lambda: step_rows(repeats, 1, 26, 26 * 40, OMNIGLOT),
-        lambda: look_ahead_rows(repeats, NETWORK),
-        lambda: seeds_rows(repeats, 64, 20),
+        lambda: look_ahead_rows(repeats, NETWORK), lambda: seeds_rows(repeats, 64, 20),
         lambda: seeds_rows(repeats, 8, 4, OMNIGLOT),
         lambda: compared(
             repeats, "a step of MER with 1,000,000 memories over one with 1,000",
             mer_seconds(5, 11, 1_000_000, 1000), mer_seconds(5, 11, 1_000, 1000)),
         lambda: [single(repeats, "compiling MER over a stream, s = 10, k = 101", compile_seconds)],
-        lambda: evaluation_rows(repeats),
-        lambda: game_rows(repeats),
+        lambda: evaluation_rows(repeats), lambda: game_rows(repeats),
         lambda: compared(
             repeats, "a step of AdamW in reptile, between pulls, over one of AdamW alone",
             adamw_seconds(True), adamw_seconds(False)),

@@ -38,9 +38,8 @@ LOOKS = {
     "er": ("#0072B2", "o"), "er-by-task": ("#0072B2", "s"), "exact-alignment": ("#0072B2", "^"),
     "gem": ("#009E73", "o"), "agem": ("#009E73", "s"), "ewc": ("#F0C000", "o"),
     "la-maml": ("#CC79A7", "o"), "sync": ("#CC79A7", "s"), "c-maml": ("#CC79A7", "^"),
-    "der": ("#56B4E9", "o"), "der++": ("#56B4E9", "s"),
+    "der": ("#56B4E9", "o"), "der++": ("#56B4E9", "s"), "gaussians": ("#000000", "o"),
     "er-reptile": ("#0072B2", "D"), "online-reptile": ("#777777", "D"),
-    "gaussians": ("#000000", "o"),
     "online": ("#777777", "o"), "independent": ("#777777", "s"), "task-input": ("#777777", "^"),
     "dqn": ("#777777", "o"), "dqn-reservoir": ("#0072B2", "o"), "dqn-mer": ("#D55E00", "o"),
 }  # fmt: skip

@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from experiments.running import record
 from experiments.running.checkpoints import checksum
 from experiments.supervised.methods import CHOSEN, METHODS, PUBLISHED, Method
 from mer_jax.types import Learner
@@ -34,7 +35,7 @@ def add_method(
     if " " in name or name in METHODS:
         raise ValueError(f"{wrong} a new name without spaces, got {name}")
     if unknown := [one for one in names if one not in FLAGS]:
-        others = f"got {unknown[0]}; give that a default in the function instead"
+        others = f"got {unknown[0]}; use one of those, or a default in the function"
         raise ValueError(f"{wrong} settings of {', '.join(sorted(FLAGS))}, {others}")
     for benchmark, rows in chosen.items():
         if benchmark not in BENCHMARKS:
@@ -53,3 +54,12 @@ def checksums(methods: Sequence[str]) -> dict[str, dict[str, str]]:
     """The files of added methods, by their checksums, for the record. Empty without any."""
     found = {name: OWN[name] for name in methods if name in OWN and OWN[name].is_file()}
     return {"own_methods": {n: checksum(f.read_text()) for n, f in found.items()}} if found else {}
+
+
+def check_unedited(out: Path, methods: Sequence[str]) -> None:
+    """Raises `ValueError` if the record in a folder is of another version of an added method."""
+    if {*methods} & {*OWN} and (file := out / "metrics.json").exists():
+        was, now = record.load(file).about.get("own_methods"), checksums(methods)["own_methods"]
+        if was not in (None, now):
+            edited = f"before the file of {', '.join(now)} was edited"
+            raise ValueError(f"{out} was made {edited}: choose another --out")

@@ -17,7 +17,7 @@ from experiments.running.program import Program, Say
 from experiments.running.record import Record
 from experiments.supervised.methods import METHODS, RATES, sweep
 from experiments.supervised.metrics import METRICS, measure
-from experiments.supervised.own import OWN, checksums
+from experiments.supervised.own import OWN, check_unedited, checksums
 from experiments.supervised.problem import convolutional, dense, problem, schedule
 from mer_jax.data import benchmark_files, benchmarks, datasets, omniglot
 from mer_jax.data.benchmarks import BENCHMARKS, Base, Tasks
@@ -150,6 +150,7 @@ class Config(Distributed, Data, Run, Learning, Stream):
                 raise ValueError(f"{flag(name)} is not for omniglot, whose alphabets are whole")
         if self.dataset != "omniglot" and self.last_filters:
             raise ValueError(f"--last-filters needs --dataset omniglot, got {self.dataset}")
+        check_unedited(self.out, self.method if self.resume else ())
         if (file := self.benchmark_file) and not file.exists():
             raise ValueError(f"--benchmark-file: there is no {file}; give a run's benchmark.npz")
 

@@ -31,12 +31,10 @@ def summary(infos: list[Any], num_tasks: int) -> dict[str, Any]:
     is_below = np.where(known, dot < 0, np.nan)
     quantiles = functools.partial(np.quantile, q=(0.05, 0.25, 0.5, 0.75, 0.95))
     statistics: dict[str, tuple[Callable[..., Any], np.ndarray]] = {
-        "dot": (quantiles, dot),
-        "cosine": (quantiles, cosine),
-        "dot_after": (quantiles, dot_after),
+        "dot": (quantiles, dot), "cosine": (quantiles, cosine), "dot_after": (quantiles, dot_after),
         "mean_dot_after": (np.mean, dot_after),
         "below_zero": (lambda chosen: 100 * np.mean(chosen), is_below),
-    }
+    }  # fmt: skip
     return {
         "mean_dot": np.nanmean(dot, axis=(1, 2)).tolist(),
         "mean_dot_after": np.nanmean(dot_after, axis=(1, 2)).tolist(),

@@ -187,11 +187,8 @@ CELLS = [
 ]
 CELLS.sort(key=lambda cell: (cell.published is None, cell.flags.get("capacity", 0)))
 # The same runs beside other published values.
-WATCHED = [
-    dataclasses.replace(cell(on, method, 5120, watch=True), published=theirs[on])
-    for on in BENCHMARKS
-    for method, theirs in ALIGNMENT.items()
-]
+WATCHED = [dataclasses.replace(cell(on, method, 5120, watch=True), published=theirs[on])
+           for on in BENCHMARKS for method, theirs in ALIGNMENT.items()]  # fmt: skip
 _varied = functools.partial(cell, "rotations", "mer", 500, "ablation")
 ABLATION = [
     _varied(beta=(0.003, 0.01, 0.03, 0.1, 0.3, 1.0), gamma=(0.1, 0.3, 1.0)),

@@ -127,9 +127,25 @@ def test_results_of_an_edited_file_are_not_mixed(tmp_path, monkeypatch):
     pool.run(cells.jobs(one, {}, tmp_path, 1), console)
     known = record.load(tmp_path / "cells" / one.name / "metrics.json")
     assert known.about["own_methods"] == own.checksums(["own", "er"])["own_methods"]
+    assert cells.jobs(one, {}, tmp_path, 1) == []
     file.write_text("a second version")
-    with pytest.raises(ValueError, match="made with other values of own_methods"):
-        pool.run(cells.jobs(one, {"seeds": 2}, tmp_path, 1), console)
+    for seeds in (1, 2):
+        with pytest.raises(ValueError, match="own-200 was made before the file of own was edited"):
+            cells.jobs(one, {"seeds": seeds}, tmp_path, 1)
+
+
+def test_a_finished_run_of_an_edited_file_is_not_taken_again(tmp_path, monkeypatch):
+    file = tmp_path / "mine.py"
+    file.write_text("a first version")
+    add_method("own", er, SETTINGS, "Own", CHOSEN)
+    monkeypatch.setitem(own.OWN, "own", file)
+    flags = {"method": ("own",), "dataset": "digits", "tasks": 2, "examples_per_task": 10}
+    flags |= {"seeds": 1, "out": tmp_path / "run"}
+    program.learn(study.PROGRAM, study.Config(**flags))
+    study.Config(**flags, resume=True).check()
+    file.write_text("a second version")
+    with pytest.raises(ValueError, match="made before the file of own was edited: choose"):
+        study.Config(**flags, resume=True).check()
 
 
 @pytest.mark.parametrize(
@@ -137,7 +153,7 @@ def test_results_of_an_edited_file_are_not_mixed(tmp_path, monkeypatch):
     [
         ("er", er, SETTINGS, CHOSEN, "er: expected a new name"),
         ("own er", er, SETTINGS, CHOSEN, "a new name without spaces, got own er"),
-        ("own", er, "alpha lr", CHOSEN, "expected settings of .*, got lr; give that a default"),
+        ("own", er, "alpha lr", CHOSEN, "settings of .*, got lr; use one of those, or a default"),
         ("own", er, SETTINGS, {"rotation": CHOSEN["rotations"]}, "rotations.*, got rotation$"),
         ("own", er, SETTINGS, {"rotations": {"alpha": 0.1}}, r"{memories: {setting: value}}, got"),
         ("own", er, SETTINGS, {"rotations": {200: "0.1 11"}}, r"{memories: {setting: value}}, got"),
