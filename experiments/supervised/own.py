@@ -59,7 +59,7 @@ def checksums(methods: Sequence[str]) -> dict[str, dict[str, str]]:
 def check_unedited(out: Path, methods: Sequence[str]) -> None:
     """Raises `ValueError` if the record in a folder is of another version of an added method."""
     if {*methods} & {*OWN} and (file := out / "metrics.json").exists():
-        was, now = record.load(file).about.get("own_methods"), checksums(methods)["own_methods"]
-        if was not in (None, now):
+        was, now = record.load(file).about.get("own_methods"), checksums(methods).get("own_methods")
+        if now and was not in (None, now):
             edited = f"before the file of {', '.join(now)} was edited"
             raise ValueError(f"{out} was made {edited}: choose another --out")

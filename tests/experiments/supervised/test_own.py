@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -146,6 +147,8 @@ def test_a_finished_run_of_an_edited_file_is_not_taken_again(tmp_path, monkeypat
     file.write_text("a second version")
     with pytest.raises(ValueError, match="made before the file of own was edited: choose"):
         study.Config(**flags, resume=True).check()
+    monkeypatch.setitem(own.OWN, "own", Path("<stdin>"))  # which has no file
+    study.Config(**flags, resume=True).check()
 
 
 @pytest.mark.parametrize(
