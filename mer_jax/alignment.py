@@ -104,9 +104,9 @@ class WatchedInfo(NamedTuple):
       update.
     dot: `[]`, the dot product of the two gradients before the update.
     cosine: `[]`, the cosine of the angle between them. It is 0 if one gradient is 0.
-    dot_after: `[]`, the dot product with the past example's gradient after the update. The incoming
-      example's gradient is the one before the update. A negative value means that a longer step
-      would raise the past example's loss.
+    dot_after: `[]`, the dot product of two gradients. One is the incoming example's before the
+      update, the other the past example's after it. If it is negative, a further step against the
+      first gradient would raise the past example's loss.
     has_past: `[]` bool, False at the first update. `dot`, `cosine` and `dot_after` are then 0.
     """
 
@@ -135,7 +135,7 @@ def watch(
         gradients on two tasks are then of the shared parameters alone.
       capacity: past examples in a separate reservoir. The learner does not train on them. A
         capacity of at least the stream's length stores all.
-      augment: `augment(key, example) -> example`, applied to both examples.
+      augment: `augment(key, example) -> example`, on both examples, which are those of `loss_fn`.
     Returns:
       A `Learner` with state `WatchedState` and info `WatchedInfo`.
     Raises:

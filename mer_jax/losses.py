@@ -95,11 +95,10 @@ def _advice(error: Exception, params: Params, example: Any) -> str:
 def explained_on_rows(
     loss_fn: LossFn, params: Params, examples: Any, num_axes: int
 ) -> Iterator[None]:
-    """Context that explains errors of a loss whose parts, such as `tail`, are called one by one.
+    """Context for code that calls the parts of a loss, such as `DenseFirstLoss.tail`.
 
-    An error in the `with` block may come from a wrong loss. `loss_fn` is then traced on one
-    example. If it fails, a `ValueError` that describes its fault is raised. Otherwise the error of
-    the block is raised.
+    After an error in the `with` block, `loss_fn` as a whole is traced on one example. If it fails
+    too, a `ValueError` describes its fault. Otherwise the error of the block is raised.
 
     Args:
       loss_fn: `loss_fn(params, example) -> []`.
@@ -125,8 +124,8 @@ class DenseFirstLoss:
     """A loss function of a network that begins with a dense layer.
 
     It is called as `loss_fn(params, example)`. The fields separate the first layer from the rest of
-    the network. Learners can then use the Gram form. It reads and writes the first layer once for
-    many SGD steps, which is faster.
+    the network. Learners can then take many SGD steps with one read and one write of that layer.
+    This is the Gram form. It is faster, and equal to separate steps up to rounding.
 
     inputs: `inputs(example) -> [d]`, the inputs of the first layer.
     split: `split(params) -> (kernel [d, h], bias [h], rest)`.

@@ -15,9 +15,9 @@ from jax.typing import ArrayLike
 def accuracy_matrix(training: ArrayLike, accuracies: ArrayLike) -> np.ndarray:
     """Accuracy matrix R from a log of evaluations.
 
-    The log has a row for each evaluation. A task may be evaluated several times during its
-    training. Only the last of these evaluations counts. The columns of R are in the order of
-    training. The authors' code has them in the order of task ids.
+    The log has a row for each evaluation of all tasks. There may be several rows during the
+    training of a task. Only the last of them counts. The columns of R are in the order of training.
+    The authors' code has them in the order of task ids.
 
     Args:
       training: `[rows]`, the id of the task in training at each evaluation. The first row is the

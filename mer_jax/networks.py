@@ -218,7 +218,7 @@ def by_task(single: Model, num_tasks: int, own: Sequence[str] | None = None) -> 
     Args:
       single: a `Model` whose parameters are a dictionary of layers.
       num_tasks: N.
-      own: names of the layers of which each task has a copy. None is all of them.
+      own: names of the layers that each task has for itself, by default all layers.
     Returns:
       A `Model`. `init` draws each copy anew. `apply(params, x, task)` takes the `TaskParams` of all
       tasks. `loss(params, example)` takes the network of one task, see `task_params.of_task`.

@@ -30,8 +30,8 @@ def run(
       The state after the stream, and the infos of all updates, `[T, ...]`.
     Raises:
       ValueError: If the arguments are in another order. If the state has no field `step`. If the
-        leaves of the stream do not share a length T. If an update returns anything but a state of
-        the same shapes and dtypes and an info, or a state with the same `step`.
+        leaves of the stream do not share a length T. If an update does not return a state and an
+        info. If the new state has other shapes or dtypes than the old one, or the same `step`.
     Example:
       >>> import jax
       >>> import jax.numpy as jnp
@@ -177,7 +177,7 @@ def accuracy(
       references: pytree of `[n, ...]`, the test examples. With `make`, references to them.
       make: `make(reference) -> Example`. By default it returns its argument.
       block_size: number of examples that are made and classified at once. It bounds the memory. On
-        a CPU, 1 is fastest for convolutional networks. Only 1 skips examples that do not count.
+        a CPU, 1 is fastest for convolutional networks. With 1, absent examples cost no time.
       present: `[n]` bool, True for the examples that count. None counts all.
     Returns:
       `[]` float32. NaN if a parameter, or a logit of a present example, is not finite. The accuracy

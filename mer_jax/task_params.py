@@ -24,7 +24,7 @@ def of_task(params: Params, task: Any) -> Params:
 
     Args:
       params: `TaskParams` of N tasks. Any other parameters are returned unchanged.
-      task: `[]` int32, the task id.
+      task: `[]` int32, the task id. An id of N or more selects the last row.
     Returns:
       `TaskParams` of one task. `own` has the task's row, `[...]` in place of `[N, ...]`.
     """
@@ -38,7 +38,7 @@ def with_task(params: Params, task: Any, network: Params) -> Params:
 
     Args:
       params: `TaskParams` of N tasks. Any other parameters are replaced as a whole.
-      task: `[]` int32, the task id. An id outside `[0, N)` selects the same row as in `of_task`.
+      task: `[]` int32, the task id. An id of N or more selects the last row.
       network: the new parameters, in the form that `of_task` returns.
     Returns:
       Parameters like `params`. The shared ones are replaced too, for all tasks.

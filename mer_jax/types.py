@@ -19,7 +19,7 @@ Tuple = TypeVar("Tuple", bound=type)
 
 
 def exportable(named_tuple: Tuple) -> Tuple:
-    """Registers a NamedTuple, so that `jax.export` can serialize a step whose state it is.
+    """Registers a class of NamedTuples, so that `jax.export` can serialize steps on such states.
 
     Args:
       named_tuple: a NamedTuple class.
@@ -50,7 +50,8 @@ class Example(NamedTuple):
 class Info(NamedTuple):
     """Information about one update.
 
-    loss: `[]`, the loss on the incoming example before the update. For a batch it is the mean loss.
+    loss: `[]`, the loss on the incoming example before the update. If the update takes a batch, as
+      in `la_maml`, it is the mean loss on that batch. Replays do not count.
     """
 
     loss: jax.Array

@@ -50,9 +50,9 @@ def show(base: Base, tasks: Tasks, visit: Visit) -> Example:
 def absorb(loss: DenseFirstLoss, params: Params, tasks: Tasks, task: Any) -> Params:
     """Moves a task's transformation into the first layer of a network.
 
-    The result on base images equals `params` on the task's images. A task's images are linear in
-    the base images, so the first kernel can include the transformation. A test set then needs no
-    transformed copy.
+    With the new parameters the network gives for a base image the outputs that `params` give for
+    the task's image. A task's images are linear in the base images, so the first kernel can include
+    the transformation. A test set then needs no transformed copy.
 
     Args:
       loss: the network's loss, whose `split` and `merge` give access to the first layer.
@@ -168,8 +168,8 @@ def alphabets(
 ) -> Tasks:
     """Incremental Omniglot: each task is an alphabet, in random order.
 
-    Three quarters of the drawers, rounded down, are drawn at random, the same for all alphabets.
-    The training images are theirs, in random order. The test images are those of the other drawers.
+    Three quarters of the drawers, rounded down, are chosen at random, once for all alphabets. Their
+    images are for training, in random order. The images of the other drawers are for tests.
 
     Args:
       rng: random generator of all draws.

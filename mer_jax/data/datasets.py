@@ -51,16 +51,16 @@ def load(
 ) -> Dataset:
     """Loads a data set by name.
 
-    The folder holds `<name>.npz`, with Keras's arrays x_train, y_train, x_test and y_test. Or it
-    holds the four IDX files, each plain or .gz. A sub-folder `<name>`, or `fashion-mnist` for
-    Fashion-MNIST, is searched before the folder itself. Each split needs an image at least.
-    Without a folder, the data set comes from tensorflow-datasets. This is also so if the folder is
-    that of MER_JAX_DATA_DIR and has none of these files.
+    "mnist-5k" and "digits" come with packages. "mnist" and "fashion_mnist" are read from a folder
+    with `<name>.npz`, which has Keras's arrays x_train, y_train, x_test and y_test. Or the folder
+    has the four IDX files, each plain or .gz. A sub-folder `<name>`, or `fashion-mnist` for
+    Fashion-MNIST, is searched first. Each split needs an image at least. Without a folder, or if
+    that of MER_JAX_DATA_DIR has none of these files, tensorflow-datasets provides them.
 
     Args:
       name: "mnist-5k", "digits", "mnist" or "fashion_mnist", the entries of `DATASETS`.
       data_dir: the folder. None is the folder in the environment variable MER_JAX_DATA_DIR, if set.
-        "mnist-5k" and "digits" come with packages and need no folder.
+        "mnist-5k" and "digits" do not read it.
       on_download: called with one line of text before a download. None logs the line as a warning.
     Returns:
       A `Dataset`.

@@ -69,7 +69,7 @@ def der(
       capacity: |M|, number of examples that the reservoir holds.
       augment: `augment(key, example)`, see `mer`. Its result needs the fields of `Example`. The
         stored logits are those of the augmented example. For dropout, use
-        `lambda key, e: e._replace(x=(key, e.x))`.
+        `lambda key, e: e._replace(x=(key, e.x))` and a model of your own that takes this pair.
     Returns:
       A `Learner` with state `ReplayState` and info `Info`. Rows of its reservoir are `Dark`.
     Raises:

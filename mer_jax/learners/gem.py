@@ -67,7 +67,7 @@ def gem(
         adds each other task's gradient times its coefficient. 0 is plain GEM. May be traced. GEM's
         code calls it memory strength.
       ridge: value added to the diagonal of the products of the other tasks' gradients, at least 0.
-        Small gradients then count less. May be traced. Later versions of GEM's code use 0.001.
+        A step may then raise a loss slightly. May be traced. GEM's later code uses 0.001.
       augment: `augment(key, example)` returns the example that the loss sees. See `mer`. It also
         changes the replayed examples, with new keys at each update. The memory keeps the originals.
     Returns:
@@ -124,9 +124,10 @@ def agem(
 ) -> Learner[GEMState, Info]:
     """Averaged gradient episodic memory (A-GEM).
 
-    Each update projects the incoming example's gradient, with a single constraint. The constraint
-    is the mean loss on a sample of all other tasks' stored examples. To first order, the step does
-    not raise it. The memory holds the newest `num_memories` examples of each task.
+    Each update draws a sample of all other tasks' stored examples. If an SGD step on the incoming
+    example would raise the sample's mean loss, the gradient is projected. To first order, the step
+    then does not raise it. Otherwise the gradient is unchanged. The memory holds the newest
+    `num_memories` examples of each task.
 
     Args:
       loss_fn: `loss_fn(params, example) -> []`.
@@ -177,10 +178,10 @@ def agem(
 def dual(products: jax.Array, dots: jax.Array, margin: Any, ridge: Any = 0.0) -> jax.Array:
     """GEM's quadratic program: weights of the tasks' gradients in the projected gradient.
 
-    Let g be the gradient on the incoming example. Let row t of G, one of N, be the gradient on
-    the stored examples of task t. G' is the transpose. The projected gradient is `g + G' v`. Here v
-    minimises `|g + G' v|^2 + ridge |v|^2` over `v >= margin`. At `ridge=0` a small SGD step against
-    it raises no task's loss. At `margin=0` as well, no gradient with this property is nearer to g.
+    Let g be the gradient on the incoming example. G has N rows. Row t is the gradient on the stored
+    examples of task t. G' is the transpose. The projected gradient is `g + G' v`. Here v minimises
+    `|g + G' v|^2 + ridge |v|^2` over `v >= margin`. If `ridge` is 0, a small SGD step with the
+    projected gradient raises no task's loss. If `margin` is 0 too, it is the nearest such one to g.
 
     Args:
       products: `[N, N]`, `G G'`. A task without a gradient has a row of 0. Its v is `margin`.

@@ -115,10 +115,10 @@ def la_maml(
 ) -> Learner[LaMAMLState, Info]:
     """Look-ahead MAML (La-MAML), on batches.
 
-    With `weight_rate` it is Sync. With `alpha_rate=0` as well, it is C-MAML. `update` takes a batch
-    `[B, ...]`, see `in_batches`. Each glance is a `la_maml_update` with the batch in a new order.
-    Its meta-batch is new replays and the batch. The batch is offered to the reservoir after the
-    first glance's draw.
+    With `weight_rate` it is Sync, which the paper has for comparison. With `alpha_rate=0` as well,
+    it is C-MAML. `update` takes a batch `[B, ...]`, see `in_batches`. Each glance is a
+    `la_maml_update` with the batch in a new order. Its meta-batch is new replays and the batch. The
+    batch is offered to the reservoir after the first glance's draw.
 
     Args:
       loss_fn: `loss_fn(params, example) -> []`.
@@ -130,8 +130,8 @@ def la_maml(
       capacity: number of examples that the reservoir holds.
       augment: see `mer`. In each glance the batch has new keys for SGD and for the meta-batch.
     Returns:
-      A `Learner` with state `LaMAMLState` and info `Info`, the batch's mean loss at first.
-      `init(params, example)` takes a batch, or one example with a leaf of shape `[]`.
+      A `Learner` with state `LaMAMLState` and info `Info`, the batch's mean loss before the update.
+      `init(params, example)` takes a batch, or an example that has a leaf of shape `[]`.
     Raises:
       ValueError: If a size or a rate is outside its range.
     Example:

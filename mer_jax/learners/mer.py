@@ -52,9 +52,9 @@ def mer(
 ) -> Learner[MERState, Info]:
     """Meta-Experience Replay (MER), algorithm 1.
 
-    Each incoming example is trained on in `num_batches` batches, then offered to the reservoir. A
-    batch is the incoming example, then up to `batch_size - 1` replays. SGD takes one step on each.
-    A Reptile step with rate `beta` follows each batch. Another with rate `gamma` follows the last.
+    Each update trains on `num_batches` batches, then offers the incoming example to the reservoir.
+    A batch is that example, then up to `batch_size - 1` replays. SGD takes one step on each row. A
+    Reptile step with rate `beta` follows each batch. One with rate `gamma` follows the last batch.
 
     Args:
       loss_fn: `loss_fn(params, example) -> []`.
@@ -68,7 +68,7 @@ def mer(
       augment: `augment(key, example)` returns the example that the loss sees. Each row of a batch
         has a new key. Stored examples stay unchanged. For dropout, return `(key, example)`.
     Returns:
-      A `Learner` with state `MERState` and info `Info`. `info.loss` is taken before the first step.
+      A `Learner` of `MERState` and `Info`. The loss is the incoming example's, before any step.
     Raises:
       ValueError: If a size is not a whole number of at least 1. If a rate is outside its range.
     Example:
@@ -170,8 +170,8 @@ def mer_current_rate(
     """MER with a larger learning rate on the incoming example, algorithm 7.
 
     The batch is the incoming example and up to `batch_size - 1` replays, in random order. SGD takes
-    one step on each example, with the learning rate `s * alpha` on the incoming one. One Reptile
-    step with rate `gamma` follows. As in the authors' code, the first example is only stored.
+    one step on each, with rate `s * alpha` on the incoming one. A Reptile step with rate `gamma`
+    follows. The first example of a stream is only stored, as in the authors' code.
 
     Args:
       loss_fn: `loss_fn(params, example) -> []`.
@@ -182,7 +182,7 @@ def mer_current_rate(
       capacity: |M|, number of examples that the reservoir holds.
       augment: `augment(key, example)` returns the example that the loss sees. See `mer`.
     Returns:
-      A `Learner` with state `MERState` and info `Info`. `info.loss` is taken before the first step.
+      A `Learner` of `MERState` and `Info`. The loss is the incoming example's, before any step.
     Raises:
       ValueError: If a size is not a whole number of at least 1. If a rate is outside its range.
     Example:

@@ -52,7 +52,7 @@ def independent(
       augment: `augment(key, example)` returns the example that the loss sees. See `mer`.
     Returns:
       A `Learner` with state `ByTaskState` and info `Info`. An example needs an integer field `task`
-      in `[0, N)`. With another id, the loss and the parameters of a network become NaN.
+      in `[0, N)`. With another id, the loss and one of the networks become NaN.
     Raises:
       ValueError: If `optimizer` is not an optax transformation. In `init`, if the parameters are
         not `TaskParams`. While tracing, if examples have no integer field `task`.

@@ -21,9 +21,9 @@ def replay_batch(
       example: the incoming example, with the structure, shapes and dtypes of a stored one.
       batch_size: k, static, at least 1.
     Returns:
-      The batch `[k, ...]` and its weights `[k]`. Replays are drawn uniformly with replacement, and
-      their weight is 1. While the reservoir holds fewer than k - 1 examples, the last rows have
-      weight 0. They are copies of the incoming example, which keeps their losses finite.
+      The batch `[k, ...]` and its weights `[k]`. The incoming example and the replays have weight
+      1. Replays are drawn uniformly with replacement. If only m < k - 1 examples are stored, there
+      are m replays. The last rows are then copies of the incoming example, with weight 0.
     Raises:
       ValueError: While tracing, if `example` is not like a row of the reservoir. If `batch_size` is
         not a whole number of at least 1.
@@ -44,7 +44,7 @@ def replay_batch(
 def replay_batches(
     key: jax.Array, state: ReservoirState, example: Any, num_batches: int, batch_size: int
 ) -> tuple[Any, jax.Array]:
-    """Several batches of the incoming example and its replays, each drawn anew.
+    """Several batches, each of the incoming example and replays of its own.
 
     Args:
       key: random key, consumed.
@@ -53,7 +53,7 @@ def replay_batches(
       num_batches: s, static, at least 1.
       batch_size: k, static, at least 1.
     Returns:
-      The batches `[num_batches, batch_size, ...]` and their weights `[num_batches, batch_size]`.
+      The batches `[s, k, ...]` and their weights `[s, k]`. Each batch is as in `replay_batch`.
     """
     keys = jax.random.split(key, num_batches)
     return jax.vmap(lambda batch_key: replay_batch(batch_key, state, example, batch_size))(keys)

@@ -16,10 +16,9 @@ def mix(
 ) -> tuple[Any, ReservoirState]:
     """Replaces rows at the end of a batch by replays, and offers the other rows to the reservoir.
 
-    The last R of the B rows are replaced, with R = `round(B * replay_share)`. While the reservoir
-    holds fewer than R examples, only as many of these rows are replaced, from the first on. Replays
-    are drawn with replacement, before the offers. The replaced rows are neither trained on nor
-    offered.
+    The last R of the B rows are replaced, with R = `round(B * replay_share)`. If the reservoir
+    holds only m < R examples, the first m of these R rows are replaced. Replays are drawn with
+    replacement, before the offers. New examples in replaced rows are dropped and not offered.
 
     Args:
       key: random key, consumed.

@@ -45,7 +45,7 @@ class Sample(Protocol):
 
 
 class AddBatch(Protocol):
-    """Type of `Reservoir.add_batch`. It offers the examples of a batch, or those of a mask."""
+    """Type of `Reservoir.add_batch`. It offers a batch, or its rows where `offered` is True."""
 
     def __call__(
         self, key: jax.Array, state: ReservoirState, batch: Any, offered: jax.Array | None = None
@@ -72,10 +72,10 @@ class Reservoir(NamedTuple):
     init: `init(example) -> state`, an empty memory.
     add: `add(key, state, example, offered=True) -> state`. If not offered, nothing is stored.
     sample: `sample(key, state, n) -> (examples [n, ...], valid [n])`. It may draw an example twice.
-      Only as many rows are valid as examples are stored.
+      The first `min(n, number stored)` rows are valid.
     add_batch: `add_batch(key, state, batch, offered=None) -> state`. `offered` is `[N]` bool.
     sample_and_add: `(key, state, example, n) -> (examples, valid, state)`, `sample` and then `add`.
-    after: `after(state, result) -> state`, the same values. A later write waits for `result`.
+    after: `after(state, result) -> state`. Values stay the same. Later writes wait for `result`.
     """
 
     init: Init
@@ -111,7 +111,7 @@ def reservoir(capacity: int) -> Reservoir:
       >>> print(state.examples.shape, state.num_seen, valid)
       (3,) 10 [ True  True]
 
-      Two equivalent steps, both of which write in place:
+      Two equal steps. Compiled, with the state donated or carried by a scan, they write in place:
 
       >>> def step(key, state, example):
       ...     drawn, valid, state = memory.sample_and_add(key, state, example, 2)
@@ -176,8 +176,8 @@ def add_batch(
 ) -> ReservoirState:
     """Offers many examples at once. Each example offered so far is then stored with equal chance.
 
-    The result is that of `add` for one example after another, with all slots drawn at once. If two
-    examples draw the same slot, the later one is stored.
+    The result has the distribution of `add` on one example after another. One key draws all slots.
+    If two examples draw the same slot, the later one is stored.
 
     Args:
       key: random key, consumed.
@@ -217,8 +217,8 @@ def sample(key: jax.Array, state: ReservoirState, n: int) -> tuple[Any, jax.Arra
       state: the reservoir.
       n: number of draws, at least 0, static.
     Returns:
-      The examples `[n, ...]` and `valid`, `[n]` bool. Only the first `min(n, stored)` rows are
-      valid. The others repeat stored examples, or are zeros in an empty reservoir.
+      The examples `[n, ...]` and `valid`, `[n]` bool. The first `min(n, number stored)` rows are
+      valid. The others are further draws, or zeros if nothing is stored.
     Raises:
       ValueError: If `n` is not a plain whole number of at least 0.
     """
@@ -229,7 +229,7 @@ def sample(key: jax.Array, state: ReservoirState, n: int) -> tuple[Any, jax.Arra
 
 
 def rows_at(state: ReservoirState, slots: jax.Array) -> Any:
-    """Reads the rows in `slots` `[n]` as `[n, ...]`, so that a later write can be in place."""
+    """The stored rows with the numbers `slots` `[n]`. Each leaf of the result is `[n, ...]`."""
     n = len(slots)
     # A single row would be read as a slice. XLA does not see that the slice precedes a write.
     read = jnp.concatenate([slots, slots]) if n == 1 else slots
@@ -241,8 +241,8 @@ def sample_and_add(
 ) -> tuple[Any, jax.Array, ReservoirState]:
     """Draws `n` stored examples, then offers a new one.
 
-    The result is that of `sample`, then `add`, with the keys `jax.random.split(key)`. These two may
-    copy the whole reservoir. This function writes one row in place.
+    The result equals `sample` and then `add`, with the two keys of `jax.random.split(key)`. Those
+    two functions, compiled, copy the whole reservoir. This one writes a single row in place.
 
     Args:
       key: random key, consumed.

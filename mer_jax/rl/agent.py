@@ -84,8 +84,8 @@ class Agent(NamedTuple):
     act: `act(key, state, obs) -> action`, `[]`.
     update: `update(key, state, transition) -> (state, info)`, learning from one frame. `info.loss`
       is the loss on that frame before the update.
-    values: `values(params, obs) -> [num_actions]`, the action values. `start` checks their number.
-      It is None for an agent without action values.
+    values: `values(params, obs) -> [num_actions]`, the action values. `mer_jax.rl.start` checks
+      that each action of the game has one. It is None for an agent without action values.
     """
 
     init: Init

@@ -60,7 +60,8 @@ class Catcher(environment.Environment[CatcherState, CatcherParams]):
     the fruit.
 
     The reward is +1 for a caught fruit and -1 for a missed one. Losing the last life adds -5. As in
-    the original, a reward arrives one frame after the action that leads to it.
+    the original, a frame compares the boxes before it moves them. So an action cannot affect the
+    reward of its own frame.
 
     centre: `[4]`, what `Scaled` subtracts. It is half the screen, and 0 for the velocity.
     scale: `[4]`, what `Scaled` divides by. It is half the screen, and `0.105 * size` for the
@@ -135,8 +136,8 @@ class Catcher(environment.Environment[CatcherState, CatcherParams]):
           action: `[]`, 0 (left), 1 (right) or 2 (none).
           params: the difficulty.
         Returns:
-          As in gymnax, the observation, the state, the reward `[]` float32, whether the game is
-          over `[]` bool, and an empty dictionary.
+          A tuple `(obs, state, reward, done, info)`. `reward` is `[]` float32. `done` is `[]` bool,
+          True if no lives are left. A time limit alone leaves it False. `info` is empty.
         """
         state = game.as_types(_TYPES, state)
         missed = state.fruit_y >= self.size
@@ -168,8 +169,8 @@ class Catcher(environment.Environment[CatcherState, CatcherParams]):
     def render(self, state: CatcherState, params: CatcherParams | None = None) -> jax.Array:
         """The screen of the original, `[size, size, 3]` uint8.
 
-        The original draws each box to the right of and below its centre. The picture therefore
-        differs slightly from the boxes that collide.
+        As in the original, each box is drawn half its size to the right of and below the box that
+        collides. `params` is not used.
         """
         screen = game.screen(self.size, self.size, (0, 0, 0))
         at = state.fruit_y, state.fruit_x, self.fruit, self.fruit

@@ -30,8 +30,8 @@ class FlappyBirdState:
 
     bird_y: `[]` float32, the upper edge of the bird, a whole number.
     bird_vel: `[]` float32, its velocity in pixels per frame, a whole number.
-    flapped: `[]` bool. If it is True and `thrust` is False, the bird flaps in the next frame for
-      any action. This is so only after a reset.
+    flapped: `[]` bool, equal to `thrust` after any frame. After a reset it is True and `thrust`
+      False. The bird then flaps in the first frame, for any action.
     thrust: `[]` bool, whether the bird flapped in the last frame. It then cannot flap in the next.
     pipe_x: `[3]` float32, the centres of the pipes.
     pipe_gap_start: `[3]` int32, the upper edges of their gaps.
@@ -117,8 +117,8 @@ class FlappyBird(environment.Environment[FlappyBirdState, FlappyBirdParams]):
           action: `[]`, 0 (flap) or 1 (none).
           params: the difficulty.
         Returns:
-          As in gymnax, the observation, the state, the reward `[]` float32, whether the game is
-          over `[]` bool, and an empty dictionary.
+          A tuple `(obs, state, reward, done, info)`. `reward` is `[]` float32. `done` is `[]` bool,
+          True if the bird has crashed. A time limit alone leaves it False. `info` is empty.
         """
         state = game.as_types(_TYPES, state)
         flaps = jnp.asarray(action) == FLAP

@@ -64,7 +64,7 @@ class Scaled:
         """Scales an observation to float32.
 
         Raises:
-          ValueError: If the shape of the centre or the scale differs from the observation's.
+          ValueError: If the centre or the scale is an array of another shape than the observation.
         """
         observation = jnp.asarray(observation, jnp.float32)
         for name, value in (("centre", self.centre), ("scale", self.scale)):
@@ -87,7 +87,11 @@ class Scaled:
         return self.seen(obs), state
 
     def step(self, key: jax.Array, state: Any, action: Any, params: Any = None) -> tuple[Any, ...]:
-        """Calls `env.step` and scales both the observation and `info["final_observation"]`."""
+        """Calls `env.step`, which resets at the end of an episode, and scales what it observed.
+
+        That is the observation and `info["final_observation"]`, the one before any reset. Each
+        environment of gymnax 1.0 has both.
+        """
         obs, *rest, info = self.env.step(key, state, action, params)
         final = self.seen(info["final_observation"])
         return self.seen(obs), *rest, info | {"final_observation": final}
@@ -114,7 +118,7 @@ def _numbers(name: str, env: Any, given: Any) -> Any:
 def vector(values: Sequence[jax.Array]) -> jax.Array:
     """Numbers as one array, `[len(values)]` float32.
 
-    On an explicit mesh `jnp.stack` accepts no mixture of sharded and other numbers.
+    Unlike `jnp.stack`, it accepts a mixture of sharded and other numbers on an explicit mesh.
     """
     place, result = jnp.arange(len(values), dtype=jnp.int32), jnp.zeros(len(values), jnp.float32)
     for number, value in enumerate(values):
@@ -123,7 +127,7 @@ def vector(values: Sequence[jax.Array]) -> jax.Array:
 
 
 def as_types(types: StateT, state: StateT) -> StateT:
-    """Converts each leaf of a game's state to its dtype in `types`, a state of dtypes."""
+    """Converts each leaf of a game's state to the dtype that `types` has in its place."""
     return jax.tree.map(lambda dtype, leaf: jnp.asarray(leaf).astype(dtype), types, state)
 
 

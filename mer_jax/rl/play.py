@@ -37,7 +37,7 @@ class PlayInfo(NamedTuple):
     agent: `Info` of the agent's update. The property `loss` is `agent.loss`.
     episode_return: `[]` float32, the sum of rewards in the episode, this frame included.
     episode_over: `[]` bool, whether the frame ends an episode, by the game or by a time limit.
-      `episode_return[episode_over]` are the returns of the finished episodes.
+      `play` stacks the frames. `info.episode_return[info.episode_over]` are then all returns.
     """
 
     agent: Info
@@ -56,7 +56,7 @@ def start(key: jax.Array, agent: Agent, env: Any, env_params: Any, params: Param
     Args:
       key: random key, used for the first reset.
       agent: an `Agent`, such as that of `dqn` or `dqn_mer`.
-      env: a gymnax 1.0 environment with discrete actions. `Scaled` scales its observations.
+      env: a gymnax 1.0 environment with discrete actions. `Scaled(env)` scales observations.
       env_params: the environment's parameters. May be traced.
       params: the initial parameters of the network, such as `model.init(key)`.
     Returns:
@@ -99,7 +99,7 @@ def play(
     into several calls with the same key. The result is bit for bit that of one call.
 
     An episode that ends by a time limit is truncated, not terminal. The target of its last frame
-    still includes the discounted value of the next observation.
+    still includes a discounted next value, that of the observation before the reset.
 
     Args:
       key: random key, the same for all parts of a run.
@@ -190,7 +190,7 @@ def evaluate(
     Args:
       key: random key, consumed.
       policy: `policy(obs) -> action`, `[]`, such as `greedy(model, params)`.
-      env: a gymnax 1.0 environment with discrete actions. `Scaled` scales its observations.
+      env: a gymnax 1.0 environment with discrete actions. `Scaled(env)` scales observations.
       env_params: the environment's parameters. May be traced.
       num_episodes: number of episodes, which run in parallel.
       max_frames: number of frames after which an episode ends, if it has not ended before.

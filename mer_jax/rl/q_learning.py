@@ -98,11 +98,11 @@ def dqn_mer(
 ) -> Agent:
     """Deep Q-learning with Meta-Experience Replay (DQN-MER).
 
-    After each frame the agent trains on `num_batches` batches. A batch is the newest transition,
-    then up to `batch_size - 1` replays from a reservoir, to which that transition was offered. SGD
-    takes one step on each. A Reptile step with rate `beta` follows each batch. After the last one,
-    another with rate `gamma` goes from the parameters before the frame towards the new ones. With a
-    single batch only the product of `beta` and `gamma` matters.
+    After each frame the newest transition is offered to a reservoir. The agent then trains on
+    `num_batches` batches. A batch is the newest transition, then up to `batch_size - 1` replays,
+    which may repeat it. SGD takes one step on each row. A Reptile step with rate `beta` follows
+    each batch. One with rate `gamma` follows the last batch, from the parameters before the frame.
+    With a single batch only the product of `beta` and `gamma` matters.
 
     Args:
       model, discount, epsilon, target_every: see `dqn`.

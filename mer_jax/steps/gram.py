@@ -38,10 +38,10 @@ def fits(loss_fn: LossFn, params: Params) -> TypeGuard[DenseFirstLoss]:
 def sgd_pass(
     loss: DenseFirstLoss, params: Params, examples: Any, weights: jax.Array, alpha: Any
 ) -> tuple[Params, jax.Array]:
-    """`mer_jax.sgd_pass` in the Gram form, with one Gram matrix for a block of up to 128 examples.
+    """`mer_jax.sgd_pass` in the Gram form, see `fits`.
 
-    The arguments are the same, but unchecked. The result is that of the scan, up to rounding. For
-    the Gram form see `fits`.
+    The examples are split into blocks of up to 128, each with one Gram matrix. The arguments are
+    the same, but unchecked. The result equals one step after another, up to rounding.
     """
     length = weights.shape[0]
     num_blocks = max(1, math.ceil(length / LARGEST_GRAM))
@@ -66,8 +66,8 @@ def batches_in_turn(
 ) -> tuple[Params, jax.Array]:
     """SGD through s batches in turn, one example at a time, with a Reptile step after each batch.
 
-    As many batches as `LARGEST_GRAM` examples allow share one Gram matrix. It does not change the
-    result, up to rounding.
+    Several batches share one Gram matrix, of `LARGEST_GRAM` examples at most or of one batch. The
+    sharing changes the result by rounding alone.
 
     Args:
       loss: its first dense layer is updated in the Gram form.

@@ -33,11 +33,12 @@ def meta_gradients(
     """The mean of the meta-losses after each SGD step, and its gradients.
 
     Args:
+      loss_fn: `loss_fn(params, example) -> []`.
       theta: pytree, the parameters before the first SGD step.
       alpha: pytree like `theta`. Its relu is the learning rate of each parameter.
       batch: pytree of `[B, ...]`, one SGD step for each example, in order.
       examples: pytree of `[M, ...]`, the meta-batch.
-      shares: `[M]`, weights of the meta-batch. A meta-loss is the weighted sum of its losses.
+      shares: `[M]`, the weight of each example in a meta-loss, which is a weighted sum.
       second_order: if False, the gradients of the SGD steps are constants.
     Returns:
       The mean `[]`, its gradient with respect to `theta`, and that with respect to `alpha`.

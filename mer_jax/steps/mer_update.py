@@ -28,8 +28,8 @@ def mer_update(
     SGD takes one step on each example of a batch. A Reptile step with rate `beta` follows each
     batch. A last Reptile step with rate `gamma` goes from `params` towards the parameters after
     these steps. For algorithms 6 and 7 of the paper, pass one batch, their gamma as `beta`, and
-    `gamma=1`. In algorithm 7 the weight of the incoming example is the argument `s` of
-    `mer_current_rate`.
+    `gamma=1`. For algorithm 7, the incoming example has the weight that `mer_current_rate` calls
+    `s`, and all others have weight 1.
 
     Args:
       loss_fn: `loss_fn(params, example) -> []`.

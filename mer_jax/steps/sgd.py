@@ -48,9 +48,9 @@ def sgd_pass(
 ) -> tuple[Params, jax.Array]:
     """SGD over examples, with one step per example, in order.
 
-    The steps are one `jax.lax.scan`. With parameters of at least 32 bits, a `DenseFirstLoss` is
-    computed in the Gram form. This form reads the first layer once for many examples. Its result is
-    equal up to rounding. To scan over such a loss too, pass `lambda p, e: loss(p, e)`.
+    The steps are one `jax.lax.scan`, with one exception. With a `DenseFirstLoss` and parameters of
+    at least 32 bits, they use the Gram form. It reads the first layer once for many examples. Its
+    result is equal up to rounding. To avoid it, pass `lambda p, e: loss(p, e)` as `loss_fn`.
 
     Args:
       loss_fn: `loss_fn(params, example) -> []`.
