@@ -21,9 +21,9 @@ class Model(NamedTuple):
     init: `init(key) -> params`.
     apply: `apply(params, x, task) -> logits [C]`, on one example. Most networks do not read `task`,
       the task id.
-    loss: `loss(params, example) -> []`, the cross-entropy on one `Example`. For a network that
-      begins with a dense layer, it is a `DenseFirstLoss`. For a convolutional network, it is an
-      `InTurnOnCPU`. Learners compute both faster than other losses.
+    loss: `loss(params, example) -> []`, the cross-entropy on one `Example`. Any function will do.
+      The networks of this module that begin with a dense layer have a `DenseFirstLoss`, and the
+      convolutional ones an `InTurnOnCPU`. Learners compute both faster.
     """
 
     init: Callable[[jax.Array], Params]

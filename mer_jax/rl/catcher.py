@@ -41,7 +41,7 @@ class CatcherParams:
 
     fall_speed: speed of the fruit in pixels per millisecond. A frame has 1000 / 30 milliseconds.
       The original game computes positions in float64. In the float32 used here, they may differ by
-      one pixel where the fall per frame is whole, such as 21 pixels at 0.63.
+      one pixel where a fruit falls a whole number of pixels a frame, such as 21 at 0.63.
     lives: number of missed fruits after which the game is over.
     max_steps_in_episode: number of frames after which an episode is truncated. The original has no
       limit.

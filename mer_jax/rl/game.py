@@ -82,7 +82,7 @@ class Scaled:
         return self.seen(obs), state
 
     def reset_env(self, key: jax.Array, params: Any) -> tuple[jax.Array, Any]:
-        """Calls `env.reset_env` and scales the observation."""
+        """Calls `env.reset_env` and scales the observation by `centre` and `scale`, as `reset` does."""
         obs, state = self.env.reset_env(key, params)
         return self.seen(obs), state
 
@@ -162,14 +162,15 @@ def outcome(
     A game that was over before the frame keeps its state, and its reward is 0.
 
     Args:
-      env: the environment.
+      env: the environment, with its functions `get_obs` and `is_terminated`.
       before: the state before the frame.
       after: the state after it.
       reward: `[]`, the reward of the frame.
       params: the environment's parameters.
     Returns:
       The observation `[d]`, the state, the reward `[]` float32, whether the game is over `[]` bool,
-      and an empty dictionary. A time limit alone does not make the game over.
+      and an empty dictionary. A time limit alone does not make the game over:
+      gymnax's `step` reports it.
     """
     was_over = env.is_terminated(before, params)
     after = jax.tree.map(lambda old, new: jnp.where(was_over, old, new), before, after)
@@ -185,7 +186,7 @@ def screen(height: int, width: int, colour: tuple[int, int, int]) -> jax.Array:
 def paint(
     image: jax.Array, top: Any, left: Any, height: Any, width: Any, colour: tuple[int, int, int]
 ) -> jax.Array:
-    """Fills a rectangle of an image. Parts outside the image are ignored."""
+    """Fills a rectangle of an image `[H, W, 3]` uint8. Parts outside the image are ignored."""
     row = jnp.arange(image.shape[0], dtype=jnp.float32)[:, None]
     column = jnp.arange(image.shape[1], dtype=jnp.float32)[None]
     top, left, height, width = (
