@@ -82,7 +82,7 @@ class Scaled:
         return self.seen(obs), state
 
     def reset_env(self, key: jax.Array, params: Any) -> tuple[jax.Array, Any]:
-        """Calls `env.reset_env` and scales the observation by `centre` and `scale`, as `reset` does."""
+        """Calls `env.reset_env` and scales the observation, as `reset` does."""
         obs, state = self.env.reset_env(key, params)
         return self.seen(obs), state
 
@@ -169,8 +169,8 @@ def outcome(
       params: the environment's parameters.
     Returns:
       The observation `[d]`, the state, the reward `[]` float32, whether the game is over `[]` bool,
-      and an empty dictionary. A time limit alone does not make the game over:
-      gymnax's `step` reports it.
+      and an empty dictionary. A time limit alone does not make the game over. The
+      environment's `step` reports it.
     """
     was_over = env.is_terminated(before, params)
     after = jax.tree.map(lambda old, new: jnp.where(was_over, old, new), before, after)
