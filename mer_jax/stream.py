@@ -71,7 +71,7 @@ def _check_result(before: Any, result: Any) -> None:
     what = f"{form}, with a state like the one before"
     _trees.same_shapes(what, before, after, "change its values alone")
     step = result[0].step
-    if step is before.step or not isinstance(step, jax.core.Tracer):  # unchanged, or a constant
+    if step is before.step or isinstance(step, int):  # unchanged, or a constant
         raise ValueError(
             "update must return a state whose `step` is larger by 1, got the same `step`, of which "
             "each key is made; return state._replace(step=state.step + 1, ...)"

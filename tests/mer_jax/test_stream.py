@@ -47,6 +47,17 @@ def test_an_update_that_returns_no_pair_is_refused():
         mer_jax.run(jax.random.key(0), alone, alone.init(0.0, 1.0), jnp.zeros(2))
 
 
+def test_a_run_without_compilation_is_the_same():
+    """As for debugging, where all numbers are concrete."""
+    learner = mer_jax.online(lambda w, x: (w - x) ** 2, optimizer=optax.sgd(0.25))
+    how = jax.random.key(0), learner, learner.init(0.0, 1.0), jnp.ones(3)
+    state, info = mer_jax.run(*how)
+    with jax.disable_jit():
+        step_by_step, infos = mer_jax.run(*how)
+    assert step_by_step.step == state.step == 3
+    np.testing.assert_array_equal(infos.loss, info.loss)
+
+
 @pytest.mark.parametrize("step", [lambda step: step, lambda _: 0])
 @pytest.mark.parametrize("is_watched", [False, True])
 def test_an_update_that_does_not_count_is_refused(is_watched, step):

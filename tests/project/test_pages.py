@@ -245,6 +245,11 @@ def test_split_classes_have_the_recorded_numbers():
     assert len(shown) == 3
 
 
+def test_the_page_of_experiments_shows_the_example():
+    """The formatter of code blocks must leave the directive of the site as it is."""
+    assert '\n--8<-- "experiments/examples/drifting_sine.py"\n' in read("experiments.md")
+
+
 def test_augmented_drawings_have_the_recorded_numbers():
     text = " ".join(read("reproduction.md").partition("**Augmented drawings.**")[2].split())
     recorded = json.loads((RESULTS / "omniglot.json").read_text(encoding="utf-8"))
