@@ -135,12 +135,10 @@ class Config(options.Run, Rates):
                 raise ValueError(f"{names}, got {value} and {of}")
         counts = {"tasks": self.tasks, "frames_per_task": self.frames_per_task}
         self.fit(16 * self.tasks / self.evaluate_every, seeds=self.seeds, **counts)
-        if self.agent != "dqn-mer" and self.num_batches != 1:
-            raise ValueError(f"--num-batches is not used by {self.agent}")
         if self.replays > (most := self.capacity):
             raise ValueError(f"--replays must be at most --capacity {most}, got {self.replays}")
-        for name in ("beta", "gamma"):
-            if getattr(self, name) and name not in CHOSEN[self.game, self.agent]:
+        for name, default in {"beta": (), "gamma": (), "num_batches": 1}.items():
+            if getattr(self, name) != default and self.agent != "dqn-mer":
                 raise ValueError(f"{flag(name)} is not used by {self.agent} (it uses --alpha)")
         if self.tasks > (most := GAMES[self.game].most_tasks):
             raise ValueError(f"--tasks must be at most {most} in {self.game}, got {self.tasks}")

@@ -100,8 +100,8 @@ class WatchedInfo(NamedTuple):
     """Alignment of the gradients on the incoming example and on a past example.
 
     loss: `[]`, the loss on the incoming example before the update.
-    past: the past example, drawn uniformly from the separate reservoir. It is zeros at the first
-      update.
+    past: the past example, drawn uniformly from the reservoir of `watch`, which is not the
+      learner's memory. It is zeros at the first update.
     dot: `[]`, the dot product of the two gradients before the update.
     cosine: `[]`, the cosine of the angle between them. It is 0 if one gradient is 0.
     dot_after: `[]`, the dot product of two gradients. One is the incoming example's before the
@@ -133,19 +133,19 @@ def watch(
         argument of `update`. After `map_examples` it is a reference, and for `la_maml` a batch. If
         the learner has `TaskParams`, `params` are those of the example's task. The products of
         gradients on two tasks are then of the shared parameters alone.
-      capacity: past examples in a separate reservoir. The learner does not train on them. A
-        capacity of at least the stream's length stores all.
-      augment: `augment(key, example) -> example`, on both examples, which are those of `loss_fn`.
+      capacity: past examples, for `la_maml` batches, in a separate reservoir. The learner does not
+        train on them. A capacity of at least the stream's length stores all.
+      augment: `augment(key, example)` returns what `loss_fn` sees, for both examples. It gets an
+        example as `update` does: after `map_examples` a reference, for `la_maml` a whole batch.
     Returns:
       A `Learner` with state `WatchedState` and info `WatchedInfo`.
     Raises:
       ValueError: If `learner` is no `Learner`. If `capacity` is not a whole number of at least 1.
     Example:
       >>> import jax
-      >>> import jax.numpy as jnp
       >>> import optax
       >>> from mer_jax import map_examples, online, watch
-      >>> data = jnp.array([1.0, 3.0])
+      >>> data = jax.numpy.array([1.0, 3.0])
       >>> learner = online(lambda w, x: (w - x) ** 2, optimizer=optax.sgd(0.25))
       >>> learner = map_examples(learner, lambda i: data[i])
       >>> watched = watch(learner, lambda w, i: (w - data[i]) ** 2, capacity=2)

@@ -124,8 +124,8 @@ class DenseFirstLoss:
     """A loss function of a network that begins with a dense layer.
 
     It is called as `loss_fn(params, example)`. The fields separate the first layer from the rest of
-    the network. Learners can then take many SGD steps with one read and one write of that layer.
-    This is the Gram form. It is faster, and equal to separate steps up to rounding.
+    the network. Learners can then take many SGD steps with one read and one write of that layer,
+    see `mer_jax.steps.gram`. These are faster, and equal to separate steps up to rounding.
 
     inputs: `inputs(example) -> [d]`, the inputs of the first layer.
     split: `split(params) -> (kernel [d, h], bias [h], rest)`.
@@ -146,10 +146,11 @@ class DenseFirstLoss:
 
 @dataclass(frozen=True)
 class InTurnOnCPU:
-    """A `loss_fn(params, example)` that a CPU computes for one example after another.
+    """A loss that learners compute for one example of a batch after another on a CPU.
 
-    It suits networks whose activations on one example fill the cache. The activations on a batch
-    would go through memory at every layer. Other backends compute a batch at once.
+    Give `InTurnOnCPU(loss_fn)` to a learner in place of `loss_fn`. It suits networks whose
+    activations on one example fill the cache. The activations on a batch would go through memory at
+    every layer. On other backends nothing changes.
 
     loss_fn: the loss.
     """
@@ -161,7 +162,10 @@ class InTurnOnCPU:
 
 
 def is_in_turn(loss_fn: LossFn) -> bool:
-    """Whether the loss is computed for one example after another on the default backend."""
+    """Whether the loss is an `InTurnOnCPU` and the default backend is a CPU.
+
+    Learners then compute it for the examples of a batch in a loop instead of a `vmap`.
+    """
     return isinstance(loss_fn, InTurnOnCPU) and jax.default_backend() == "cpu"
 
 
@@ -177,6 +181,8 @@ def gradient_of_sum(
       weights: `[k]`, the factor of each example's loss.
     Returns:
       The gradient, a pytree like `params`, and the losses `[k]`.
+    Raises:
+      ValueError: While tracing, if a loss is not a single number.
     """
     gradient = jax.grad(weighted_sum, argnums=1, has_aux=True)
     if not is_in_turn(loss_fn):
@@ -193,14 +199,16 @@ def gradient_of_sum(
 def mean_gradient(loss_fn: LossFn, params: Params, examples: Any, shares: jax.Array) -> Params:
     """The gradient of a weighted sum of losses, such as their mean.
 
+    It is that of `gradient_of_sum`, which also returns the losses.
+
     Args:
       loss_fn: `loss_fn(params, example) -> []`.
       params: any pytree of floating-point arrays.
       examples: pytree of `[k, ...]`.
-      shares: `[k]`, the factor of each example's loss, `1 / k` for the mean.
+      shares: `[k]`, factor of each example's loss, `1 / k` for the mean. They need not sum to 1.
     Returns:
       A pytree like `params`.
     Raises:
-      ValueError: While tracing, if a loss is not one number.
+      ValueError: While tracing, if a loss is not a single number.
     """
     return gradient_of_sum(loss_fn, params, examples, shares)[0]

@@ -30,7 +30,7 @@ def accuracy_matrix(training: ArrayLike, accuracies: ArrayLike) -> np.ndarray:
         not have one entry for each row.
     Example:
       >>> from mer_jax import accuracy_matrix
-      >>> training = [0, 1, 1, 0]  # Task 1 is trained first, and evaluated twice.
+      >>> training = [0, 1, 1, 0]  # Untrained, then two evaluations in task 1, then one in task 0.
       >>> accuracies = [[10, 10], [10, 50], [20, 90], [80, 70]]
       >>> print(accuracy_matrix(training, accuracies))
       [[10 10]
@@ -130,8 +130,8 @@ def forward_transfer(R: ArrayLike) -> jax.Array:
 
     The effect is the accuracy just before training on the task, minus that of the untrained
     network. A positive value means that earlier tasks helped. The mean is over all T tasks, as in
-    the authors' code. The first task contributes 0. Lopez-Paz and Ranzato leave out the first task
-    and divide by T - 1.
+    the code of Riemer et al. The first task contributes 0. Equation 4 of Lopez-Paz and Ranzato
+    leaves out the first task and divides by T - 1.
 
     Args:
       R: `[..., T + 1, T]`. `R[..., i, j]` is the accuracy on task j after training on i tasks.

@@ -21,9 +21,9 @@ class Model(NamedTuple):
     init: `init(key) -> params`.
     apply: `apply(params, x, task) -> logits [C]`, on one example. Most networks do not read `task`,
       the task id.
-    loss: `loss(params, example) -> []`, the cross-entropy on one `Example`. Any function will do.
-      The networks of this module that begin with a dense layer have a `DenseFirstLoss`, and the
-      convolutional ones an `InTurnOnCPU`. Learners compute both faster.
+    loss: `loss(params, example) -> []`, the cross-entropy on one `Example`. A `Model` of your own
+      may have any loss. The networks of this module that begin with a dense layer have a
+      `DenseFirstLoss`, and the convolutional ones an `InTurnOnCPU`. Learners compute both faster.
     """
 
     init: Callable[[jax.Array], Params]
@@ -36,7 +36,7 @@ def mlp(sizes: Sequence[int], judge: Callable[[jax.Array, Any], jax.Array] | Non
 
     ReLU follows each layer but the last. Inputs of any shape are flattened, and unsigned 8-bit
     images are scaled to [0, 1]. The task id is not read. Weights are Xavier-uniform, and biases are
-    zero. The loss is a `DenseFirstLoss`, so learners may use the Gram form.
+    zero. The loss is a `DenseFirstLoss`, with which learners are faster.
 
     Args:
       sizes: features of the input and of each layer's output, `(784, 100, 100, 10)` for MNIST.
@@ -109,15 +109,15 @@ def convnet(
 
     Args:
       num_classes: C, number of logits.
-      features: number of filters of each module. Each module halves the image.
+      features: number of filters of each module. Its pooling halves the image.
       side: height and width of the image in pixels.
       pool_padding: as in flax. "VALID" pools 7 pixels to 3, and "SAME" pools 7 to 4. The paper does
         not say which it uses.
       normalize: whether to normalize the output of each filter over the image, then scale and shift
         it. This is batch normalization for a batch of one, as in the modules of Vinyals et al.
         (2016).
-      as_product: whether convolutions are written as matrix products. On single images these are
-        several times faster on a CPU or a GPU. None selects the faster form for the backend.
+      as_product: whether convolutions are written as matrix products. On a CPU or a GPU these are
+        several times faster for single images. None writes them so, except on a TPU.
     Returns:
       A `Model`. `apply(params, x, task=None)` gives the logits `[C]`.
     Raises:
@@ -220,11 +220,11 @@ def by_task(single: Model, num_tasks: int, own: Sequence[str] | None = None) -> 
       num_tasks: N.
       own: names of the layers that each task has for itself, by default all layers.
     Returns:
-      A `Model`. `init` draws each copy anew. `apply(params, x, task)` takes the `TaskParams` of all
-      tasks. `loss(params, example)` takes the network of one task, see `task_params.of_task`.
+      A `Model` for `mer_jax.independent` or `mer_jax.task_input`. `init` draws each copy anew.
+      `apply(params, x, task)` takes the `TaskParams` of all tasks. `loss(params, example)` takes
+      those of one task, as these learners call it, see `task_params.of_task`.
     Raises:
-      ValueError: If `num_tasks` is not a whole number of at least 1. In `init`, if a layer is
-        unknown.
+      ValueError: If `num_tasks` is no whole number from 1 on. In `init`, if a layer is unknown.
     """
     num_tasks = _checks.positive_int("num_tasks", num_tasks)
 

@@ -31,7 +31,7 @@ def run(
     Raises:
       ValueError: If the arguments are in another order. If the state has no field `step`. If the
         leaves of the stream do not share a length T. If an update does not return a state and an
-        info. If the new state has other shapes or dtypes than the old one, or the same `step`.
+        info, changes the shapes or dtypes of the state, or leaves `step` as it was.
     Example:
       >>> import jax
       >>> import jax.numpy as jnp
@@ -167,9 +167,7 @@ def accuracy(
     block_size: int = 1000,
     present: jax.Array | None = None,
 ) -> jax.Array:
-    """Accuracy of a network on a test set.
-
-    It is the fraction of examples whose largest logit is at the label.
+    """Accuracy on a test set: the fraction of examples whose largest logit is at the label.
 
     Args:
       apply: `apply(params, x, task) -> logits [C]`, on one example.
@@ -177,8 +175,9 @@ def accuracy(
       references: pytree of `[n, ...]`, the test examples. With `make`, references to them.
       make: `make(reference) -> Example`. By default it returns its argument.
       block_size: number of examples that are made and classified at once. It bounds the memory. On
-        a CPU, 1 is fastest for convolutional networks. With 1, absent examples cost no time.
-      present: `[n]` bool, True for the examples that count. None counts all.
+        a CPU, 1 is fastest for convolutional networks.
+      present: `[n]` bool, False for examples that do not count. With `block_size` 1 these cost no
+        time. None counts all.
     Returns:
       `[]` float32. NaN if a parameter, or a logit of a present example, is not finite. The accuracy
       of a diverged network is undefined. NaN also if no example is present.

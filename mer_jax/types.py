@@ -19,12 +19,14 @@ Tuple = TypeVar("Tuple", bound=type)
 
 
 def exportable(named_tuple: Tuple) -> Tuple:
-    """Registers a class of NamedTuples, so that `jax.export` can serialize steps on such states.
+    """Decorator of a NamedTuple class, so that `jax.export` serializes functions that take it.
 
     Args:
       named_tuple: a NamedTuple class.
     Returns:
       The same class.
+    Raises:
+      ValueError: If a class of this name is registered already.
     """
     export.register_namedtuple_serialization(
         named_tuple, serialized_name=f"mer_jax.{named_tuple.__name__}"

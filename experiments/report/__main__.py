@@ -221,11 +221,10 @@ def detailed(config: Config, runs: dict[str, Record]) -> tuple[set[str], str]:
     pairs = results * (results - 1) // 2
     if len(runs) <= MOST_RUNS and pairs <= MOST_PAIRS:
         return {*runs}, ""
-    text = (
+    return set(), (
         f"Pictures and differences are shown of at most {MOST_RUNS} runs with {MOST_PAIRS:,} pairs "
         f"of results. Here are {len(runs)} with {pairs:,}. --details DIR [DIR ...] chooses some."
     )
-    return set(), text
 
 
 def write(folder: Path, title: str, parts: list[str], pngs: list[bytes]) -> None:

@@ -85,7 +85,7 @@ class Study(NamedTuple):
     draw: `draw(record, folder)` makes the pictures.
     leave: `leave(folder, own, params)` writes more of the first run of the first arm.
     tried: arms that are traced before the first one is learned, since they may be wrong, and the
-      file of each.
+      files of each.
     may_diverge: whether a single setting that diverges is a result, not an error.
     """
 
@@ -103,7 +103,7 @@ class Study(NamedTuple):
     draw: Callable[[Record, Path], object] = lambda record, folder: None
     leave: Callable[[Path, Own, Any], None] | None = None
     may_diverge: bool = False
-    tried: Mapping[str, Path] = {}
+    tried: Mapping[str, Sequence[Path]] = {}
 
 
 def run(
@@ -170,10 +170,11 @@ def try_out(study: Study) -> None:
         try:
             jax.eval_shape(learned, _own(study, arm, 0), study.shared)
         except (TypeError, AttributeError, LookupError, ValueError) as error:
-            frames, file = traceback.extract_tb(error.__traceback__), study.tried[arm.name]
-            lines = [f" ({file.name}, line {f.lineno})" for f in frames if f.filename == str(file)]
+            frames = [(Path(f.filename), f) for f in traceback.extract_tb(error.__traceback__)]
+            known = [(p, f.lineno) for p, f in frames if p in study.tried[arm.name]]
+            where = "".join(f" ({path.name}, line {line})" for path, line in known[-1:])
             told = " ".join(str(error).split())[:500]
-            raise ValueError(f"{arm.name}: {told}{''.join(lines[-1:])}") from error
+            raise ValueError(f"{arm.name}: {told}{where}") from error
 
 
 def learn(study: Study, arm: Arm, config: Run, bars: Bars, title: str) -> Iterator[list[Result]]:

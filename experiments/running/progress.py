@@ -61,8 +61,7 @@ def follow(
     next_line = time.monotonic()
     for step in steps:
         completed, about = tell(step)
-        if not completed:  # the first step waits for the program that makes it
-            about = "compiling"
+        about = about if completed else "compiling"  # the first step waits for its program
         bars.update(bar, completed=completed, about=about)
         if not bars.console.is_terminal and time.monotonic() >= next_line:
             next_line = time.monotonic() + 10  # seconds between two lines

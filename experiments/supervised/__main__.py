@@ -3,11 +3,14 @@
 from collections.abc import Sequence
 
 from experiments.running import program
+from experiments.supervised.methods import METHODS
+from experiments.supervised.own import OWN
 from experiments.supervised.study import PROGRAM
 
 
-def main(args: Sequence[str] | None = None, module: str = PROGRAM.module) -> None:
-    """Runs the program. The record's command is `python -m module` with the flags."""
+def main(args: Sequence[str] | None = None) -> None:
+    """Runs the program, called from a file that adds methods under the name of that file."""
+    module = next((METHODS[name].module for name in OWN), PROGRAM.module)
     program.main(PROGRAM._replace(module=module), args)
 
 

@@ -28,11 +28,13 @@ class Method(NamedTuple):
     """A method of the paper, or one to compare with.
 
     learner: of mer_jax. settings: names of its hyper-parameters. title: for tables and pictures.
+    module: as in `python -m module`, the program that has it.
     """
 
     learner: Callable[..., Learner]
     settings: tuple[str, ...]
     title: str
+    module: str = "experiments.supervised"
 
     def make(
         self, model: Model, num_tasks: int, augment: Augment | None = None, **settings: Any

@@ -11,8 +11,9 @@ from mer_jax.types import Learner
 
 FLAGS = {name for method in METHODS.values() for name in method.settings}
 BENCHMARKS = {benchmark for _, benchmark in PUBLISHED | CHOSEN}
-OWN = dict[str, Path]()
-"""The methods that were added, and the file of each. A program traces them before it learns."""
+
+OWN = dict[str, tuple[Path, ...]]()
+"""The methods that were added, and the files of each. A program traces them before it learns."""
 
 
 def add_method(
@@ -45,15 +46,21 @@ def add_method(
                 raise ValueError(f"{wrong} {{memories: {{setting: value}}}}, got {rows}")
             if sorted(row) != wanted or not all(isinstance(x, int | float) for x in row.values()):
                 raise ValueError(f"{wrong} numbers for {', '.join(wanted)}, got {row}")
-    METHODS[name] = Method(learner, names, title)
     CHOSEN.update({(name, benchmark): rows for benchmark, rows in chosen.items()})
-    OWN[name] = Path(inspect.stack()[1].filename)
+    caller = inspect.stack()[1]
+    spec = caller.frame.f_globals.get("__spec__")
+    code = getattr(inspect.unwrap(getattr(learner, "func", learner)), "__code__", None)
+    files = dict.fromkeys([caller.filename, code.co_filename if code else caller.filename])
+    OWN[name] = tuple(map(Path, files))
+    module = spec.name if spec else OWN[name][0].stem
+    METHODS[name] = Method(learner, names, title, module)
 
 
 def checksums(methods: Sequence[str]) -> dict[str, dict[str, str]]:
-    """The files of added methods, by their checksums, for the record. Empty without any."""
-    found = {name: OWN[name] for name in methods if name in OWN and OWN[name].is_file()}
-    return {"own_methods": {n: checksum(f.read_text()) for n, f in found.items()}} if found else {}
+    """A checksum of the files of each added method, for the record. Empty without any."""
+    texts = {n: [f.read_text() for f in OWN[n] if f.is_file()] for n in methods if n in OWN}
+    found = {name: checksum(these) for name, these in texts.items() if these}
+    return {"own_methods": found} if found else {}
 
 
 def check_unedited(out: Path, methods: Sequence[str]) -> None:
@@ -61,5 +68,5 @@ def check_unedited(out: Path, methods: Sequence[str]) -> None:
     if {*methods} & {*OWN} and (file := out / "metrics.json").exists():
         was, now = record.load(file).about.get("own_methods"), checksums(methods).get("own_methods")
         if now and was not in (None, now):
-            edited = f"before the file of {', '.join(now)} was edited"
+            edited = f"before a file of {', '.join(now)} was edited"
             raise ValueError(f"{out} was made {edited}: choose another --out")

@@ -28,18 +28,17 @@ def summary(infos: list[Any], num_tasks: int) -> dict[str, Any]:
     dot, cosine, dot_after = (np.where(whole.has_past, one, np.nan) for one in products)
     is_same = whole.past.task == np.arange(num_tasks)[:, None]
     known = ~np.isnan(dot)
-    is_below = np.where(known, dot < 0, np.nan)
     quantiles = functools.partial(np.quantile, q=(0.05, 0.25, 0.5, 0.75, 0.95))
     statistics: dict[str, tuple[Callable[..., Any], np.ndarray]] = {
         "dot": (quantiles, dot), "cosine": (quantiles, cosine), "dot_after": (quantiles, dot_after),
         "mean_dot_after": (np.mean, dot_after),
-        "below_zero": (lambda chosen: 100 * np.mean(chosen), is_below),
+        "below_zero": (lambda chosen: 100 * np.mean(chosen < 0), dot),
     }  # fmt: skip
     return {
         "mean_dot": np.nanmean(dot, axis=(1, 2)).tolist(),
         "mean_dot_after": np.nanmean(dot_after, axis=(1, 2)).tolist(),
         "median_cosine": np.nanmedian(cosine, axis=(1, 2)).tolist(),
-        "below_zero": (100 * np.nanmean(is_below, axis=(1, 2))).tolist(),
+        "below_zero": (100 * (np.sum(dot < 0, (1, 2)) / np.sum(known, (1, 2)))).tolist(),
         "by_task": {
             which: {name: _by_task(*how, chosen) for name, how in statistics.items()}
             for which, chosen in (("same", is_same & known), ("other", ~is_same & known))

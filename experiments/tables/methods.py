@@ -8,7 +8,7 @@ from experiments.running.record import markdown
 from experiments.supervised.methods import METHODS
 from experiments.supervised.metrics import METRICS
 from experiments.tables.cells import Cell
-from experiments.tables.supervised import CELLS, cell
+from experiments.tables.supervised import cell
 from experiments.tables.table import Draw, Row, Table, best, grouped, num_seeds
 
 # Retained accuracy in % of the code of Gupta et al. (2020) on one draw of ours, one seed.
@@ -60,15 +60,6 @@ def _group(row: Row) -> tuple[bool, str]:
     return row.cell.flags["method"][0] in ("independent", "task-input"), row.cell.heads[2]
 
 
-_KNOWN = {one.name: one for one in CELLS}
-
-
-def _shared(on: str, method: str, size: int | None) -> Cell:
-    """The cell, which is that of the tables of accuracies where these have it."""
-    made = cell(on, method, size)
-    return _KNOWN.get(made.name, made)
-
-
 def _split(dataset: str, method: str, size: int | None) -> Cell:
     """20,000 examples in all, as of the other benchmarks."""
     group, title = DATASETS[dataset]
@@ -88,7 +79,7 @@ SPLIT = [
     for name, method in METHODS.items()
     if takes == ("capacity" in method.settings) and name not in ONLY_ASKED
 ]
-AFTER_MER = [_shared(on, method, size) for on, size in MEMORIES.items() for method in AFTER]
+AFTER_MER = [cell(on, method, size) for on, size in MEMORIES.items() for method in AFTER]
 _after = functools.partial(_compared, "after-mer", "Methods after MER, hollow: authors' code")
 TABLES = {
     "split": Table(SPLIT, functools.partial(_compared, "split", "Two new classes a task")),

@@ -56,8 +56,9 @@ def cell(on: str, method: str, size: int | None = None, group: str = "", **flags
     flags |= {"benchmark": on, "method": (method,)}
     flags |= {"capacity": size} if size else {}
     theirs = RETAINED_ACCURACY.get((method, 5120 if size == 1020 else size), {})  # see FIRST
+    program = PROGRAM._replace(module=METHODS[method].module)
     return Cell(
-        "/".join(filter(None, (group, on, "-".join(parts)))), PROGRAM, flags,
+        "/".join(filter(None, (group, on, "-".join(parts)))), program, flags,
         heads=(heading(on), METHODS[method].title, str(size or "")),
         may_diverge=bool(changed) or (method, on) not in PUBLISHED,
         published=theirs.get(on),

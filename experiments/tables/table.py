@@ -117,7 +117,6 @@ class Table(NamedTuple):
         """
         if not (rows := self.rows(folder)):
             raise ValueError(f"{folder} holds none of the table's cells; leave out --only-draw")
-
         written = [f"{name}.md", f"{name}.json"]
 
         def draw(file: str, plot: Callable[..., object], **how: Any) -> None:

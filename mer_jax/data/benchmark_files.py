@@ -17,9 +17,9 @@ _OTHER = "use the data set that it was drawn for"
 def save(path: str | os.PathLike[str], tasks: Tasks) -> None:
     """Writes a draw to one small `.npz` file, which any framework can read.
 
-    The arrays of the file are the fields of `Tasks`, except for those that are None. Let `image` be
-    training image `images[t, i]`, flattened. The i-th example of task t is then
-    `image[pixels[t]] * mask[t]`.
+    The arrays of the file are the fields of `Tasks`, without `tests` if that is None. The images
+    themselves are not in it: `images[t, i]` is the index of a training image. If `image` is that
+    image, flattened, then `image[pixels[t]] * mask[t]` is the i-th example of task t.
 
     Args:
       path: the file. It is written as `<path>.part` first, then renamed. An older file is replaced.

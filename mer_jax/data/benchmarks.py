@@ -97,7 +97,7 @@ def rotations(
       examples_per_task: number of training images of a task, each at most once within the task.
       side: height and width of an image in pixels.
     Returns:
-      `Tasks`. `angles` is `[N]`, in degrees, and `pixels` and `mask` turn images by them. `images`
+      `Tasks`, whose `pixels` and `mask` turn images by `angles`, `[N]` in degrees. `images`
       is `[N, examples_per_task]` int32, indices of training images. `tests` is None: each task is
       tested on all test images.
     Raises:
@@ -218,7 +218,7 @@ def split(
       num_tasks: N, at most half the number of classes. Further classes are left out.
       examples_per_task: number of training images per task, drawn without replacement. The two
         rarest classes together must have at least this many.
-      num_pixels: D, number of pixels of an image. Pixels are neither moved nor masked.
+      num_pixels: D, number of pixels of an image, for `pixels` and `mask`, which change none.
     Returns:
       `Tasks`. `images` is `[N, examples_per_task]` int32, indices of training images. `tests` is
       `[N, w]` int32, indices of all test images of a task's two classes. w is the number of test
@@ -286,9 +286,10 @@ def stack(draws: list[Tasks]) -> Tasks:
     Example:
       >>> import numpy as np
       >>> from mer_jax.data import benchmarks
+      >>> how = {"num_images": 60, "num_tasks": 2, "examples_per_task": 5}
       >>> seeds = [np.random.default_rng(seed) for seed in range(3)]
-      >>> tasks = benchmarks.stack([benchmarks.rotations(rng, 60, 2, 5) for rng in seeds])
-      >>> print(tasks.images.shape)
+      >>> tasks = benchmarks.stack([benchmarks.rotations(rng, **how) for rng in seeds])
+      >>> print(tasks.images.shape)  # 3 draws of 5 indices of images in each of 2 tasks
       (3, 2, 5)
     """
     if not draws:

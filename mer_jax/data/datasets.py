@@ -54,8 +54,9 @@ def load(
     "mnist-5k" and "digits" come with packages. "mnist" and "fashion_mnist" are read from a folder
     with `<name>.npz`, which has Keras's arrays x_train, y_train, x_test and y_test. Or the folder
     has the four IDX files, each plain or .gz. A sub-folder `<name>`, or `fashion-mnist` for
-    Fashion-MNIST, is searched first. Each split needs an image at least. Without a folder, or if
-    that of MER_JAX_DATA_DIR has none of these files, tensorflow-datasets provides them.
+    Fashion-MNIST, is searched first. Each split needs at least one image. If only some of the IDX
+    files are there, that is an error. tensorflow-datasets provides the data if no folder is named,
+    or if only MER_JAX_DATA_DIR names one and none of the files are there.
 
     Args:
       name: "mnist-5k", "digits", "mnist" or "fashion_mnist", the entries of `DATASETS`.
@@ -162,8 +163,8 @@ def from_tfds(
     Args:
       name: the name in tensorflow-datasets of a data set with the files of MNIST, such as "mnist"
         or "fashion_mnist".
-      data_dir: the folder of tensorflow-datasets. None is its default, or the folder in the
-        environment variable TFDS_DATA_DIR.
+      data_dir: the folder of tensorflow-datasets. None is the folder in the environment variable
+        TFDS_DATA_DIR, or its own default if that is not set.
       on_download: called with one line of text before a download. None logs the line as a warning.
     Returns:
       A `Dataset`.

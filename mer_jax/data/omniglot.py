@@ -45,8 +45,8 @@ def load(
 
     Reads `omniglot.npz`, or the authors' two archives, `images_background.zip` and
     `images_evaluation.zip`. They may be in the folder or in its sub-folder `omniglot`. Without a
-    folder, tensorflow-datasets downloads the archives once. The same happens if the folder of
-    MER_JAX_DATA_DIR lacks the file and one of the archives.
+    folder, tensorflow-datasets downloads the archives once. The same happens if the folder is that
+    of MER_JAX_DATA_DIR and has neither the file nor both archives.
 
     The `.npz` file has the arrays `ink`, `alphabet`, `character`, `drawer` and `alphabet_names`.
     `ink` is `[n, 1379]` uint8. A row is `np.packbits` of 105 x 105 pixels, with 1 for ink.

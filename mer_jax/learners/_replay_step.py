@@ -25,7 +25,7 @@ class ReplayState(NamedTuple):
     memory: the reservoir of stored examples.
     step: `[]` int32, the number of updates so far.
     master: a float32 copy of each parameter with fewer than 32 bits. Steps are taken on the copies.
-      A pytree like `params`, with None for parameters that need no copy.
+      A pytree like `params`, with None for parameters that need no copy, or None for no copies.
     """
 
     params: Params

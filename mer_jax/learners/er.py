@@ -139,15 +139,15 @@ def mean_shares(present: jax.Array) -> jax.Array:
 
 
 def task_mean_shares(task: jax.Array, present: jax.Array, num_tasks: int) -> jax.Array:
-    """The weight of each example in the sum over tasks of a task's mean.
+    """Weights with which a sum of losses becomes the sum of all tasks' mean losses.
 
     Args:
       task: `[k]` int32.
       present: `[k]`, 1 for an example that counts, 0 for one that does not.
       num_tasks: N.
     Returns:
-      `[k]`, `present` divided by the number of present examples of the same task. It is 0 for an
-      example that does not count. It is NaN for a task id outside `[0, N)` in any case.
+      `[k]`, `present` divided by the number of present examples of the same task, so 0 for an
+      example that does not count. A task id outside `[0, N)` has NaN, even if it does not count.
     """
     is_task = task[:, None] == jnp.arange(num_tasks, dtype=jnp.int32)[None]  # [k, num_tasks]
     member = is_task.astype(present.dtype)

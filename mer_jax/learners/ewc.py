@@ -24,19 +24,18 @@ class EWCState(NamedTuple):
     """State of `ewc`.
 
     Finished tasks are kept as two sums, so the size of the state does not depend on their number.
+    Here p are the parameters at the end of a task, and F is the importance of each, see `ewc`.
 
     params: pytree, the parameters of the network.
     opt_state: state of the optimizer.
     memory: `TaskExamples` with room for one task. It holds the first examples of the current task,
-      from which F is computed.
+      from which its F is computed at its end.
     task: `[]` int32, the current task, -1 before the first example.
-    importance: pytree like `params`, the sum of `strength * F` over finished tasks. F is the square
-      of the mean gradient on the task's first examples.
-    anchor: pytree like `params`, the sum of `strength * F * p` over finished tasks. p are the
-      parameters at the task's end.
+    importance: pytree like `params`, the sum of `strength * F` over finished tasks.
+    anchor: pytree like `params`, the sum of `strength * F * p` over finished tasks.
     step: `[]` int32, the number of updates so far.
     master: a float32 copy of each parameter with fewer than 32 bits. Steps are taken on the copies.
-      A pytree like `params`, with None for parameters that need no copy.
+      A pytree like `params`, with None for parameters that need no copy, or None for no copies.
     """
 
     params: Params
@@ -62,9 +61,10 @@ def ewc(
 
     Each update takes one optimizer step on the incoming example's loss plus a penalty. The penalty
     is the sum of `strength * sum(F * (params - p)^2)` over finished tasks. Here p are the
-    parameters at the task's end. F is the squared gradient of the mean loss on the task's first
-    examples, as in the MER authors' code. Kirkpatrick et al. take the mean of the squares, and half
-    of the penalty. A task ends when the task id changes. An id that returns adds another penalty.
+    parameters at the task's end. F is the gradient there of the mean loss on the task's first
+    examples, each entry squared, as in the MER authors' code. Kirkpatrick et al. take the mean of
+    the squares, and half of the penalty. A task ends when the task id changes. If an id comes back
+    later, it counts as a new task, and the penalty of the old one stays.
 
     Args:
       loss_fn: `loss_fn(params, example) -> []`.
@@ -73,8 +73,7 @@ def ewc(
         and the parameters become NaN.
       num_memories: n, number of examples from which F is estimated. A task with fewer uses all.
       strength: weight of the penalty, at least 0. May be traced.
-      augment: `augment(key, example)` returns the example that the loss sees. See `mer`. It also
-        changes the examples from which F is estimated.
+      augment: see `mer`. It also changes the examples from which F is estimated.
     Returns:
       A `Learner` with state `EWCState` and info `Info`. `info.loss` does not include the penalty.
     Raises:

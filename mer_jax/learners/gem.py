@@ -31,7 +31,7 @@ class GEMState(NamedTuple):
     memory: `TaskExamples`, the stored examples of each task.
     step: `[]` int32, the number of updates so far.
     master: a float32 copy of each parameter with fewer than 32 bits. Steps are taken on the copies.
-      A pytree like `params`, with None for parameters that need no copy.
+      A pytree like `params`, with None for parameters that need no copy, or None for no copies.
     """
 
     params: Params
@@ -63,9 +63,9 @@ def gem(
       num_tasks: N. An example needs an integer field `task` in `[0, N)`. With another id, the loss
         and the parameters become NaN.
       num_memories: n, number of stored examples of each task.
-      margin: lower bound of the coefficients of the quadratic program, at least 0. A projection
-        adds each other task's gradient times its coefficient. 0 is plain GEM. May be traced. GEM's
-        code calls it memory strength.
+      margin: lower bound of the weights that `dual` returns, at least 0. A projection adds each
+        other task's gradient times its weight. 0 is plain GEM. May be traced. GEM's code calls it
+        memory strength.
       ridge: value added to the diagonal of the products of the other tasks' gradients, at least 0.
         A step may then raise a loss slightly. May be traced. GEM's later code uses 0.001.
       augment: `augment(key, example)` returns the example that the loss sees. See `mer`. It also
@@ -181,7 +181,8 @@ def dual(products: jax.Array, dots: jax.Array, margin: Any, ridge: Any = 0.0) ->
     Let g be the gradient on the incoming example. G has N rows. Row t is the gradient on the stored
     examples of task t. G' is the transpose. The projected gradient is `g + G' v`. Here v minimises
     `|g + G' v|^2 + ridge |v|^2` over `v >= margin`. If `ridge` is 0, a small SGD step with the
-    projected gradient raises no task's loss. If `margin` is 0 too, it is the nearest such one to g.
+    projected gradient raises no task's loss. If `margin` is 0 too, no vector with this property is
+    nearer to g.
 
     Args:
       products: `[N, N]`, `G G'`. A task without a gradient has a row of 0. Its v is `margin`.

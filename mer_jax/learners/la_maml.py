@@ -28,7 +28,7 @@ class LaMAMLState(NamedTuple):
     memory: the reservoir of stored examples.
     step: `[]` int32, the number of updates so far. Each update is on a batch.
     master: a float32 copy of each parameter with fewer than 32 bits. Steps are taken on the copies.
-      A pytree like `params`, with None for parameters that need no copy.
+      A pytree like `params`, with None for parameters that need no copy, or None for no copies.
     """
 
     params: Params
@@ -59,8 +59,7 @@ def la_maml_update(
 
     Args:
       loss_fn: `loss_fn(params, example) -> []`.
-      params: pytree of floating-point arrays, theta in the paper. Leaves below 32 bits are rounded
-        once, at the end.
+      params: pytree of floating-point arrays, theta. Leaves below 32 bits are rounded at the end.
       rates: pytree like `params`, the learning rates alpha. A negative one acts as 0.
       batch: pytree of `[B, ...]`, the incoming examples in order.
       meta_batch: pytree of `[M, ...]`, usually the replays and the batch.
@@ -76,9 +75,10 @@ def la_maml_update(
     Example:
       >>> import jax.numpy as jnp
       >>> from mer_jax import la_maml_update
+      >>> one = jnp.ones(1)
       >>> print(*la_maml_update(
-      ...     lambda w, x: (w - x) ** 2 / 2, jnp.float32(0), jnp.float32(0.5), *[jnp.ones(1)] * 3,
-      ...     alpha_rate=0.0, weight_rate=0.5,
+      ...     lambda w, x: (w - x) ** 2 / 2, params=jnp.float32(0), rates=jnp.float32(0.5),
+      ...     batch=one, meta_batch=one, weights=one, alpha_rate=0.0, weight_rate=0.5,
       ... ))
       0.25 0.5 0.125
 
@@ -115,10 +115,11 @@ def la_maml(
 ) -> Learner[LaMAMLState, Info]:
     """Look-ahead MAML (La-MAML), on batches.
 
-    With `weight_rate` it is Sync, which the paper has for comparison. With `alpha_rate=0` as well,
-    it is C-MAML. `update` takes a batch `[B, ...]`, see `in_batches`. Each glance is a
-    `la_maml_update` with the batch in a new order. Its meta-batch is new replays and the batch. The
-    batch is offered to the reservoir after the first glance's draw.
+    `update` takes a batch `[B, ...]`, see `in_batches`. Each glance is a `la_maml_update` with the
+    batch in a new order. Its meta-batch is new replays and the batch. The batch is offered to the
+    reservoir after the first glance's draw. By default the learned rates alpha also update the
+    parameters: La-MAML. With a `weight_rate`, this rate updates them: Sync, a baseline of the
+    paper. With `alpha_rate=0` as well, the rates alpha stay as they are: C-MAML.
 
     Args:
       loss_fn: `loss_fn(params, example) -> []`.
@@ -130,33 +131,30 @@ def la_maml(
       capacity: number of examples that the reservoir holds.
       augment: see `mer`. In each glance the batch has new keys for SGD and for the meta-batch.
     Returns:
-      A `Learner` with state `LaMAMLState` and info `Info`, the batch's mean loss before the update.
-      `init(params, example)` takes a batch, or an example that has a leaf of shape `[]`.
+      A `Learner` with state `LaMAMLState` and info `Info`. `info.loss` is the batch's mean loss
+      before the update. `init(params, example)` takes a batch, or one example if this has a leaf of
+      shape `[]`, such as a label. An example without such a leaf would be read as a batch.
     Raises:
       ValueError: If a size or a rate is outside its range.
     Example:
       >>> import jax
-      >>> import jax.numpy as jnp
       >>> from mer_jax import la_maml
       >>> learner = la_maml(
       ...     lambda w, x: (w - x) ** 2 / 2, alpha_init=0.5, alpha_rate=0.0, weight_rate=0.5,
       ...     glances=1, num_replays=5, capacity=20,
       ... )
-      >>> state = learner.init(0.0, jnp.zeros(1))
-      >>> state, info = learner.update(jax.random.key(0), state, jnp.ones(1))
+      >>> batch = jax.numpy.ones(1)
+      >>> state, info = learner.update(jax.random.key(0), learner.init(0.0, batch), batch)
       >>> print(state.params, info.loss)
       0.25 0.5
 
     References:
       Gupta et al. (2020), algorithm 1, and the authors' code, whose replays are task-free.
     """
-    update = partial(
-        la_maml_update,
-        alpha_rate=_checks.rate("alpha_rate", alpha_rate),
-        weight_rate=None if weight_rate is None else _checks.rate("weight_rate", weight_rate),
-        clip=_checks.rate("clip", clip),
-        second_order=second_order,
-    )
+    rates = {"alpha_rate": alpha_rate, "clip": clip}
+    rates |= {} if weight_rate is None else {"weight_rate": weight_rate}
+    checked = {name: _checks.rate(name, rate) for name, rate in rates.items()}
+    update = partial(la_maml_update, second_order=second_order, **checked)
     sizes = _checks.positive_int("glances", glances), _checks.count("num_replays", num_replays)
     alpha_init = _checks.rate("alpha_init", alpha_init)
     return _learner(loss_fn, update, alpha_init, *sizes, capacity, augment)

@@ -30,7 +30,7 @@ class MERState(NamedTuple):
     memory: the reservoir of stored examples, M in the paper.
     step: `[]` int32, the number of updates so far.
     master: a float32 copy of each parameter with fewer than 32 bits. Steps are taken on the copies.
-      A pytree like `params`, with None for parameters that need no copy.
+      A pytree like `params`, with None for parameters that need no copy, or None for no copies.
     """
 
     params: Params
@@ -58,7 +58,7 @@ def mer(
 
     Args:
       loss_fn: `loss_fn(params, example) -> []`.
-      alpha: learning rate of the SGD steps, at least 0. All three rates may be traced.
+      alpha: learning rate of the SGD steps, at least 0. All three rates may be traced, unchecked.
       beta: within-batch Reptile rate, in [0, 1].
       gamma: across-batch Reptile rate, in [0, 1].
       num_batches: s, number of batches per incoming example.
@@ -66,7 +66,7 @@ def mer(
         while the reservoir holds fewer than k - 1 examples.
       capacity: |M|, number of examples that the reservoir holds.
       augment: `augment(key, example)` returns the example that the loss sees. Each row of a batch
-        has a new key. Stored examples stay unchanged. For dropout, return `(key, example)`.
+        has a new key. Stored examples stay unchanged. For dropout, return a pair `(key, example)`.
     Returns:
       A `Learner` of `MERState` and `Info`. The loss is the incoming example's, before any step.
     Raises:

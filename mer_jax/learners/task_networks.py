@@ -26,7 +26,7 @@ class ByTaskState(NamedTuple):
     begun: `[N]` bool, True for tasks with at least one example so far.
     step: `[]` int32, the number of updates so far.
     master: a float32 copy of each parameter with fewer than 32 bits. Steps are taken on the copies.
-      A pytree like `params`, with None for parameters that need no copy.
+      A pytree like `params`, with None for parameters that need no copy, or None for no copies.
     """
 
     params: TaskParams
@@ -47,12 +47,14 @@ def independent(
     of the task before it. A task that returns continues its own network.
 
     Args:
-      loss_fn: `loss_fn(params, example) -> []`, with `params` the network of one task.
+      loss_fn: `loss_fn(params, example) -> []`, with the `TaskParams` of one task: `own` without
+        its task axis.
       optimizer: any optax transformation. Its state is initialized again when the task changes.
       augment: `augment(key, example)` returns the example that the loss sees. See `mer`.
     Returns:
       A `Learner` with state `ByTaskState` and info `Info`. An example needs an integer field `task`
-      in `[0, N)`. With another id, the loss and one of the networks become NaN.
+      in `[0, N)`. With another id the loss becomes NaN, and so does the network of one of the
+      tasks.
     Raises:
       ValueError: If `optimizer` is not an optax transformation. In `init`, if the parameters are
         not `TaskParams`. While tracing, if examples have no integer field `task`.
@@ -86,7 +88,8 @@ def task_input(
     Training begins from these values, which may differ between tasks.
 
     Args:
-      loss_fn: `loss_fn(params, example) -> []`, with `params` the network of one task.
+      loss_fn: `loss_fn(params, example) -> []`, with the `TaskParams` of one task: `own` without
+        its task axis.
       optimizer: any optax transformation. Its state is initialized again when the task changes.
       augment: `augment(key, example)` returns the example that the loss sees. See `mer`.
     Returns:

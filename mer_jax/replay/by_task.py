@@ -104,11 +104,12 @@ def sample_others(
       key: random key, consumed.
       stored: the memory.
       task: `[]` int32, the task that is left out.
-      num_samples: number of draws, at most N * n.
+      num_samples: number of draws. No more are made than N * n, the room for all examples.
     Returns:
       The examples `[num_samples, ...]` and their weights `[num_samples]`. Of m draws, each has
       weight 1 / m. While fewer than `num_samples` examples of other tasks are stored, the rows
-      after the draws repeat the first row and have weight 0.
+      after the draws repeat the first draw and have weight 0. Without any, all rows are padding
+      with weight 0.
     """
     num_tasks, room = stored.num_seen.shape[0], size(stored)
     kept = jnp.minimum(stored.num_seen, room)
@@ -127,19 +128,21 @@ def sample_others(
 
 
 def distinct(key: jax.Array, size: jax.Array, num_draws: int) -> jax.Array:
-    """Draws distinct numbers from `[0, size)`, every set of them with the same chance.
+    """Draws distinct numbers from `[0, size)`.
+
+    Each set of numbers has the same chance, but not each order of them.
 
     Args:
       key: random key, consumed.
       size: `[]` int32, may be traced.
       num_draws: number of draws, static.
     Returns:
-      `[num_draws]` int32. If `size` is smaller than `num_draws`, all numbers below `size` come
-      first, then larger ones.
+      `[num_draws]` int32. If `size` is smaller than `num_draws`, it is 0, 1, ..., num_draws - 1.
     References:
-      Bentley and Floyd (1987), "A Sample of Brilliance". The i-th draw is t from `[0, j]`, with
-      j = size - num_draws + i. If t was drawn before, the draw is j itself.
+      Bentley and Floyd (1987), "A Sample of Brilliance".
     """
+    # Draw i, from 0 on, is a uniform t in [0, j], with j = size - num_draws + i. If t was drawn
+    # before, it is j itself.
     place = jnp.arange(num_draws, dtype=jnp.int32)
     first = jnp.maximum(size - num_draws, 0)
     top = first + place

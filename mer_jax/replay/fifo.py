@@ -16,8 +16,9 @@ def fifo(capacity: int) -> Reservoir:
     """First-in-first-out memory of the newest `capacity` examples.
 
     It has the same functions as `reservoir`. `add` overwrites the oldest example and ignores its
-    key. `sample` draws uniformly with replacement. For the same key and examples it draws the same
-    rows as the item buffer of flashbax.
+    key. `sample(key, state, n)` draws uniformly with replacement, with n at most `capacity`. As in
+    `reservoir`, the first `min(n, number stored)` rows are valid. For the same key and examples it
+    draws the same rows as the item buffer of flashbax.
 
     Args:
       capacity: number of examples that the memory holds.
@@ -26,8 +27,8 @@ def fifo(capacity: int) -> Reservoir:
       counted from 0, is in row `n % capacity`.
     Raises:
       ValueError: If `capacity` is not a whole number of at least 1. In `add`, while tracing, if
-        `example` is not like a stored row. In `sample`, if more rows are
-        asked for than the capacity.
+        `example` is not like a stored row. In `sample`, if n is above
+        `capacity`.
     Example:
       >>> import jax
       >>> import jax.numpy as jnp

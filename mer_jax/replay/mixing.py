@@ -17,8 +17,9 @@ def mix(
     """Replaces rows at the end of a batch by replays, and offers the other rows to the reservoir.
 
     The last R of the B rows are replaced, with R = `round(B * replay_share)`. If the reservoir
-    holds only m < R examples, the first m of these R rows are replaced. Replays are drawn with
-    replacement, before the offers. New examples in replaced rows are dropped and not offered.
+    holds only m < R examples, the first m of these R rows are replaced, and the rest stay. Replays
+    are drawn with replacement, before the offers. New examples in replaced rows are dropped and not
+    offered.
 
     Args:
       key: random key, consumed.
@@ -38,7 +39,7 @@ def mix(
       >>> for number in range(3):
       ...     new = jnp.arange(4, dtype=jnp.int32) + 10 * number
       ...     batch, memory = mix(jax.random.key(number), memory, new, replay_share=0.5)
-      >>> print(batch[:2], memory.num_seen)
+      >>> print(batch[:2], memory.num_seen)  # 4 rows offered at first, then 2 and 2
       [20 21] 8
 
     References:

@@ -31,7 +31,7 @@ class Init(Protocol):
 
 
 class Add(Protocol):
-    """Type of `Reservoir.add`, a function `add(key, state, example, offered=True) -> state`."""
+    """Type of `Reservoir.add`. It offers an example, unless `offered` is False."""
 
     def __call__(
         self, key: jax.Array, state: ReservoirState, example: Any, offered: Any = True
@@ -53,7 +53,7 @@ class AddBatch(Protocol):
 
 
 class SampleAndAdd(Protocol):
-    """Type of `Reservoir.sample_and_add`, which draws `n` examples and then adds one."""
+    """Type of `Reservoir.sample_and_add`: `(key, state, example, n) -> (drawn, valid, state)`."""
 
     def __call__(
         self, key: jax.Array, state: ReservoirState, example: Any, n: int
@@ -71,11 +71,11 @@ class Reservoir(NamedTuple):
 
     init: `init(example) -> state`, an empty memory.
     add: `add(key, state, example, offered=True) -> state`. If not offered, nothing is stored.
-    sample: `sample(key, state, n) -> (examples [n, ...], valid [n])`. It may draw an example twice.
-      The first `min(n, number stored)` rows are valid.
+    sample: `sample(key, state, n) -> (examples [n, ...], valid [n])`, drawn with replacement.
+      `valid` is bool, True for the first `min(n, number stored)` rows. Use these alone.
     add_batch: `add_batch(key, state, batch, offered=None) -> state`. `offered` is `[N]` bool.
     sample_and_add: `(key, state, example, n) -> (examples, valid, state)`, `sample` and then `add`.
-    after: `after(state, result) -> state`. Values stay the same. Later writes wait for `result`.
+    after: `after(state, result) -> state`, equal to `state`. Writes to it wait for `result`.
     """
 
     init: Init
@@ -91,7 +91,7 @@ def reservoir(capacity: int) -> Reservoir:
 
     All tasks share the capacity. It is the leading axis of `state.examples`. A compiled step that
     draws by `sample` and then stores by `add` copies the reservoir. `sample_and_add` does both in
-    place. The second example below shows the other way, with `after` between the two.
+    place, if the state is donated or carried by a scan. Or `after` makes the write wait, see below.
 
     Args:
       capacity: number of examples that the reservoir holds, at least 1 and below 2^31.
@@ -111,7 +111,7 @@ def reservoir(capacity: int) -> Reservoir:
       >>> print(state.examples.shape, state.num_seen, valid)
       (3,) 10 [ True  True]
 
-      Two equal steps. Compiled, with the state donated or carried by a scan, they write in place:
+      Two steps with equal results. Under `jit`, both write in place if the state is donated:
 
       >>> def step(key, state, example):
       ...     drawn, valid, state = memory.sample_and_add(key, state, example, 2)
@@ -217,8 +217,8 @@ def sample(key: jax.Array, state: ReservoirState, n: int) -> tuple[Any, jax.Arra
       state: the reservoir.
       n: number of draws, at least 0, static.
     Returns:
-      The examples `[n, ...]` and `valid`, `[n]` bool. The first `min(n, number stored)` rows are
-      valid. The others are further draws, or zeros if nothing is stored.
+      The examples `[n, ...]` and `valid`, `[n]` bool, True for the first `min(n, number stored)`.
+      A batch of these has no more replays than are stored. The others are further draws, or zeros.
     Raises:
       ValueError: If `n` is not a plain whole number of at least 0.
     """
@@ -241,8 +241,8 @@ def sample_and_add(
 ) -> tuple[Any, jax.Array, ReservoirState]:
     """Draws `n` stored examples, then offers a new one.
 
-    The result equals `sample` and then `add`, with the two keys of `jax.random.split(key)`. Those
-    two functions, compiled, copy the whole reservoir. This one writes a single row in place.
+    With the two keys of `jax.random.split(key)`, `sample` and then `add` have the same result, but
+    copy the whole reservoir unless `after` is between them. This function writes a row in place.
 
     Args:
       key: random key, consumed.

@@ -39,8 +39,7 @@ class AgentState(NamedTuple):
     memory: `ReservoirState` of stored transitions.
     step: `[]` int32, the number of frames so far.
     master: a float32 copy of each parameter with fewer than 32 bits. Steps are taken on the copies.
-      A pytree like `params`, with None for parameters that need no copy.
-      None in place of the pytree means that there are no copies.
+      A pytree like `params`, with None for parameters that need no copy, or None for no copies.
     """
 
     params: Params
@@ -79,6 +78,9 @@ class Values(Protocol):
 
 class Agent(NamedTuple):
     """A reinforcement-learning agent as pure functions.
+
+    A state is a NamedTuple with at least the field `step`, `[]` int32, the number of updates. An
+    info has at least the field `loss`, `[]`. `AgentState` and `Info` are such types.
 
     init: `init(params, transition) -> state`. It reads only the shapes and dtypes of `transition`.
     act: `act(key, state, obs) -> action`, `[]`.

@@ -40,8 +40,9 @@ class CatcherParams:
     """Difficulty of `Catcher`. All fields may be traced.
 
     fall_speed: speed of the fruit in pixels per millisecond. A frame has 1000 / 30 milliseconds.
-      The original game computes positions in float64. In the float32 used here, they may differ by
-      one pixel where a fruit falls a whole number of pixels a frame, such as 21 at 0.63.
+      The default is right for a screen of 640 pixels alone. For another, give `0.00095 * size`. The
+      original game computes positions in float64. In the float32 used here, they may differ by one
+      pixel where a fruit falls a whole number of pixels a frame, such as 21 at 0.63.
     lives: number of missed fruits after which the game is over.
     max_steps_in_episode: number of frames after which an episode is truncated. The original has no
       limit.
@@ -60,8 +61,8 @@ class Catcher(environment.Environment[CatcherState, CatcherParams]):
     the fruit.
 
     The reward is +1 for a caught fruit and -1 for a missed one. Losing the last life adds -5. As in
-    the original, a frame compares the boxes before it moves them. So an action cannot affect the
-    reward of its own frame.
+    the original, a frame first tests whether the fruit is caught or missed, and then moves paddle
+    and fruit. So an action cannot affect the reward of its own frame.
 
     centre: `[4]`, what `Scaled` subtracts. It is half the screen, and 0 for the velocity.
     scale: `[4]`, what `Scaled` divides by. It is half the screen, and `0.105 * size` for the
@@ -137,7 +138,8 @@ class Catcher(environment.Environment[CatcherState, CatcherParams]):
           params: the difficulty.
         Returns:
           A tuple `(obs, state, reward, done, info)`. `reward` is `[]` float32. `done` is `[]` bool,
-          True if no lives are left. A time limit alone leaves it False. `info` is empty.
+          True if no lives are left. A time limit alone leaves it False: `step` reports it, as
+          `truncated`. `info` is empty.
         """
         state = game.as_types(_TYPES, state)
         missed = state.fruit_y >= self.size
@@ -169,8 +171,8 @@ class Catcher(environment.Environment[CatcherState, CatcherParams]):
     def render(self, state: CatcherState, params: CatcherParams | None = None) -> jax.Array:
         """The screen of the original, `[size, size, 3]` uint8.
 
-        As in the original, each box is drawn half its size to the right of and below the box that
-        collides. `params` is not used.
+        As in the original, paddle and fruit are drawn off the boxes that count for a catch, by half
+        their width to the right and half their height down. `params` is not used.
         """
         screen = game.screen(self.size, self.size, (0, 0, 0))
         at = state.fruit_y, state.fruit_x, self.fruit, self.fruit

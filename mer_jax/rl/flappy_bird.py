@@ -30,8 +30,8 @@ class FlappyBirdState:
 
     bird_y: `[]` float32, the upper edge of the bird, a whole number.
     bird_vel: `[]` float32, its velocity in pixels per frame, a whole number.
-    flapped: `[]` bool, equal to `thrust` after any frame. After a reset it is True and `thrust`
-      False. The bird then flaps in the first frame, for any action.
+    flapped: `[]` bool, True after a reset, so that the bird flaps in the first frame. After a frame
+      it equals `thrust` and has no effect.
     thrust: `[]` bool, whether the bird flapped in the last frame. It then cannot flap in the next.
     pipe_x: `[3]` float32, the centres of the pipes.
     pipe_gap_start: `[3]` int32, the upper edges of their gaps.
@@ -93,7 +93,10 @@ class FlappyBird(environment.Environment[FlappyBirdState, FlappyBirdParams]):
     def reset_env(
         self, key: jax.Array, params: FlappyBirdParams
     ) -> tuple[jax.Array, FlappyBirdState]:
-        """Starts an episode with the bird in the middle, about to flap, and three pipes ahead."""
+        """Starts an episode with the bird in the middle and three pipes ahead.
+
+        The bird flaps in the first frame, for any action.
+        """
         state = FlappyBirdState(
             bird_y=jnp.float32(HEIGHT / 2),
             bird_vel=jnp.float32(0),
@@ -118,7 +121,8 @@ class FlappyBird(environment.Environment[FlappyBirdState, FlappyBirdParams]):
           params: the difficulty.
         Returns:
           A tuple `(obs, state, reward, done, info)`. `reward` is `[]` float32. `done` is `[]` bool,
-          True if the bird has crashed. A time limit alone leaves it False. `info` is empty.
+          True if the bird has crashed. A time limit alone leaves it False: `step` reports it, as
+          `truncated`. `info` is empty.
         """
         state = game.as_types(_TYPES, state)
         flaps = jnp.asarray(action) == FLAP

@@ -87,10 +87,11 @@ class Scaled:
         return self.seen(obs), state
 
     def step(self, key: jax.Array, state: Any, action: Any, params: Any = None) -> tuple[Any, ...]:
-        """Calls `env.step`, which resets at the end of an episode, and scales what it observed.
+        """Calls `env.step`, which resets at the end of an episode, and scales observations.
 
-        That is the observation and `info["final_observation"]`, the one before any reset. Each
-        environment of gymnax 1.0 has both.
+        Returns:
+          `(obs, state, reward, terminated, truncated, info)`, as every environment of gymnax 1.0.
+          `info["final_observation"]` is the observation before a reset, scaled as `obs` is.
         """
         obs, *rest, info = self.env.step(key, state, action, params)
         final = self.seen(info["final_observation"])
@@ -118,7 +119,8 @@ def _numbers(name: str, env: Any, given: Any) -> Any:
 def vector(values: Sequence[jax.Array]) -> jax.Array:
     """Numbers as one array, `[len(values)]` float32.
 
-    Unlike `jnp.stack`, it accepts a mixture of sharded and other numbers on an explicit mesh.
+    Unlike `jnp.stack`, it also works if a `vmap` over a sharded axis batches some of the values and
+    not the others.
     """
     place, result = jnp.arange(len(values), dtype=jnp.int32), jnp.zeros(len(values), jnp.float32)
     for number, value in enumerate(values):
@@ -127,7 +129,7 @@ def vector(values: Sequence[jax.Array]) -> jax.Array:
 
 
 def as_types(types: StateT, state: StateT) -> StateT:
-    """Converts each leaf of a game's state to the dtype that `types` has in its place."""
+    """Converts each leaf of a game's state. `types` is such a state with dtypes as its leaves."""
     return jax.tree.map(lambda dtype, leaf: jnp.asarray(leaf).astype(dtype), types, state)
 
 
@@ -170,7 +172,7 @@ def outcome(
     Returns:
       The observation `[d]`, the state, the reward `[]` float32, whether the game is over `[]` bool,
       and an empty dictionary. A time limit alone does not make the game over. The
-      environment's `step` reports it.
+      environment's `step` reports the limit, as `truncated`.
     """
     was_over = env.is_terminated(before, params)
     after = jax.tree.map(lambda old, new: jnp.where(was_over, old, new), before, after)

@@ -37,7 +37,7 @@ class PlayInfo(NamedTuple):
     agent: `Info` of the agent's update. The property `loss` is `agent.loss`.
     episode_return: `[]` float32, the sum of rewards in the episode, this frame included.
     episode_over: `[]` bool, whether the frame ends an episode, by the game or by a time limit.
-      `play` stacks the frames. `info.episode_return[info.episode_over]` are then all returns.
+      With the frames of `play`, `info.episode_return[info.episode_over]` has all returns.
     """
 
     agent: Info
@@ -67,12 +67,12 @@ def start(key: jax.Array, agent: Agent, env: Any, env_params: Any, params: Param
     Example:
       >>> import jax
       >>> from mer_jax.rl import Catcher, dqn_mer, q_network, start
-      >>> env, model, key = Catcher(), q_network((4, 3)), jax.random.key(0)
+      >>> env, model, keys = Catcher(), q_network((4, 3)), jax.random.split(jax.random.key(0))
       >>> agent = dqn_mer(
       ...     model, alpha=0.1, beta=0.1, gamma=1.0, num_batches=1, batch_size=8, capacity=100,
       ...     discount=0.99, epsilon=lambda step: 0.1, target_every=100,
       ... )
-      >>> state = start(key, agent, env, env.default_params, model.init(key))
+      >>> state = start(keys[1], agent, env, env.default_params, model.init(keys[0]))
       >>> print(state.obs.shape, state.episode_return)
       (4,) 0.0
     """
@@ -99,7 +99,7 @@ def play(
     into several calls with the same key. The result is bit for bit that of one call.
 
     An episode that ends by a time limit is truncated, not terminal. The target of its last frame
-    still includes a discounted next value, that of the observation before the reset.
+    still includes a discounted next value, that of the episode's last observation.
 
     Args:
       key: random key, the same for all parts of a run.

@@ -37,13 +37,13 @@ def dqn(
       model: a `q_network`, or a `Model` of your own with a `q_loss`.
       optimizer: any optax transformation.
       batch_size: number of transitions per batch. It is smaller while `memory` holds fewer.
-      memory: a `reservoir` or a `fifo`.
+      memory: a `reservoir` or a `fifo`. The newest transition is stored before the batch is drawn.
       discount: discount factor of future rewards, in [0, 1]. May be traced.
       epsilon: `epsilon(step) -> []`, probability of a random action, such as an optax schedule.
       target_every: number of frames between two updates of the target network.
       augment: `augment(key, transition) -> transition`, with a new key for each replay.
     Returns:
-      An `Agent` with state `AgentState`.
+      An `Agent` with state `AgentState`. `info.loss` is the newest transition's, before the update.
     Raises:
       ValueError: If an argument is out of its range or of the wrong type.
     Example:
@@ -100,8 +100,9 @@ def dqn_mer(
 
     After each frame the newest transition is offered to a reservoir. The agent then trains on
     `num_batches` batches. A batch is the newest transition, then up to `batch_size - 1` replays,
-    which may repeat it. SGD takes one step on each row. A Reptile step with rate `beta` follows
-    each batch. One with rate `gamma` follows the last batch, from the parameters before the frame.
+    which may repeat it. SGD takes one step on each transition. A Reptile step with rate `beta`
+    follows each batch. In the end, one with rate `gamma` goes from the parameters before the frame
+    towards those after the last batch.
     With a single batch only the product of `beta` and `gamma` matters.
 
     Args:
@@ -114,19 +115,19 @@ def dqn_mer(
       capacity: |M|, number of transitions that the reservoir holds.
       augment: see `dqn`. The newest transition is augmented as well, with a new key in each batch.
     Returns:
-      An `Agent` with state `AgentState`.
+      An `Agent` with state `AgentState`. `info.loss` is the newest transition's, before the update.
     Raises:
       ValueError: If an argument is out of its range or of the wrong type.
     Example:
       >>> import jax
       >>> from mer_jax.rl import Catcher, dqn_mer, play, q_network, start
-      >>> env, model, key = Catcher(), q_network((4, 3)), jax.random.key(0)
+      >>> env, model, keys = Catcher(), q_network((4, 3)), jax.random.split(jax.random.key(0), 3)
       >>> agent = dqn_mer(
       ...     model, alpha=0.1, beta=0.1, gamma=1.0, num_batches=1, batch_size=8, capacity=100,
       ...     discount=0.99, epsilon=lambda step: 0.1, target_every=100,
       ... )
-      >>> state = start(key, agent, env, env.default_params, model.init(key))
-      >>> state, info = play(key, agent, env, env.default_params, state, num_frames=3)
+      >>> state = start(keys[1], agent, env, env.default_params, model.init(keys[0]))
+      >>> state, info = play(keys[2], agent, env, env.default_params, state, num_frames=3)
       >>> print(info.loss.shape)
       (3,)
 
@@ -136,7 +137,6 @@ def dqn_mer(
     num_batches = _checks.positive_int("num_batches", num_batches)
     batch_size = _checks.positive_int("batch_size", batch_size)
     rates = mer_rates(alpha, beta, gamma)
-
     learn = _mer_learning(model, rates, num_batches, batch_size, augment)
     return q_agent(
         model, learn, memory=reservoir(capacity), start_optimizer=lambda learned: (),

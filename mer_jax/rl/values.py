@@ -100,7 +100,7 @@ def greedy(model: Model, params: Params) -> Callable[[jax.Array], jax.Array]:
       >>> from mer_jax.rl import greedy, q_network
       >>> model = q_network((4, 8, 3))
       >>> policy = greedy(model, model.init(jax.random.key(0)))
-      >>> print(policy(jnp.zeros(4)))
+      >>> print(policy(jnp.zeros(4)))  # All values are 0, so it is the first action.
       0
     """
 

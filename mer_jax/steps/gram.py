@@ -66,11 +66,12 @@ def batches_in_turn(
 ) -> tuple[Params, jax.Array]:
     """SGD through s batches in turn, one example at a time, with a Reptile step after each batch.
 
-    Several batches share one Gram matrix, of `LARGEST_GRAM` examples at most or of one batch. The
-    sharing changes the result by rounding alone.
+    The first dense layer is read and written once for many examples, by one Gram matrix of their
+    inputs. `fits(loss, params)` must be True. Batches share a Gram matrix if they have at most
+    `LARGEST_GRAM` (128) examples together. The sharing changes the result by rounding alone.
 
     Args:
-      loss: its first dense layer is updated in the Gram form.
+      loss: the loss on one example.
       params: the parameters before the first batch.
       batches: pytree of `[s, k, ...]`, examples.
       weights: `[s, k]`, the factor of each example's gradient.

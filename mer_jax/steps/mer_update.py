@@ -28,14 +28,14 @@ def mer_update(
     SGD takes one step on each example of a batch. A Reptile step with rate `beta` follows each
     batch. A last Reptile step with rate `gamma` goes from `params` towards the parameters after
     these steps. For algorithms 6 and 7 of the paper, pass one batch, their gamma as `beta`, and
-    `gamma=1`. For algorithm 7, the incoming example has the weight that `mer_current_rate` calls
-    `s`, and all others have weight 1.
+    `gamma=1`. For algorithm 7, the weight of the incoming example is the argument `s` of
+    `mer_current_rate`, and all others have weight 1.
 
     Args:
       loss_fn: `loss_fn(params, example) -> []`.
       params: pytree of floating-point arrays, theta in the paper. Leaves below 32 bits are rounded
         once, at the end.
-      batches: pytree of `[s, k, ...]`, in the order of training.
+      batches: pytree of `[s, k, ...]`, s batches of k examples, in the order of training.
       weights: `[s, k]`, factors of the examples' gradients. A weight of 0 leaves the example out.
       alpha: learning rate of the SGD steps, at least 0. All three rates may be traced.
       beta: within-batch Reptile rate, in [0, 1].

@@ -1,5 +1,6 @@
 """Methods of one's own, that of the documentation and wrong ones."""
 
+import functools
 import os
 import subprocess
 import sys
@@ -122,16 +123,18 @@ def test_results_of_an_edited_file_are_not_mixed(tmp_path, monkeypatch):
     file = tmp_path / "mine.py"
     file.write_text("a first version")
     add_method("own", er, SETTINGS, "Own", CHOSEN)
-    monkeypatch.setitem(own.OWN, "own", file)
+    monkeypatch.setitem(own.OWN, "own", (file,))
     one = cell("rotations", "own", 200, tasks=2, examples_per_task=10, dataset="digits", seeds=1)
     console = Console(quiet=True)
     pool.run(cells.jobs(one, {}, tmp_path, 1), console)
     known = record.load(tmp_path / "cells" / one.name / "metrics.json")
     assert known.about["own_methods"] == own.checksums(["own", "er"])["own_methods"]
+    assert known.about["command"].startswith(f"python -m {__name__} --dataset digits")
+    assert cell("rotations", "er", 200).program.module == "experiments.supervised"
     assert cells.jobs(one, {}, tmp_path, 1) == []
     file.write_text("a second version")
     for seeds in (1, 2):
-        with pytest.raises(ValueError, match="own-200 was made before the file of own was edited"):
+        with pytest.raises(ValueError, match="own-200 was made before a file of own was edited"):
             cells.jobs(one, {"seeds": seeds}, tmp_path, 1)
 
 
@@ -139,16 +142,33 @@ def test_a_finished_run_of_an_edited_file_is_not_taken_again(tmp_path, monkeypat
     file = tmp_path / "mine.py"
     file.write_text("a first version")
     add_method("own", er, SETTINGS, "Own", CHOSEN)
-    monkeypatch.setitem(own.OWN, "own", file)
+    monkeypatch.setitem(own.OWN, "own", (file,))
     flags = {"method": ("own",), "dataset": "digits", "tasks": 2, "examples_per_task": 10}
     flags |= {"seeds": 1, "out": tmp_path / "run"}
     program.learn(study.PROGRAM, study.Config(**flags))
     study.Config(**flags, resume=True).check()
     file.write_text("a second version")
-    with pytest.raises(ValueError, match="made before the file of own was edited: choose"):
+    with pytest.raises(ValueError, match="made before a file of own was edited: choose"):
         study.Config(**flags, resume=True).check()
-    monkeypatch.setitem(own.OWN, "own", Path("<stdin>"))  # which has no file
+    monkeypatch.setitem(own.OWN, "own", (Path("<stdin>"),))  # which has no file
     study.Config(**flags, resume=True).check()
+
+
+@pytest.mark.parametrize("wrapped", [lambda f: f, functools.wraps, functools.partial])
+def test_the_learner_may_have_a_file_of_its_own(wrapped, tmp_path):
+    """Then both are watched, also under a decorator or with arguments that are given."""
+    file, made = tmp_path / "learner.py", {}
+    file.write_text("def learner(loss_fn, **how): ...")
+    exec(compile(file.read_text(), file, "exec"), made)
+    learner = wrapped(made["learner"])
+    if wrapped is functools.wraps:
+        learner = learner(lambda *args, **how: made["learner"](*args, **how))
+    add_method("own", learner, SETTINGS, "Own", CHOSEN)
+    assert own.OWN["own"] == (Path(__file__), file)
+    assert methods.METHODS["own"].module == __name__
+    before = own.checksums(["own"])
+    file.write_text("def learner(loss_fn, **how): pass")
+    assert own.checksums(["own"]) != before
 
 
 @pytest.mark.parametrize(
