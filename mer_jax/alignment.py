@@ -133,8 +133,8 @@ def watch(
         argument of `update`. After `map_examples` it is a reference, and for `la_maml` a batch. If
         the learner has `TaskParams`, `params` are those of the example's task. The products of
         gradients on two tasks are then of the shared parameters alone.
-      capacity: past examples, for `la_maml` batches, in a separate reservoir. The learner does not
-        train on them. A capacity of at least the stream's length stores all.
+      capacity: number of past examples (for `la_maml`, of batches) in a separate reservoir. The
+        learner does not train on them. A capacity of at least the stream's length stores all.
       augment: `augment(key, example)` returns what `loss_fn` sees, for both examples. It gets an
         example as `update` does: after `map_examples` a reference, for `la_maml` a whole batch.
     Returns:
@@ -152,7 +152,7 @@ def watch(
       >>> state = watched.init(0.0, 0)
       >>> for step in range(2):
       ...     state, info = watched.update(jax.random.key(step), state, step)
-      >>> print(info.past, info.dot, info.dot_after)  # transfer, until the step went too far
+      >>> print(info.past, info.dot, info.dot_after)  # see WatchedInfo
       0 5.0 -7.5
 
     References:

@@ -176,7 +176,8 @@ def alphabets(
       alphabet: `[n]` integers, the alphabet of each image.
       drawer: `[n]` integers, the drawer of each image.
       num_tasks: N, number of alphabets that are tasks.
-      num_pixels: D, number of pixels of an image. Images are shown unchanged.
+      num_pixels: D, number of pixels of an image, the length of `pixels` and `mask`. They leave
+        images unchanged.
     Returns:
       `Tasks`. `images` is `[N, a]` and `tests` is `[N, b]`, both int32 indices into all images. a
       and b are the largest numbers of training and of test images of an alphabet. Shorter rows end
@@ -218,7 +219,8 @@ def split(
       num_tasks: N, at most half the number of classes. Further classes are left out.
       examples_per_task: number of training images per task, drawn without replacement. The two
         rarest classes together must have at least this many.
-      num_pixels: D, number of pixels of an image, for `pixels` and `mask`, which change none.
+      num_pixels: D, number of pixels of an image, the length of `pixels` and `mask`. They leave
+        images unchanged.
     Returns:
       `Tasks`. `images` is `[N, examples_per_task]` int32, indices of training images. `tests` is
       `[N, w]` int32, indices of all test images of a task's two classes. w is the number of test

@@ -61,10 +61,10 @@ def ewc(
 
     Each update takes one optimizer step on the incoming example's loss plus a penalty. The penalty
     is the sum of `strength * sum(F * (params - p)^2)` over finished tasks. Here p are the
-    parameters at the task's end. F is the gradient there of the mean loss on the task's first
-    examples, each entry squared, as in the MER authors' code. Kirkpatrick et al. take the mean of
-    the squares, and half of the penalty. A task ends when the task id changes. If an id comes back
-    later, it counts as a new task, and the penalty of the old one stays.
+    parameters at the task's end. F is the square, entry by entry, of a gradient at p: that of the
+    mean loss on the task's first examples, as in the MER authors' code. Kirkpatrick et al. take the
+    mean of the squares, and half of the penalty. A task ends when the task id changes. If an id
+    comes back later, it counts as a new task, and the penalty of the old one stays.
 
     Args:
       loss_fn: `loss_fn(params, example) -> []`.

@@ -203,9 +203,8 @@ def add_batch(
     slots = jnp.where(slots < room, slots, room + place)
     examples = jax.tree.map(
         lambda rows, x: rows.at[slots].set(x, mode="drop", unique_indices=True),
-        state.examples,
-        batch,
-    )
+        state.examples, batch,
+    )  # fmt: skip
     return ReservoirState(examples, n[-1])
 
 
@@ -217,8 +216,9 @@ def sample(key: jax.Array, state: ReservoirState, n: int) -> tuple[Any, jax.Arra
       state: the reservoir.
       n: number of draws, at least 0, static.
     Returns:
-      The examples `[n, ...]` and `valid`, `[n]` bool, True for the first `min(n, number stored)`.
-      A batch of these has no more replays than are stored. The others are further draws, or zeros.
+      The examples `[n, ...]` and `valid`, `[n]` bool, True for the first `min(n, number stored)`
+      rows. Use these alone: a batch then has no more replays than are stored. The other rows are
+      further draws, or zeros if nothing is stored.
     Raises:
       ValueError: If `n` is not a plain whole number of at least 0.
     """

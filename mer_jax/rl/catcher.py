@@ -60,9 +60,10 @@ class Catcher(environment.Environment[CatcherState, CatcherParams]):
     first two are the x position and velocity of the paddle. The others are the x and y position of
     the fruit.
 
-    The reward is +1 for a caught fruit and -1 for a missed one. Losing the last life adds -5. As in
-    the original, a frame first tests whether the fruit is caught or missed, and then moves paddle
-    and fruit. So an action cannot affect the reward of its own frame.
+    The reward is +1 for a caught fruit and -1 for a missed one. Each miss costs one of the lives.
+    The loss of the last one adds -5 and ends the episode. As in the original, a frame first tests
+    whether the fruit is caught or missed, and then moves paddle and fruit. So an action cannot
+    affect the reward of its own frame.
 
     centre: `[4]`, what `Scaled` subtracts. It is half the screen, and 0 for the velocity.
     scale: `[4]`, what `Scaled` divides by. It is half the screen, and `0.105 * size` for the
