@@ -178,6 +178,7 @@ def origin(run: Record) -> str:
         "command": run.about["command"], "configuration": json.dumps(config),
         "seeds": json.dumps(run.seeds), "versions": json.dumps(run.about.get("versions")),
         "revision": run.about.get("git_revision"), "data": run.about.get("data_checksum"),
+        "own methods": json.dumps(run.about.get("own_methods", {})).strip("{}"),
     }  # fmt: skip
     return "\n".join(f"- {name}: {code(value)}" for name, value in known.items() if value)
 

@@ -3,7 +3,7 @@
 import itertools
 import operator
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -103,7 +103,7 @@ class Study(NamedTuple):
     draw: Callable[[Record, Path], object] = lambda record, folder: None
     leave: Callable[[Path, Own, Any], None] | None = None
     may_diverge: bool = False
-    tried: Mapping[str, Sequence[Path]] = {}
+    tried: Mapping[str, Collection[Path]] = {}
 
 
 def run(
@@ -165,15 +165,21 @@ def try_out(study: Study) -> None:
 
         def learned(own: Own, shared: Any, part: Problem = arm.problem) -> Any:
             state = part.start(part.network(own.seed), own, shared)
-            return part.advance(state, own, shared, np.int32(0))
+            state, *_ = part.advance(state, own, shared, np.int32(0))
+            judged = (part.judged or part.params)(state)
+            return part.evaluate(judged, own, shared, np.int32(0), np.arange(1))
 
         try:
             jax.eval_shape(learned, _own(study, arm, 0), study.shared)
-        except (TypeError, AttributeError, LookupError, ValueError) as error:
+        except Exception as error:
             frames = [(Path(f.filename), f) for f in traceback.extract_tb(error.__traceback__)]
             known = [(p, f.lineno) for p, f in frames if p in study.tried[arm.name]]
             where = "".join(f" ({path.name}, line {line})" for path, line in known[-1:])
             told = " ".join(str(error).split())[:500]
+            if type(error) is not ValueError or not told:
+                told = f"{type(error).__name__}: {told}".rstrip(": ")
+            if isinstance(error, jax.errors.JAXTypeError):
+                told = "a traced value, such as a rate, is used as a number of Python; use jnp"
             raise ValueError(f"{arm.name}: {told}{where}") from error
 
 

@@ -88,15 +88,19 @@ def read_json(path: Path, schema: Any) -> Any:
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror}") from None
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-    place = "".join(f"[{at}]" if isinstance(at, int) else f".{at}" for at in first["loc"])[1:]
-    where = f"{path} is damaged: {place}{place and ': '}"
-    message = first["msg"].replace("Field required", "expected this key")
-    expected = re.sub(r"^\w+ should (be|have)", "expected", message)
+        raise ValueError(f"{path} is damaged: {fault(error)}") from None
+
+
+def fault(error: Any) -> str:
+    """The first fault of a pydantic `ValidationError`: the place, what was expected, what came."""
+    first = error.errors(include_url=False)[0]
     if first["type"] == "json_invalid":
-        raise ValueError(f"{path} is damaged: expected JSON, got {first['ctx']['error']}")
-    got = json.dumps(first["input"], default=str)[:60]
-    raise ValueError(f"{where}{expected.partition(' after')[0]}, got {got}")
+        return f"expected JSON, got {first['ctx']['error']}"
+    place = "".join(f"[{at}]" if isinstance(at, int) else f".{at}" for at in first["loc"])[1:]
+    message = first["msg"].replace("Field required", "expected this key")
+    message = message.replace("Extra inputs are not permitted", "expected no such key")
+    expected = re.sub(r"^\w+ should (be|have)", "expected", message).partition(" after")[0]
+    return f"{place}{place and ': '}{expected}, got {json.dumps(first['input'], default=str)[:60]}"
 
 
 @contextlib.contextmanager

@@ -206,14 +206,15 @@ def save(runs: Runs, loop: Progress, checkpoints: Checkpoints, may_diverge: bool
     if not may_diverge:
         finite = runs.over(is_finite, own=1)(runs.problem.params(loop.state))
         fine = loop.is_finite & runs.fetch(finite)
+        arm = checkpoints.folder.name.rpartition("-")[0]
         if lost := [f"seed {seed}" for seed in runs.fetch(runs.own.seed)[~fine]]:
             task = (loop.place - 1) // runs.schedule.task_length + 1
             where = f"after {loop.seen} {runs.schedule.unit}, in task {task}"
             kept = checkpoints.saved_at
             last = f"{checkpoints.folder}/{kept}" if kept else "none"
             raise ValueError(
-                f"{', '.join(lost)}: no longer finite {where}; the last good checkpoint is {last}. "
-                "Choose a smaller learning rate, and another --out"
+                f"{arm}, {', '.join(lost)}: no longer finite {where}; the last good checkpoint is "
+                f"{last}. Choose a smaller learning rate, and another --out"
             )
     loop = settle(loop)
     if loop.place < runs.schedule.total:

@@ -2,7 +2,9 @@
 
 import functools
 import inspect
+import tomllib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import optax
@@ -104,125 +106,17 @@ Tables = dict[tuple[str, str], dict[int | None, dict[str, float]]]
 """`{(method, benchmark): {memories: settings}}`. A method without replay has None memories."""
 
 
-def _read(text: str) -> tuple[Tables, Tables]:
-    """Published and chosen settings from lines "method: names" and, below each, lines "benchmarks
-    capacities: values | capacities: values". Chosen ones begin with a star."""
-    published: Tables = {}
-    chosen: Tables = {}
-    for line in text.strip().splitlines():
-        if not line.startswith(" "):
-            method, names = line.split(": ")
-            continue
-        benchmarks, cells = line.strip(" *").split(" ", 1)
-        rows: dict[int | None, dict[str, float]] = {}
-        for capacities, words in (cell.split(": ") for cell in cells.split(" | ")):
-            values = [float(word) if "." in word else int(word) for word in words.split()]
-            row = dict(zip(names.split(), values, strict=True))
-            for capacity in capacities.split(","):
-                rows[None if capacity == "-" else int(capacity)] = row
-        for benchmark in benchmarks.split(","):
-            (chosen if "*" in line else published)[method, benchmark] = rows
-    return published, chosen
+def _read(kind: str) -> Tables:
+    """The settings of one kind in settings.toml, see there."""
+    text = Path(__file__).with_name("settings.toml").read_text()
+    return {
+        (method, benchmark): {None if m == "none" else int(m): row for m, row in rows.items()}
+        for method, benchmarks in tomllib.loads(text)[kind].items()
+        for benchmark, rows in benchmarks.items()
+    }
 
 
-# batch_size counts the incoming example, so it is one more than the replays that the authors give.
-# A star marks the best of the sweeps in experiments/results/sweeps.md or augmented-sweeps.md, with
-# the number of memories that comes nearest. The sweeps' seeds are none of those that are reported.
-PUBLISHED, CHOSEN = _read("""
-mer: alpha beta gamma batch_size num_batches
-  rotations 5120: 0.03 0.03 1 101 10 | 500: 0.1 0.01 1 11 10 | 200: 0.1 0.01 1 11 5
-  permutations 5120: 0.03 0.03 1 101 10 | 500: 0.03 0.03 1 26 10 | 200: 0.03 0.03 1 11 10
-  many-permutations 5120: 0.1 0.01 1 6 10 | 500: 0.03 0.03 1 6 10
-  * omniglot 5120: 0.01 0.5 1 26 1 | 500: 0.1 0.03 1 11 10
-  * omniglot-augmented 5120: 0.03 0.2 1 26 3 | 500: 0.1 0.2 1 26 1
-  * split 500: 0.1 0.01 1 11 10
-mer-big-batch: alpha gamma batch_size
-  rotations 5120: 0.03 0.1 101 | 500: 0.1 0.03 11 | 200: 0.1 0.03 26
-  permutations 5120: 0.03 0.1 51 | 500: 0.03 0.3 11 | 200: 0.1 0.03 6
-  many-permutations 5120: 0.03 0.1 26 | 500: 0.1 0.03 6
-  * omniglot,omniglot-augmented 5120: 0.03 0.5 26
-  * split 500: 0.03 0.3 26
-mer-current-rate: alpha gamma batch_size s
-  rotations 5120: 0.03 0.03 101 5 | 500,200: 0.03 0.03 51 5
-  permutations 5120: 0.01 0.1 101 10 | 500: 0.01 0.1 26 10 | 200: 0.03 0.1 6 2
-  many-permutations 5120: 0.03 0.03 101 10 | 500: 0.03 0.03 6 10
-  * omniglot 5120: 0.01 0.3 26 5
-  * omniglot-augmented 5120: 0.01 0.3 11 5
-  * split 500: 0.03 0.1 26 5
-er: alpha batch_size
-  rotations 5120: 0.1 26 | 500: 0.1 6 | 200: 0.1 11
-  permutations 5120: 0.1 26 | 500,200: 0.1 11
-  many-permutations 5120,500: 0.1 26
-  * omniglot 5120: 0.1 26
-  * omniglot-augmented 5120: 0.1 76 | 500: 0.1 26
-  * split 500: 0.2 26
-er-by-task: alpha batch_size
-  rotations 5120: 0.03 101 | 500: 0.01 101 | 200: 0.01 51
-  permutations 5120,500: 0.01 26 | 200: 0.01 11
-  many-permutations 5120: 0.003 11 | 500: 0.01 6
-  * omniglot 5120: 0.01 26
-  * omniglot-augmented 5120: 0.03 76
-  * split 500: 0.03 26
-gem: alpha margin ridge
-  rotations 5120: 0.01 1 0 | 500,200: 0.01 0 0
-  permutations 5120,500: 0.01 1 0 | 200: 0.01 0 0
-  many-permutations 5120: 0.01 0 0 | 500: 0.003 0.1 0
-  * omniglot,omniglot-augmented 5120: 0.03 0.5 0
-  * split 500: 0.01 0.5 0
-ewc: alpha num_memories strength
-  rotations -: 0.001 10 100
-  permutations -: 0.01 10 10
-  many-permutations -: 0.003 10 1
-  * omniglot,split -: 0.03 10 10
-  * omniglot-augmented -: 0.03 10 1
-independent: alpha
-  rotations,permutations,many-permutations -: 0.01
-  * omniglot -: 0.03
-  * omniglot-augmented,split -: 0.01
-online: alpha
-  rotations -: 0.0003
-  permutations,many-permutations -: 0.003
-  * omniglot,omniglot-augmented,split -: 0.03
-la-maml: alpha alpha_rate glances num_replays incoming
-  rotations,permutations 200: 0.15 0.3 5 10 10
-  many-permutations 500: 0.1 0.1 10 10 10
-  * split 500: 0.15 0.1 5 10 10
-sync: alpha alpha_rate weight_rate glances num_replays incoming
-  rotations 200: 0.15 0.1 0.3 5 10 10
-  permutations 200: 0.15 0.1 0.1 5 10 10
-  many-permutations 500: 0.03 0.1 0.03 10 10 10
-  * split 500: 0.1 0.1 0.3 5 10 10
-c-maml: alpha weight_rate glances num_replays incoming
-  rotations 200: 0.1 0.1 5 10 10
-  permutations 200: 0.03 0.1 5 10 10
-  many-permutations 500: 0.03 0.15 5 10 10
-  * split 500: 0.1 0.1 5 10 10
-der: alpha logit_weight batch_size
-  * split 500: 0.01 1.0 26
-  * rotations 500,200: 0.03 3.0 11
-  * permutations 500,200: 0.01 0.3 11
-  * many-permutations 500: 0.01 1.0 11
-der++: alpha logit_weight label_weight batch_size
-  * split 500: 0.01 1.0 0.5 26
-  * rotations 500,200: 0.01 1.0 0.5 11
-  * permutations 500,200: 0.03 1.0 0.5 11
-  * many-permutations 500: 0.01 0.3 0.5 11
-agem: alpha sample_size
-  * rotations,split 5120,500,200: 0.001 256
-  * permutations 5120,500,200: 0.01 256
-  * many-permutations 5120,500: 0.01 256
-  * omniglot 5120: 0.1 50
-  * omniglot-augmented 5120: 0.03 50
-exact-alignment: alpha alignment batch_size
-  * rotations,split 5120,500,200: 0.03 0.01 26
-  * permutations 5120,500,200: 0.01 0.001 26
-  * many-permutations 5120,500: 0.01 0.01 26
-  * omniglot 5120: 0.03 0.01 11
-  * omniglot-augmented 5120: 0.03 0.001 11
-task-input: alpha
-  * rotations,permutations,many-permutations,split -: 0.01
-  * omniglot,omniglot-augmented -: 0.03
-""")
+PUBLISHED, CHOSEN = map(_read, ("published", "chosen"))
 
 
 def sweep(

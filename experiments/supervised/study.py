@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import tyro
 
+from experiments.own import OWN, check_unedited, checksums
 from experiments.running import checkpoints, files
 from experiments.running.batches import Arm, Setting, Study
 from experiments.running.options import Data, Distributed, File, Flags, Rates, Run, Whole, flag
@@ -17,7 +18,6 @@ from experiments.running.program import Program, Say
 from experiments.running.record import Record
 from experiments.supervised.methods import METHODS, RATES, sweep
 from experiments.supervised.metrics import METRICS, measure
-from experiments.supervised.own import OWN, check_unedited, checksums
 from experiments.supervised.problem import convolutional, dense, problem, schedule
 from mer_jax.data import benchmark_files, benchmarks, datasets, omniglot
 from mer_jax.data.benchmarks import BENCHMARKS, Base, Tasks

@@ -82,7 +82,7 @@ def _told(wrong: str, known: list[str]) -> str:
     near = ", ".join(difflib.get_close_matches(wrong, known, cutoff=0.5))
     nearest = f"nearest: {near}; " if near else ""
     of_folder = f"to list a folder's cells give its name: {', '.join(folders)}"
-    return f"{wrong}; {nearest}{of_folder}; for a method of your own import its file first"
+    return f"{wrong}; {nearest}{of_folder}; for a method of your own run its file"
 
 
 @errors(MODULE)
@@ -106,7 +106,7 @@ def main(args: Sequence[str] | None = None) -> None:
     for path in sorted((config.out / "cells").rglob("metrics.json")):
         name = path.parent.relative_to(config.out / "cells")
         if not cells & {f"{name}", f"{name.parent}"}:
-            console.print(f"cells/{name} is in no table: import the file that adds its method")
+            console.print(f"cells/{name} is in no table: run the file that adds its method")
 
 
 if __name__ == "__main__":

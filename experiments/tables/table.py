@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from experiments.own import OWN, check_unedited
 from experiments.plots.curves import noted
 from experiments.plots.settings import Tried, tried
 from experiments.running import files
@@ -15,6 +16,7 @@ from experiments.running.batches import Setting
 from experiments.running.command_line import deciding
 from experiments.running.options import flag
 from experiments.running.record import Record, Result, markdown
+from experiments.supervised.methods import METHODS
 from experiments.tables.cells import Cell, load
 
 Draw = Callable[..., None]
@@ -89,7 +91,8 @@ class Table(NamedTuple):
         rows = []
         for cell in self.cells:
             title = " ".join(cell.heads[1:]).strip()
-            if record := load(folder / "cells" / cell.name):
+            check_unedited(place := folder / "cells" / cell.name, cell.flags.get("method", ()))
+            if record := load(place):
                 for one in record.results:
                     values = one.per_seed | one.per_seed.get("alignment", {})
                     result = one._replace(title=title, per_seed=values)
@@ -105,7 +108,10 @@ class Table(NamedTuple):
             cells = dict.fromkeys(row.cell.name for row in same)
             is_part = (given or kinds[1:]) and len(cells) < len(self.cells)
             chosen = " ".join(["", "--cells", *cells]) if is_part else ""
-            commands.append(f"`python -m experiments.tables {name}{chosen}{given}{out}`")
+            theirs = {row.cell.program.module for row in same}
+            own = [METHODS[one].module for one in OWN if METHODS[one].module in theirs]
+            module = f"{own[0]} tables" if own else "experiments.tables"
+            commands.append(f"`python -m {module} {name}{chosen}{given}{out}`")
         page += f"\n\n{REDUCED}" if reduced(rows) else ""
         return f"{page}\n\n{', '.join(commands)}\n"
 

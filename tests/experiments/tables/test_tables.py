@@ -433,7 +433,7 @@ def test_the_program_stops_at_a_checkpoint(toys, tmp_path, monkeypatch, capsys):
             "--cells: expected cells of retained-accuracy, got rotations/mer-201; nearest: "
             "rotations/mer-200, rotations/mer-5120, rotations/er-200; to list a folder's cells "
             "give its name: rotations, permutations, many-permutations; for a method of your own "
-            "import its file first\n",
+            "run its file\n",
         ),
         (
             ["alignment", "--cells", "rotations/mer-5120", "rotations/"],
@@ -508,7 +508,7 @@ def test_a_record_that_no_table_has_is_named(tmp_path, capsys):
     write(tmp_path, dataclasses.replace(cell, name="catcher/own"), [{}])
     main(["rl", "--only-draw", "--out", str(tmp_path)])
     last = capsys.readouterr().out.splitlines()[-1]
-    assert last == "cells/catcher/own is in no table: import the file that adds its method"
+    assert last == "cells/catcher/own is in no table: run the file that adds its method"
 
 
 def test_a_picture_of_a_reduced_table_says_so(tmp_path, saved):
