@@ -27,7 +27,7 @@ def weighted_sum(
     Returns:
       The sum `[]` and the losses `[k]`.
     Raises:
-      ValueError: While tracing, if a loss is not a single number.
+      ValueError: While tracing, if a loss is not a single floating-point number.
     """
     losses = jax.vmap(one_number(loss_fn), (None, 0))(params, examples)
     return jnp.sum(losses * weights.astype(losses.dtype)), losses
@@ -41,7 +41,7 @@ def value_and_gradient(loss_fn: LossFn, params: Params, example: Any) -> tuple[j
       params: any pytree of floating-point arrays.
       example: one example.
     Raises:
-      ValueError: While tracing, if the loss is not a single number.
+      ValueError: While tracing, if the loss is not a single floating-point number.
     """
     return jax.value_and_grad(one_number(loss_fn))(params, example)
 
@@ -49,8 +49,9 @@ def value_and_gradient(loss_fn: LossFn, params: Params, example: Any) -> tuple[j
 def one_number(loss_fn: LossFn) -> LossFn:
     """The same loss, which raises `ValueError` unless the result is one floating-point number.
 
-    An error inside of the loss becomes a `ValueError` with a message of one line, raised from the
-    error. The message has the shapes and dtypes of the arguments.
+    A `TypeError`, `ValueError`, `AttributeError` or `LookupError` inside of the loss becomes a
+    `ValueError` with a message of one line, raised from the error. The message has the shapes and
+    dtypes of the arguments. Other errors, such as those of assertions, stay as they are.
     """
     called = _calls.explained(
         loss_fn, "loss_fn(params, example)", gives="give the loss of one example", advice=_advice
@@ -182,7 +183,7 @@ def gradient_of_sum(
     Returns:
       The gradient, a pytree like `params`, and the losses `[k]`.
     Raises:
-      ValueError: While tracing, if a loss is not a single number.
+      ValueError: While tracing, if a loss is not a single floating-point number.
     """
     gradient = jax.grad(weighted_sum, argnums=1, has_aux=True)
     if not is_in_turn(loss_fn):
@@ -209,6 +210,6 @@ def mean_gradient(loss_fn: LossFn, params: Params, examples: Any, shares: jax.Ar
     Returns:
       A pytree like `params`.
     Raises:
-      ValueError: While tracing, if a loss is not a single number.
+      ValueError: While tracing, if a loss is not a single floating-point number.
     """
     return gradient_of_sum(loss_fn, params, examples, shares)[0]

@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from mer_jax.types import Params, exportable
 
@@ -30,7 +31,7 @@ def of_task(params: Params, task: Any) -> Params:
     """
     if not isinstance(params, TaskParams):
         return params
-    return TaskParams(jax.tree.map(lambda rows: rows[task], params.own), params.shared)
+    return TaskParams(jax.tree.map(lambda rows: jnp.asarray(rows)[task], params.own), params.shared)
 
 
 def with_task(params: Params, task: Any, network: Params) -> Params:
@@ -47,7 +48,7 @@ def with_task(params: Params, task: Any, network: Params) -> Params:
         return network
 
     def replaced(rows: jax.Array, row: jax.Array) -> jax.Array:
-        return rows.at[task].set(row, mode="clip")
+        return jnp.asarray(rows).at[task].set(row, mode="clip")
 
     own = jax.tree.map(replaced, params.own, network.own)
     return TaskParams(own, network.shared)

@@ -67,9 +67,9 @@ def der(
       alpha: weight of the error of the logits, at least 0. May be traced.
       batch_size: k, number of examples in a batch, the incoming one included.
       capacity: |M|, number of examples that the reservoir holds.
-      augment: `augment(key, example)`, see `mer`. Its result needs the fields of `Example`. The
-        stored logits are those of the augmented example. For dropout, use
-        `lambda key, e: e._replace(x=(key, e.x))` and a model of your own that takes this pair.
+      augment: `augment(key, example)`, see `mer`. Its result needs the fields `x` and `y`, and
+        `task` if the model reads it. The stored logits are those of the augmented example. For
+        dropout, use `lambda key, e: e._replace(x=(key, e.x))` and a model that takes this pair.
     Returns:
       A `Learner` with state `ReplayState` and info `Info`. Rows of its reservoir are `Dark`.
     Raises:

@@ -118,3 +118,12 @@ def test_learns():
     learner = mer_jax.task_input(model.loss, optimizer=optax.sgd(0.1))
     _, infos = run(learner, quickly(model.init)(jax.random.key(0)), examples)
     assert infos.loss[-20:].mean() < infos.loss[:20].mean()
+
+
+def test_numpy_rows_are_taken_as_those_of_jax():
+    """Also for an id of N or more, which NumPy refuses."""
+    params = TaskParams(np.arange(3.0), np.float32(7))
+    assert (of_task(params, 2).own, of_task(params, 5).own) == (2, 2)
+    after = with_task(params, 5, TaskParams(jnp.float32(9), jnp.float32(8)))
+    assert after.own.tolist() == [0, 1, 9]
+    assert after.shared == 8
