@@ -23,7 +23,7 @@ FLAGS = {name for method in METHODS.values() for name in method.settings}
 BENCHMARKS = {benchmark for _, benchmark in PUBLISHED | CHOSEN}
 PROJECT = {Path(__file__).parent, Path(mer_jax.__file__).parent}
 OWN = dict[str, dict[Path, str]]()
-"""The methods that were added, and the texts of their files. A program traces them first."""
+"""The added methods, and the texts of their files and settings. A program traces them first."""
 
 
 def add_method(
@@ -55,7 +55,7 @@ def add_method(
         raise ValueError(f"{wrong} settings of {', '.join(sorted(FLAGS))}, {others}")
     known = _checked(f"add_method, {name}: chosen", names, chosen)
     file = Path(inspect.stack()[1].filename)
-    OWN[name] = _texts(file)
+    OWN[name] = (texts := _texts(file)) and texts | {Path("settings"): repr(known)}
     spec = inspect.stack()[1].frame.f_globals.get("__spec__")
     module = (spec.name if spec else file.stem) if OWN[name] else Method._field_defaults["module"]
     METHODS[name] = Method(learner, names, title, module)
@@ -74,7 +74,8 @@ def _checked(where: str, names: Sequence[str], chosen: Any) -> dict[str, Any]:
     try:
         return pydantic.TypeAdapter(rows).validate_python(chosen)
     except pydantic.ValidationError as error:
-        raise ValueError(f"{where}, {files.fault(error)}") from None
+        given = "give {benchmark: {memories: {setting: value}}}"
+        raise ValueError(f"{where}, {files.fault(error)}; {given}") from None
 
 
 def _texts(file: Path) -> dict[Path, str]:

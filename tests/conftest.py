@@ -22,6 +22,7 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(compiled))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 import functools  # noqa: E402
+import gc  # noqa: E402
 
 import jax  # noqa: E402
 import numpy as np  # noqa: E402
@@ -30,6 +31,9 @@ import pytest  # noqa: E402
 from mer_jax.data import omniglot  # noqa: E402
 from tests.mer_jax.compiling import QUICK_KEYS  # noqa: E402
 
+# Tracing makes millions of objects, nearly all of which are freed without a search for cycles.
+gc.freeze()
+gc.set_threshold(100_000, 50, 100)
 jax.devices()
 """JAX has started, so that a program within a test changes no flags for those after it."""
 

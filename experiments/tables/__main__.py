@@ -82,7 +82,8 @@ def _told(wrong: str, known: list[str]) -> str:
     near = ", ".join(difflib.get_close_matches(wrong, known, cutoff=0.5))
     nearest = f"nearest: {near}; " if near else ""
     of_folder = f"to list a folder's cells give its name: {', '.join(folders)}"
-    return f"{wrong}; {nearest}{of_folder}; for a method of your own run its file"
+    own = "for a method of your own run its file, with settings for these memories"
+    return f"{wrong}; {nearest}{of_folder}; {own}"
 
 
 @errors(MODULE)

@@ -211,6 +211,10 @@ def test_files_that_it_imports_are_watched(tmp_path):
 def test_its_own_file_is_watched():
     add_method("own", er, SETTINGS, "Own", CHOSEN)
     assert Path(__file__) in own.OWN["own"]
+    before = own.checksums(["own"])
+    own.METHODS.pop("own")
+    add_method("own", er, SETTINGS, "Own", changed_row(alpha=0.2))
+    assert own.checksums(["own"]) != before  # also if the values come from elsewhere
     assert methods.METHODS["own"].module == __name__
 
 
@@ -222,7 +226,7 @@ def test_its_own_file_is_watched():
         ("../own", er, SETTINGS, CHOSEN, "got '../own'"),
         ("own", None, SETTINGS, CHOSEN, "expected a function that returns a Learner, got None"),
         ("own", er, "alpha lr", CHOSEN, "settings of .*, got 'lr'; use one of those, or a default"),
-        ("own", er, SETTINGS, {"rotation": CHOSEN["rotations"]}, "rotations.*, got \"rotation\"$"),
+        ("own", er, SETTINGS, {"rotation": CHOSEN["rotations"]}, ".*, got \"rotation\"; give"),
         ("own", er, SETTINGS, {"rotations": {}}, "chosen, rotations: expected at least 1 item"),
         ("own", er, SETTINGS, {"rotations": {200: "0.1 11"}}, r"rotations\[200\]: expected .* got"),
         ("own", er, SETTINGS, {"rotations": 3}, "rotations: expected a valid dictionary, got 3"),

@@ -433,7 +433,7 @@ def test_the_program_stops_at_a_checkpoint(toys, tmp_path, monkeypatch, capsys):
             "--cells: expected cells of retained-accuracy, got rotations/mer-201; nearest: "
             "rotations/mer-200, rotations/mer-5120, rotations/er-200; to list a folder's cells "
             "give its name: rotations, permutations, many-permutations; for a method of your own "
-            "run its file\n",
+            "run its file, with settings for these memories\n",
         ),
         (
             ["alignment", "--cells", "rotations/mer-5120", "rotations/"],
