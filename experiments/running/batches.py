@@ -178,7 +178,8 @@ def try_out(study: Study) -> None:
             told = " ".join(str(error).split())[:500]
             if type(error) is not ValueError or not told:
                 told = f"{type(error).__name__}: {told}".rstrip(": ")
-            if isinstance(error, jax.errors.JAXTypeError):
+            is_leak = isinstance(error, jax.errors.UnexpectedTracerError)
+            if isinstance(error, jax.errors.JAXTypeError) and not is_leak:
                 told = "a traced value, such as a rate, is used as a number of Python; use jnp"
             raise ValueError(f"{arm.name}: {told}{where}") from error
 

@@ -50,6 +50,10 @@ def swapped(loss_fn, **how):
     return learner._replace(update=lambda key, state, e: (state, loss_fn(e, state.params, key)))
 
 
+def leaking(state, info):
+    raise jax.errors.UnexpectedTracerError("a value of an earlier trace")
+
+
 def raising(state, info):
     raise ValueError
 
@@ -268,6 +272,7 @@ def test_a_wrong_argument_is_refused(name, learner, settings, chosen, told):
         (swapped, SETTINGS, rf"own: .*\(test_own.py, line {swapped.__code__.co_firstlineno + 2}\)"),
         (rounding, SETTINGS, r"own: a traced value, such as a rate, .* \(test_own.py, line"),
         (changed(lambda state, info: 1 / 0), SETTINGS, r"own: ZeroDivisionError: .*test_own.py"),
+        (changed(leaking), SETTINGS, "own: UnexpectedTracerError: a value"),
         (changed(raising), SETTINGS, r"own: ValueError \(test_own.py, line"),
         (wrapped_params, SETTINGS, "own: KeyError: 'layers_0'"),
         (reading, SETTINGS, "own: .*'ShapeDtypeStruct' object has no attribute 'sum'"),
