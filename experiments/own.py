@@ -23,7 +23,7 @@ FLAGS = {name for method in METHODS.values() for name in method.settings}
 BENCHMARKS = {benchmark for _, benchmark in PUBLISHED | CHOSEN}
 PROJECT = {Path(__file__).parent, Path(mer_jax.__file__).parent}
 OWN = dict[str, dict[Path, str]]()
-"""The added methods, and the texts of their files and settings. A program traces them first."""
+"""The added methods, each with the texts of its files and settings, empty without a file."""
 
 
 def add_method(
@@ -54,11 +54,12 @@ def add_method(
         others = f"got {unknown[0]!r}; use one of those, or a default in the function"
         raise ValueError(f"{wrong} settings of {', '.join(sorted(FLAGS))}, {others}")
     known = _checked(f"add_method, {name}: chosen", names, chosen)
-    file = Path(inspect.stack()[1].filename)
-    OWN[name] = (texts := _texts(file)) and texts | {Path("settings"): repr(known)}
-    spec = inspect.stack()[1].frame.f_globals.get("__spec__")
-    module = (spec.name if spec else file.stem) if OWN[name] else Method._field_defaults["module"]
-    METHODS[name] = Method(learner, names, title, module)
+    caller = inspect.stack()[1]
+    METHODS[name], OWN[name] = Method(learner, names, title), {}
+    if texts := _texts(file := Path(caller.filename)):  # not of a notebook or stdin
+        spec = caller.frame.f_globals.get("__spec__")
+        METHODS[name] = METHODS[name]._replace(module=spec.name if spec else file.stem)
+        OWN[name] = texts | {Path("settings"): repr(known)}
     CHOSEN.update({(name, benchmark): rows for benchmark, rows in known.items()})
 
 

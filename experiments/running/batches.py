@@ -180,7 +180,7 @@ def try_out(study: Study) -> None:
                 told = f"{type(error).__name__}: {told}".rstrip(": ")
             is_leak = isinstance(error, jax.errors.UnexpectedTracerError)
             if isinstance(error, jax.errors.JAXTypeError) and not is_leak:
-                told = "a traced value, such as a rate, is used as a number of Python; use jnp"
+                told = "a traced value, such as a rate, cannot become a Python number; use jnp"
             raise ValueError(f"{arm.name}: {told}{where}") from error
 
 

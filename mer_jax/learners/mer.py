@@ -58,7 +58,7 @@ def mer(
 
     Args:
       loss_fn: `loss_fn(params, example) -> []`.
-      alpha: learning rate of the SGD steps, at least 0. All three rates may be traced, unchecked.
+      alpha: learning rate of the SGD steps, at least 0. Rates may be traced and are then unchecked.
       beta: within-batch Reptile rate, in [0, 1].
       gamma: across-batch Reptile rate, in [0, 1].
       num_batches: s, number of batches per incoming example.

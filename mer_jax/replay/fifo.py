@@ -27,8 +27,7 @@ def fifo(capacity: int) -> Reservoir:
       counted from 0, is in row `n % capacity`.
     Raises:
       ValueError: If `capacity` is not a whole number of at least 1. In `add`, while tracing, if
-        `example` is not like a stored row. In `sample`, if n is above
-        `capacity`.
+        `example` is not like a stored row. In `sample`, if n is above `capacity`.
     Example:
       >>> import jax
       >>> import jax.numpy as jnp
